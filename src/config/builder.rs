@@ -1,0 +1,220 @@
+//! `ConfigBuilder`: makes a `Config`.
+//!
+//! Owns the meaning and unit of every setting; `check` holds the ranges. Uses `priority` and `memory`. Never panics on
+//! a setting, and never corrects one in silence.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Config, ConfigError, RefusedOpen, Settings};
+use crate::memory::MemoryManager;
+use crate::priority::Priority;
+
+/// Builds a [`Config`]. Settings may be made in any order; [`build`](Self::build) checks them all.
+#[derive(Clone, Debug, Default)]
+#[must_use = "a builder does nothing until it is built"]
+pub struct ConfigBuilder(Settings);
+
+impl ConfigBuilder {
+    /// The streams that may wait: inbound ones to be accepted, and outbound ones to be acknowledged by the peer.
+    ///
+    /// Default 256, valid 1..=65 536. An inbound stream beyond it is reset with the [refusal code](Self::refusal_code);
+    /// opening a stream beyond it waits. Other implementations refuse beyond 256, so more helps only between peers that
+    /// agree on it.
+    pub fn accept_backlog(mut self, streams: usize) -> Self {
+        self.0.accept_backlog = streams;
+        self
+    }
+
+    /// The pongs that may be owed to a peer that pings but does not read.
+    ///
+    /// Default 32, valid 1..=1024. Beyond it the connection ends: such a peer would otherwise make it hold ever more.
+    pub fn ping_backlog(mut self, pongs: usize) -> Self {
+        self.0.ping_backlog = pongs;
+        self
+    }
+
+    /// The time without traffic after which the peer is pinged, so that NATs keep the connection and a dead peer is
+    /// noticed.
+    ///
+    /// Default 30 s, valid when more than zero. `None` turns it off.
+    pub fn keep_alive_interval(mut self, interval: Option<Duration>) -> Self {
+        self.0.keep_alive_interval = interval;
+        self
+    }
+
+    /// The time between two measurements of the round trip, after which windows grow.
+    ///
+    /// Default 30 s, valid when more than zero. Each measurement costs a ping of 12 bytes.
+    pub fn measure_rtt_interval(mut self, interval: Duration) -> Self {
+        self.0.measure_rtt_interval = interval;
+        self
+    }
+
+    /// The time for which the peer may make no progress before the connection ends.
+    ///
+    /// That is: the transport takes no bytes while some are waiting, a ping goes unanswered, or a graceful close cannot
+    /// flush.
+    ///
+    /// Default 10 s, valid when more than zero.
+    pub fn connection_write_timeout(mut self, timeout: Duration) -> Self {
+        self.0.connection_write_timeout = timeout;
+        self
+    }
+
+    /// The streams that the peer may have open at once.
+    ///
+    /// Default 1000, valid from 1. A stream beyond it is reset with the [refusal code](Self::refusal_code).
+    pub fn max_incoming_streams(mut self, streams: usize) -> Self {
+        self.0.max_incoming_streams = streams;
+        self
+    }
+
+    /// The receive window with which a stream starts, in bytes. Opening or accepting a stream reserves it.
+    ///
+    /// Default 256 KiB, valid 256 KiB..=[`max_stream_window`](Self::max_stream_window). Yamux fixes the start at 256
+    /// KiB; what is more is announced to the peer together with the stream or its acknowledgement.
+    pub fn initial_stream_window(mut self, bytes: u32) -> Self {
+        self.0.initial_stream_window = bytes;
+        self
+    }
+
+    /// The receive window up to which a stream may grow, in bytes. Growing reserves the difference.
+    ///
+    /// Default 16 MiB, valid [`initial_stream_window`](Self::initial_stream_window)..=1 GiB. A stream receives at most
+    /// one window in a round trip: 16 MiB carry 1.3 Gbit/s over 100 ms.
+    pub fn max_stream_window(mut self, bytes: u32) -> Self {
+        self.0.max_stream_window = bytes;
+        self
+    }
+
+    /// The bytes read from the transport at once. They are part of what each connection holds, busy or not.
+    ///
+    /// Default 64 KiB, valid 4 KiB..=1 MiB.
+    pub fn read_buffer_size(mut self, bytes: usize) -> Self {
+        self.0.read_buffer_size = bytes;
+        self
+    }
+
+    /// The time for which a small write that is not followed by a flush may wait for more to share its frame.
+    ///
+    /// Default zero, which is off, valid up to 1 s. Writes made while the transport is busy are merged without any
+    /// delay.
+    pub fn write_coalesce_delay(mut self, delay: Duration) -> Self {
+        self.0.write_coalesce_delay = delay;
+        self
+    }
+
+    /// The largest body of a data frame that is sent, in bytes. What is received is bounded by the window only.
+    ///
+    /// Default 16 KiB, valid 1 KiB..=64 KiB. Smaller frames let urgent streams through sooner; larger ones cost fewer
+    /// headers.
+    pub fn max_message_size(mut self, bytes: u32) -> Self {
+        self.0.max_message_size = bytes;
+        self
+    }
+
+    /// The bytes that one connection accepts from its writers and has not yet handed to the transport.
+    ///
+    /// Default 1 MiB, valid 64 KiB..=64 MiB. The first 64 KiB are part of a connection's fixed cost; more is reserved
+    /// from the [memory manager](Self::memory), at the priority of the stream that writes.
+    pub fn max_send_buffer(mut self, bytes: usize) -> Self {
+        self.0.max_send_buffer = bytes;
+        self
+    }
+
+    /// The priority with which a stream starts. Default [`Priority::MEDIUM`].
+    pub fn default_priority(mut self, priority: Priority) -> Self {
+        self.0.default_priority = priority;
+        self
+    }
+
+    /// What opening a stream does when the [memory manager](Self::memory) refuses. Default [`RefusedOpen::Fail`].
+    pub fn refused_open(mut self, choice: RefusedOpen) -> Self {
+        self.0.refused_open = choice;
+        self
+    }
+
+    /// The code sent when an inbound stream is refused: for want of memory, because the backlog is full, or because
+    /// there are too many streams.
+    ///
+    /// Default 0, which means "no code" and is what every peer understands. Any value is valid.
+    pub fn refusal_code(mut self, code: u32) -> Self {
+        self.0.refusal_code = code;
+        self
+    }
+
+    /// Who grants the memory that connections hold for their streams. Default [`Unlimited`](crate::Unlimited).
+    ///
+    /// Takes the `Arc` of any manager, as in `.memory(budget.clone())`, and shares it between all connections made with
+    /// this configuration.
+    pub fn memory(mut self, manager: Arc<dyn MemoryManager>) -> Self {
+        self.0.memory = manager;
+        self
+    }
+
+    /// Checks the settings.
+    ///
+    /// # Errors
+    ///
+    /// A [`ConfigError`] for the first setting that is not valid, or does not fit another.
+    pub fn build(self) -> Result<Config, ConfigError> {
+        self.0.check()?;
+        Ok(Config(Arc::new(self.0)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::{MemoryLimit, Unlimited};
+
+    #[test]
+    fn every_setting_reads_back_what_was_set() {
+        let second = Duration::from_secs(1);
+        let config = Config::builder()
+            .accept_backlog(1)
+            .ping_backlog(2)
+            .keep_alive_interval(None)
+            .measure_rtt_interval(3 * second)
+            .connection_write_timeout(4 * second)
+            .max_incoming_streams(5)
+            .initial_stream_window(300_000)
+            .max_stream_window(400_000)
+            .read_buffer_size(5000)
+            .write_coalesce_delay(second)
+            .max_message_size(6000)
+            .max_send_buffer(70_000)
+            .default_priority(Priority::HIGH)
+            .refused_open(RefusedOpen::Wait)
+            .refusal_code(0x1002)
+            .memory(Arc::new(MemoryLimit::new(8)))
+            .build()
+            .unwrap();
+        assert_eq!(config.accept_backlog(), 1);
+        assert_eq!(config.ping_backlog(), 2);
+        assert_eq!(config.keep_alive_interval(), None);
+        assert_eq!(config.measure_rtt_interval(), 3 * second);
+        assert_eq!(config.connection_write_timeout(), 4 * second);
+        assert_eq!(config.max_incoming_streams(), 5);
+        assert_eq!(config.initial_stream_window(), 300_000);
+        assert_eq!(config.max_stream_window(), 400_000);
+        assert_eq!(config.read_buffer_size(), 5000);
+        assert_eq!(config.write_coalesce_delay(), second);
+        assert_eq!(config.max_message_size(), 6000);
+        assert_eq!(config.max_send_buffer(), 70_000);
+        assert_eq!(config.default_priority(), Priority::HIGH);
+        assert_eq!(config.refused_open(), RefusedOpen::Wait);
+        assert_eq!(config.refusal_code(), 0x1002);
+        assert!(format!("{:?}", config.memory()).starts_with("MemoryLimit { limit: 8"));
+    }
+
+    #[test]
+    fn memory_takes_a_managers_own_arc_and_a_shared_one() {
+        let own = Arc::new(Unlimited);
+        let shared: Arc<dyn MemoryManager> = own.clone();
+        for builder in [Config::builder().memory(own.clone()), Config::builder().memory(shared.clone())] {
+            let config = builder.build().unwrap();
+            assert!(Arc::ptr_eq(config.memory(), &shared));
+        }
+    }
+}

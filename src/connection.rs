@@ -1,0 +1,224 @@
+//! Roof: [`Connection`], a transport with streams on it, driven poll by poll.
+//!
+//! Owns the driver and the four things that may be waited for on a connection. Only `poll` and `poll_close` do IO.
+
+use crate::config::{Config, RefusedOpen};
+use crate::error::{ConnectionError, OpenError, PingError};
+use crate::mode::Mode;
+use crate::proto::{Mux, PingProgress};
+use crate::shell::{Driver, Opener, Shared};
+use crate::stream::Stream;
+use futures::{AsyncRead, AsyncWrite};
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use web_time::Instant;
+
+/// A yamux connection over a transport.
+///
+/// [`poll`](Connection::poll) moves the bytes of every stream and must be called whenever the task is woken; the other
+/// `poll_*` methods work from memory and only ever wait for it. Each of them keeps one waker: the last caller's.
+///
+/// ```
+/// # futures::executor::block_on(async {
+/// use futures::{AsyncReadExt, AsyncWriteExt, future};
+/// use sluicegate::{Config, Connection, Mode};
+///
+/// # let (near, far) = sluicegate_doc_pipe();
+/// let mut client = Connection::new(near, Config::default(), Mode::Client);
+/// let mut server = Connection::new(far, Config::default(), Mode::Server);
+///
+/// let mut asking = future::poll_fn(|cx| client.poll_outbound(cx)).await?;
+/// let talk = async {
+///     asking.write_all(b"hello").await?;
+///     asking.close().await?;
+///     let mut answer = Vec::new();
+///     asking.read_to_end(&mut answer).await?;
+///     Ok::<_, std::io::Error>(answer)
+/// };
+/// let echo = async {
+///     let mut stream = future::poll_fn(|cx| {
+///         let _ = server.poll(cx);
+///         server.poll_inbound(cx)
+///     })
+///     .await?;
+///     let mut question = Vec::new();
+///     let read = stream.read_to_end(&mut question);
+///     future::select(Box::pin(read), future::poll_fn(|cx| server.poll(cx))).await;
+///     let write = async {
+///         stream.write_all(&question).await?;
+///         stream.close().await
+///     };
+///     future::select(Box::pin(write), future::poll_fn(|cx| server.poll(cx))).await;
+///     Ok::<_, std::io::Error>(())
+/// };
+/// let drive = future::poll_fn(|cx| client.poll(cx));
+/// let both = future::try_join(talk, echo);
+/// if let future::Either::Left((done, _)) = future::select(Box::pin(both), drive).await {
+///     assert_eq!(done?.0, b"hello");
+/// }
+/// # Ok::<_, std::io::Error>(())
+/// # }).unwrap();
+/// # fn sluicegate_doc_pipe() -> (impl futures::AsyncRead + futures::AsyncWrite + Unpin, impl futures::AsyncRead + futures::AsyncWrite + Unpin) {
+/// #     use tokio_util::compat::TokioAsyncReadCompatExt;
+/// #     let (near, far) = tokio::io::duplex(1024);
+/// #     (near.compat(), far.compat())
+/// # }
+/// ```
+///
+/// # Ends
+///
+/// Whatever ends the connection, every stream and every waiting call learns of it, once the peer has been told as well
+/// as can be (at most two seconds). Polled after that, every method gives the same answer again. Dropping a connection
+/// ends it at once, without a word to the peer: use [`poll_close`](Connection::poll_close).
+pub struct Connection<T> {
+    driver: Driver<T>,
+    shared: Arc<Shared>,
+    config: Config,
+    opener: Opener,
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
+    /// A connection over `io`, in the role `mode`; the peer must have the other one. Nothing happens until it is polled.
+    pub fn new(io: T, config: Config, mode: Mode) -> Self {
+        let mux = Mux::new(mode, config.clone(), rand::random(), Instant::now());
+        let shared = Arc::new(Shared::new(mux));
+        let driver = Driver::new(io, shared.clone(), config.clone());
+        Self { driver, shared, config, opener: Opener::default() }
+    }
+
+    /// Moves bytes both ways. Ready when the connection is over: `Ok` when it was closed in good order by either side.
+    ///
+    /// # Errors
+    ///
+    /// Why the connection ended otherwise.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectionError>> {
+        self.driver.poll(cx).map(|reason| if reason.is_clean() { Ok(()) } else { Err(reason) })
+    }
+
+    /// Opens a stream. Nothing is sent until it is written to, flushed, closed or read.
+    ///
+    /// Pending while `accept_backlog` streams wait for the peer to acknowledge them. When the memory manager refuses
+    /// the window, [`Config::refused_open`] decides. Nothing is kept between calls that could leak: give up at any time.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`]: only one of them is the end of the connection.
+    pub fn poll_outbound(&mut self, cx: &mut Context<'_>) -> Poll<Result<Stream, OpenError>> {
+        self.poll_open(self.config.refused_open(), cx)
+    }
+
+    pub(crate) fn poll_open(&mut self, refused: RefusedOpen, cx: &mut Context<'_>) -> Poll<Result<Stream, OpenError>> {
+        let opened = self.opener.poll(&self.shared, &self.config, refused, cx);
+        opened.map_ok(|(key, id)| Stream::new(self.shared.clone(), key, id))
+    }
+
+    /// Accepts the oldest stream that the peer has opened, and acknowledges it. Not calling this is back-pressure: after
+    /// `accept_backlog` streams the peer waits, or is refused.
+    ///
+    /// # Errors
+    ///
+    /// Why the connection ended; [`ConnectionError::Closed`] where that was in good order.
+    pub fn poll_inbound(&mut self, cx: &mut Context<'_>) -> Poll<Result<Stream, ConnectionError>> {
+        let accepted = self.shared.with(|inner| {
+            if let Some(key) = inner.mux.accept() {
+                return Poll::Ready(Ok((key, inner.mux.stream_id(key).unwrap_or_default())));
+            }
+            match inner.mux.closed() {
+                Some(reason) if inner.ended() => Poll::Ready(Err(reason.clone())),
+                _ => {
+                    inner.park_inbound(cx);
+                    Poll::Pending
+                }
+            }
+        });
+        accepted.map_ok(|(key, id)| Stream::new(self.shared.clone(), key, id))
+    }
+
+    /// Measures the round-trip time with a ping. A ping that is under way for another reason is shared.
+    ///
+    /// # Errors
+    ///
+    /// [`PingError::TimedOut`] after `connection_write_timeout`; the connection lives on if something else has arrived
+    /// meanwhile, or if keep-alive is off.
+    pub fn poll_ping(&mut self, cx: &mut Context<'_>) -> Poll<Result<Duration, PingError>> {
+        self.shared.with(|inner| match inner.mux.ping() {
+            Ok(PingProgress::Answered(rtt)) => Poll::Ready(Ok(rtt)),
+            Ok(PingProgress::TimedOut) => Poll::Ready(Err(PingError::TimedOut)),
+            Err(reason) if inner.ended() => Poll::Ready(Err(reason.into())),
+            Ok(PingProgress::Waiting) | Err(_) => {
+                inner.park_ping(cx);
+                Poll::Pending
+            }
+        })
+    }
+
+    /// Closes in good order: what was written goes out, then the go-away; the write side of the transport is shut and
+    /// what the peer still sends is discarded. Bounded by `connection_write_timeout` and one second. Ready when that is
+    /// done; streams fail then, after the bytes that they have received.
+    ///
+    /// # Errors
+    ///
+    /// Why the connection ended before that.
+    pub fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectionError>> {
+        self.shared.with(|inner| inner.mux.close(0));
+        self.poll(cx)
+    }
+
+    /// Closes like [`poll_close`](Connection::poll_close), with a code that the peer sees; 0 is the same as that. The
+    /// work is done by [`poll`](Connection::poll).
+    pub fn close_with(&mut self, code: u32) {
+        self.shared.with(|inner| inner.mux.close(code));
+    }
+
+    /// Tells the peer that it may open no more streams. Those that are open, and opening them from here, go on.
+    pub fn go_away(&mut self) {
+        self.shared.with(|inner| inner.mux.go_away());
+    }
+
+    /// Streams that are open, at least half; those that wait to be accepted are counted.
+    pub fn num_streams(&self) -> usize {
+        self.shared.with(|inner| inner.mux.num_streams())
+    }
+
+    /// Whether the connection is over.
+    pub fn is_closed(&self) -> bool {
+        self.closed().is_some()
+    }
+
+    /// Why the connection is over, once it is.
+    pub fn closed(&self) -> Option<ConnectionError> {
+        self.shared.with(|inner| inner.mux.closed().cloned())
+    }
+
+    /// The last round-trip time that was measured.
+    pub fn rtt(&self) -> Option<Duration> {
+        self.shared.with(|inner| inner.mux.rtt())
+    }
+
+    /// A number that no other connection of this process has.
+    pub fn id(&self) -> u64 {
+        self.shared.id()
+    }
+
+    /// The transport, for its addresses and options.
+    pub const fn get_ref(&self) -> &T {
+        self.driver.io()
+    }
+}
+
+impl<T> Drop for Connection<T> {
+    fn drop(&mut self) {
+        self.shared.with(|inner| {
+            inner.mux.fail(ConnectionError::Dropped);
+            inner.end();
+        });
+    }
+}
+
+impl<T> fmt::Debug for Connection<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("id", &self.shared.id()).finish_non_exhaustive()
+    }
+}

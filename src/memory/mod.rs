@@ -1,0 +1,109 @@
+//! Memory: who may hold how many bytes.
+//!
+//! Owns the question that the crate asks before it holds bytes for a stream ([`MemoryManager`]), the answer that frees
+//! itself ([`Reservation`]) and a ready-made budget ([`MemoryLimit`]). Uses `priority` only. Never holds the bytes
+//! themselves, never waits, and knows nothing of streams or connections.
+
+mod limit;
+mod reservation;
+
+use std::fmt;
+
+use futures::future::BoxFuture;
+
+use crate::priority::Priority;
+
+pub use limit::MemoryLimit;
+pub use reservation::Reservation;
+
+/// Grants or refuses the memory that connections hold for their streams.
+///
+/// A connection reserves before it opens or accepts a stream, before it grants a peer a larger window, and before its
+/// send buffer grows past its fixed part. What is refused is not done, and harms no other stream. One manager usually
+/// serves every connection of a node. [`MemoryLimit`] is a budget in bytes; implement this trait to ask a resource
+/// manager of your own.
+///
+/// # Rules for an implementation
+///
+/// * All methods may be called from several threads at once, and from within a task's poll: they must not block for
+///   long. The crate calls them with none of its own locks held.
+/// * A grant of `n` bytes is released exactly once, in one call or in several that sum up to `n`. The caller sees to
+///   that also when it panics or is cancelled.
+/// * The methods should not panic. If `reserve` does, nothing is released for it; if `release` does, it is not called a
+///   second time for those bytes.
+pub trait MemoryManager: fmt::Debug + Send + Sync + 'static {
+    /// Asks for `bytes` more, at this priority.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`] if that cannot be granted now. Nothing has been charged then.
+    fn reserve(&self, bytes: usize, priority: Priority) -> Result<(), Refused>;
+
+    /// Gives `bytes` back that were granted before.
+    fn release(&self, bytes: usize);
+
+    /// A future that completes once memory has been released after this call.
+    ///
+    /// It must count from the call, not from its first poll, so that whoever has been refused misses nothing: call
+    /// this, try to reserve again, and only then wait. It may complete without need; whoever waits has to try again
+    /// anyway. Dropping it must leave nothing behind.
+    ///
+    /// `None`, the default, means that this manager cannot tell. Whoever waits then tries again on a timer.
+    fn released(&self) -> Option<BoxFuture<'static, ()>> {
+        None
+    }
+}
+
+/// A [`MemoryManager`] did not grant a reservation.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a reservation of {bytes} bytes of memory was refused")]
+pub struct Refused {
+    bytes: usize,
+}
+
+impl Refused {
+    /// The refusal of a request for `bytes`.
+    pub fn new(bytes: usize) -> Self {
+        Self { bytes }
+    }
+
+    /// How many bytes were asked for.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+/// The manager that always grants, and counts nothing. It is the default.
+///
+/// A connection then holds as much as its [`Config`](crate::Config) and its peer let it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unlimited;
+
+impl MemoryManager for Unlimited {
+    fn reserve(&self, _bytes: usize, _priority: Priority) -> Result<(), Refused> {
+        Ok(())
+    }
+
+    fn release(&self, _bytes: usize) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_what_was_asked_for() {
+        let refused = Refused::new(262_144);
+        assert_eq!(refused.bytes(), 262_144);
+        assert_eq!(refused.to_string(), "a reservation of 262144 bytes of memory was refused");
+    }
+
+    #[test]
+    fn unlimited_grants_everything_and_cannot_tell_of_releases() {
+        for bytes in [0, 1, usize::MAX, usize::MAX] {
+            assert_eq!(Unlimited.reserve(bytes, Priority::new(0)), Ok(()));
+        }
+        Unlimited.release(usize::MAX);
+        assert!(Unlimited.released().is_none());
+    }
+}

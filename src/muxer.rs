@@ -1,0 +1,94 @@
+//! Roof: the libp2p face. The only room that names `libp2p_core`.
+//!
+//! Owns the upgrade from a connection to a muxer, and what `libp2p` expects of one: an error ends everything, so what
+//! concerns one stream is never an error here.
+
+use crate::config::{Config, RefusedOpen};
+use crate::connection::Connection;
+use crate::error::{ConnectionError, OpenError, Side};
+use crate::mode::Mode;
+use crate::stream::Stream;
+use futures::future::{Ready, ready};
+use futures::{AsyncRead, AsyncWrite};
+use libp2p_core::UpgradeInfo;
+use libp2p_core::muxing::{StreamMuxer, StreamMuxerEvent};
+use libp2p_core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade};
+use std::convert::Infallible;
+use std::iter::{Once, once};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// The name that is negotiated.
+const PROTOCOL: &str = "/yamux/1.0.0";
+
+impl UpgradeInfo for Config {
+    type Info = &'static str;
+    type InfoIter = Once<Self::Info>;
+
+    fn protocol_info(&self) -> Self::InfoIter {
+        once(PROTOCOL)
+    }
+}
+
+impl<C> InboundConnectionUpgrade<C> for Config
+where
+    C: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    type Output = Connection<C>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Output, Self::Error>>;
+
+    fn upgrade_inbound(self, io: C, _: Self::Info) -> Self::Future {
+        ready(Ok(Connection::new(io, self, Mode::Server)))
+    }
+}
+
+impl<C> OutboundConnectionUpgrade<C> for Config
+where
+    C: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    type Output = Connection<C>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Output, Self::Error>>;
+
+    fn upgrade_outbound(self, io: C, _: Self::Info) -> Self::Future {
+        ready(Ok(Connection::new(io, self, Mode::Client)))
+    }
+}
+
+impl<C> StreamMuxer for Connection<C>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+{
+    type Substream = Stream;
+    type Error = ConnectionError;
+
+    fn poll_inbound(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Stream, ConnectionError>> {
+        Self::poll_inbound(self.get_mut(), cx)
+    }
+
+    /// A stream that cannot be opened is waited for, with memory as with the backlog: an error would end the connection.
+    /// The swarm gives up on its own time.
+    fn poll_outbound(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Stream, ConnectionError>> {
+        match self.get_mut().poll_open(RefusedOpen::Wait, cx) {
+            Poll::Ready(Ok(stream)) => Poll::Ready(Ok(stream)),
+            Poll::Ready(Err(OpenError::Connection(reason))) => Poll::Ready(Err(reason)),
+            Poll::Ready(Err(_)) | Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), ConnectionError>> {
+        Self::poll_close(self.get_mut(), cx)
+    }
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<StreamMuxerEvent, ConnectionError>> {
+        let this = self.get_mut();
+        match Self::poll(this, cx) {
+            Poll::Ready(Ok(())) => {
+                Poll::Ready(Err(this.closed().unwrap_or(ConnectionError::Closed { by: Side::Remote })))
+            }
+            Poll::Ready(Err(reason)) => Poll::Ready(Err(reason)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! Owns the verbs of the application: what a task does with a stream.
+//!
+//! `Blocked` is a value here. It becomes `Pending` in the shell, which has put a waker away in the same critical
+//! section; what the task then waits for is in the stream's interest.
+
+use super::mux::{Lifecycle, Mux};
+use super::ready::Ready;
+use super::store::Key;
+use super::stream::{
+    Handle, Handshake, HandshakeEvent, ReceiveEvent, ReceiveState, ResetCause, SendEvent, SendState, Stream,
+};
+use crate::error::{Side, StreamError};
+use crate::memory::Reservation;
+use crate::priority::Priority;
+use bytes::Bytes;
+use web_time::Instant;
+
+/// Bytes to read, or that there will be no more.
+#[derive(Debug)]
+pub(crate) enum Chunk {
+    /// Bytes, not empty. Report them with [`Mux::consume`] when the application has used them: at the latest when all
+    /// are used, or `due` of them.
+    Bytes { bytes: Bytes, due: u32 },
+    /// The peer has finished.
+    End,
+}
+
+/// Why nothing was read.
+#[derive(Debug)]
+pub(crate) enum ReadError {
+    Blocked,
+    Failed(StreamError),
+}
+
+/// Why nothing was written.
+#[derive(Debug)]
+pub(crate) enum WriteError {
+    /// `growth` is how much more memory would make room.
+    Blocked {
+        growth: Option<usize>,
+    },
+    Failed(StreamError),
+}
+
+/// Why something is not flushed.
+#[derive(Debug)]
+pub(crate) enum FlushError {
+    Blocked,
+    Failed(StreamError),
+}
+
+impl Mux {
+    /// Takes the oldest stream that waits to be accepted; its ACK is owed then (Y-ACK-1).
+    pub(crate) fn accept(&mut self) -> Option<Key> {
+        let key = self.incoming.pop_front()?;
+        let next = self.store.get(key)?.handshake.on(HandshakeEvent::Accept);
+        self.set_handshake(key, next);
+        self.queue_control(key);
+        Some(key)
+    }
+
+    pub(crate) fn stream_id(&self, key: Key) -> Option<u32> {
+        self.store.get(key).map(|stream| stream.id.value())
+    }
+
+    /// Takes bytes off a stream.
+    pub(crate) fn read(&mut self, key: Key) -> Result<Chunk, ReadError> {
+        self.send_syn(key);
+        let Some(stream) = self.store.get_mut(key) else { return Err(ReadError::Failed(StreamError::ReadClosed)) };
+        // Y-RST-2: what arrived before an end of any kind is delivered before it.
+        if let Some(bytes) = stream.receive.buffer.pop() {
+            return Ok(Chunk::Bytes { bytes, due: stream.receive.window.until_due() });
+        }
+        let end = match (stream.receive.state, &self.lifecycle) {
+            (ReceiveState::Finished, _) => Ok(Chunk::End),
+            (ReceiveState::Reset, _) => Err(ReadError::Failed(stream.reset_error())),
+            (ReceiveState::Stopped, _) => Err(ReadError::Failed(StreamError::ReadClosed)),
+            // Y-CLOSE-5: a lost connection is never an end of file.
+            (ReceiveState::Open, Lifecycle::Closed(reason)) => Err(ReadError::Failed(reason.clone().into())),
+            (ReceiveState::Open, Lifecycle::Open | Lifecycle::Closing { .. }) => {
+                stream.interest = stream.interest | Ready::READ;
+                return Err(ReadError::Blocked);
+            }
+        };
+        // Nothing can arrive and nothing is left (Y-MEM-4).
+        self.events.released.extend(stream.reservation.take());
+        end
+    }
+
+    /// The application has used `bytes`: credit may be due, and the window may be worth growing.
+    pub(crate) fn consume(&mut self, key: Key, bytes: u32, now: Instant) {
+        let (max, open) = (self.config.max_stream_window(), self.lifecycle_is_open());
+        let Some(stream) = self.store.get_mut(key) else { return };
+        stream.receive.window.consume(bytes, now);
+        let grows = open && stream.receive.state == ReceiveState::Open && stream.receive.window.size() < max;
+        if grows && !stream.growth_pending && stream.owes_credit() {
+            // The credit waits for the answer, which comes before the next batch, so that both leave as one update.
+            stream.growth_pending = true;
+            self.growing.push_back(key);
+            self.events.attention = true;
+        }
+        self.queue_control(key);
+    }
+
+    /// Takes bytes to be sent: as many as the peer's credit covers and the connection has memory for.
+    pub(crate) fn write(&mut self, key: Key, bytes: &[u8], now: Instant) -> Result<usize, WriteError> {
+        let Some(stream) = self.store.get_mut(key) else { return Err(WriteError::Failed(StreamError::WriteClosed)) };
+        if let Some(error) = write_failure(stream, &self.lifecycle) {
+            return Err(WriteError::Failed(error));
+        }
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+        let room = self.pool.room(stream.priority);
+        let wanted = bytes.len().min(room);
+        let written = stream.send.window.take(wanted);
+        if written == 0 {
+            stream.interest = stream.interest | Ready::WRITE;
+            let growth = if room == 0 { self.pool.growth() } else { None };
+            if room == 0 {
+                self.pool.wait(key, stream.priority);
+            }
+            return Err(WriteError::Blocked { growth });
+        }
+        stream.send.buffer.push(&bytes[..written]);
+        self.pool.add(written);
+        self.hold_back(now);
+        self.queue_data(key);
+        Ok(written)
+    }
+
+    /// Gives the send buffers more memory.
+    pub(crate) fn grow_pool(&mut self, reservation: Reservation) {
+        let excess = match self.lifecycle {
+            Lifecycle::Closed(_) => Some(reservation),
+            Lifecycle::Open | Lifecycle::Closing { .. } => self.pool.grow(reservation),
+        };
+        self.events.released.extend(excess);
+    }
+
+    /// Starts to wait for more small writes, where that is configured and nothing else is under way.
+    fn hold_back(&mut self, now: Instant) {
+        let delay = self.config.write_coalesce_delay();
+        if !delay.is_zero() && self.schedule.is_empty() {
+            self.coalesce_until = now.checked_add(delay);
+        }
+    }
+
+    /// Whether all that was written has reached the transport and was flushed there (Y-SEND-4). The SYN leaves even if
+    /// nothing was written.
+    pub(crate) fn flush(&mut self, key: Key) -> Result<(), FlushError> {
+        self.send_syn(key);
+        self.coalesce_until = None;
+        let Some(stream) = self.store.get(key) else { return Err(FlushError::Failed(StreamError::WriteClosed)) };
+        if stream.send.state == SendState::Reset {
+            return Err(FlushError::Failed(stream.reset_error()));
+        }
+        let out = stream.send.buffer.is_empty() && !stream.owed.syn && !stream.lost;
+        let sent = out && stream.send.last_batch > 0 && stream.send.last_batch <= self.flushed;
+        match &self.lifecycle {
+            Lifecycle::Closed(reason) if !sent => Err(FlushError::Failed(reason.clone().into())),
+            _ => self.await_flush(key, out),
+        }
+    }
+
+    /// Finishes the write half (Y-FIN-1); `Ok` once the FIN was flushed.
+    pub(crate) fn finish(&mut self, key: Key) -> Result<(), FlushError> {
+        self.coalesce_until = None;
+        let Some(stream) = self.store.get_mut(key) else { return Ok(()) };
+        let sent = stream.send.state == SendState::Closed && stream.send.last_batch <= self.flushed;
+        if sent {
+            return Ok(());
+        }
+        if let Lifecycle::Closed(reason) = &self.lifecycle {
+            return Err(FlushError::Failed(reason.clone().into()));
+        }
+        stream.send.state = stream.send.state.on(SendEvent::Finish);
+        let (state, error) = (stream.send.state, stream.reset_error());
+        if state == SendState::Reset {
+            return Err(FlushError::Failed(error));
+        }
+        self.queue_data(key);
+        self.await_flush(key, state == SendState::Closed)
+    }
+
+    fn await_flush(&mut self, key: Key, out: bool) -> Result<(), FlushError> {
+        let Some(stream) = self.store.get_mut(key) else { return Ok(()) };
+        if out && stream.send.last_batch <= self.flushed {
+            return Ok(());
+        }
+        if !stream.interest.contains(Ready::FLUSH) {
+            stream.interest = stream.interest | Ready::FLUSH;
+            self.flushing.push(key);
+        }
+        self.events.attention = true;
+        Err(FlushError::Blocked)
+    }
+
+    /// Ends both halves at once, with a code that the peer sees (Y-RST-5). What was queued is dropped.
+    pub(crate) fn reset(&mut self, key: Key, code: u32) {
+        let Some(stream) = self.store.get_mut(key) else { return };
+        let over = stream.is_wire_over() || stream.reset.is_some() || matches!(self.lifecycle, Lifecycle::Closed(_));
+        if over {
+            return;
+        }
+        self.leave_backlog(key);
+        let Some(stream) = self.store.get_mut(key) else { return };
+        let sent = stream.handshake != Handshake::Lazy;
+        stream.reset = Some(ResetCause { by: Side::Local, code });
+        stream.send.state = stream.send.state.on(SendEvent::Reset);
+        stream.receive.state = stream.receive.state.on(ReceiveEvent::LocalReset);
+        stream.owed = super::stream::Owed { syn: false, reset: sent };
+        stream.receive.buffer.clear();
+        let unsent = stream.send.buffer.clear();
+        let (priority, released) = (stream.priority, stream.reservation.take());
+        self.events.released.extend(released);
+        self.pool.remove(unsent);
+        self.schedule.remove(&mut self.store, key, priority);
+        self.notify(key, Ready::ALL);
+        self.queue_control(key);
+        self.settle(key);
+        self.wake_writers();
+    }
+
+    /// Reads no more: what is buffered is dropped, what still comes is discarded (Y-FIN-7).
+    ///
+    /// `unread` bytes were taken with [`Mux::read`] and not reported: they count as read now.
+    pub(crate) fn stop(&mut self, key: Key, unread: u32, now: Instant) {
+        let Some(stream) = self.store.get_mut(key) else { return };
+        stream.receive.state = stream.receive.state.on(ReceiveEvent::Stop);
+        let dropped = stream.receive.buffer.clear().saturating_add(unread);
+        // What is discarded needs no memory (Y-FLOW-10).
+        self.events.released.extend(stream.reservation.take());
+        self.consume(key, dropped, now);
+        self.notify(key, Ready::READ);
+        self.settle(key);
+    }
+
+    /// The application has dropped the stream: what was written goes out, then the FIN; nothing more is read (Y-FIN-8).
+    ///
+    /// `unread` is as in [`Mux::stop`].
+    pub(crate) fn release(&mut self, key: Key, unread: u32, now: Instant) {
+        let Some(stream) = self.store.get_mut(key) else { return };
+        stream.handle = Handle::Released;
+        stream.interest = Ready::NONE;
+        let unsaid = stream.handshake == Handshake::Lazy && stream.send.buffer.is_empty() && !stream.owed.syn;
+        self.events.released.extend(stream.reservation.take());
+        if self.store.get(key).is_some_and(|stream| self.store.find(stream.id) != Some(key)) {
+            self.remove(key);
+            return;
+        }
+        if unsaid && self.store.get(key).is_some_and(|stream| stream.send.state == SendState::Open) {
+            // Y-OPEN-5: the peer has never heard of it.
+            self.unlink(key, None);
+            self.remove(key);
+            self.close_if_drained();
+            return;
+        }
+        if let Some(stream) = self.store.get_mut(key) {
+            stream.send.state = stream.send.state.on(SendEvent::Finish);
+        }
+        self.coalesce_until = None;
+        self.queue_data(key);
+        self.stop(key, unread, now);
+    }
+
+    /// Changes how urgent a stream is: what it may grow into, and who goes first (Y-PRIO-1).
+    pub(crate) fn set_priority(&mut self, key: Key, priority: Priority) {
+        let Some(stream) = self.store.get_mut(key) else { return };
+        let before = std::mem::replace(&mut stream.priority, priority);
+        if self.schedule.remove(&mut self.store, key, before) {
+            self.queue_data(key);
+        }
+        // Its share of the send buffers may be larger now.
+        self.notify(key, Ready::WRITE);
+    }
+
+    pub(crate) fn priority(&self, key: Key) -> Option<Priority> {
+        self.store.get(key).map(|stream| stream.priority)
+    }
+
+    /// Lets the SYN of a lazily opened stream leave (Y-OPEN-4).
+    fn send_syn(&mut self, key: Key) {
+        let lazy = self.lifecycle_is_open();
+        let Some(stream) = self.store.get_mut(key).filter(|stream| stream.handshake == Handshake::Lazy) else { return };
+        if lazy && stream.send.state != SendState::Reset && !stream.owed.syn {
+            stream.owed.syn = true;
+            self.queue_control(key);
+        }
+    }
+
+    const fn lifecycle_is_open(&self) -> bool {
+        matches!(self.lifecycle, Lifecycle::Open)
+    }
+
+    /// Wakes writers that wait for room in the pool, as many as there is room for.
+    pub(super) fn wake_writers(&mut self) {
+        let mut woken = 0;
+        while let Some(key) = self.pool.next_waiting(woken) {
+            let before = self.events.ready.len();
+            self.notify(key, Ready::WRITE);
+            woken += self.events.ready.len() - before;
+        }
+    }
+}
+
+/// Why nothing can be written to a stream any more.
+fn write_failure(stream: &Stream, lifecycle: &Lifecycle) -> Option<StreamError> {
+    match (stream.send.state, lifecycle) {
+        (SendState::Reset, _) => Some(stream.reset_error()),
+        (SendState::Closing | SendState::Closed, _) => Some(StreamError::WriteClosed),
+        (SendState::Open, Lifecycle::Closed(reason) | Lifecycle::Closing { reason, .. }) => Some(reason.clone().into()),
+        (SendState::Open, Lifecycle::Open) => None,
+    }
+}

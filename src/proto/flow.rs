@@ -1,0 +1,317 @@
+//! Owns flow control: how much each side of a stream may still send, and how large a window is worth its memory.
+//!
+//! Pure arithmetic over `(bytes, now, rtt)`; no frame, no queue. Credit that is owed is always a difference between
+//! what the window allows and what the peer knows of, never a message that could be lost (Y-FLOW-5).
+
+use super::limits::INITIAL_WINDOW;
+use std::time::Duration;
+use web_time::Instant;
+
+/// Credit that the peer has given this end, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SendWindow(u32);
+
+/// Credit that does not fit 32 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Overflow;
+
+impl SendWindow {
+    pub(super) const INITIAL: Self = Self(INITIAL_WINDOW);
+
+    pub(super) const fn available(self) -> u32 {
+        self.0
+    }
+
+    /// Adds credit (Y-FLOW-7).
+    pub(super) fn credit(&mut self, delta: u32) -> Result<(), Overflow> {
+        self.0 = self.0.checked_add(delta).ok_or(Overflow)?;
+        Ok(())
+    }
+
+    /// Takes up to `wanted` bytes of credit.
+    pub(super) fn take(&mut self, wanted: usize) -> usize {
+        let taken = u32::try_from(wanted).unwrap_or(u32::MAX).min(self.0);
+        self.0 -= taken;
+        taken as usize
+    }
+}
+
+/// What the peer may send on a stream. Always `credit + held <= size`.
+#[derive(Clone, Debug)]
+pub(super) struct ReceiveWindow {
+    /// Bytes reserved for the stream: the peer's credit and what is buffered never pass it.
+    size: u32,
+    /// Bytes that the peer may still send.
+    credit: u32,
+    /// Bytes announced by the peer and not consumed by the application.
+    held: u32,
+    rate: Rate,
+}
+
+/// A data frame is longer than the credit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct BeyondCredit;
+
+impl ReceiveWindow {
+    /// A window of `size` bytes, of which the peer knows the first 256 KiB.
+    pub(super) fn new(size: u32) -> Self {
+        let size = size.max(INITIAL_WINDOW);
+        Self { size, credit: INITIAL_WINDOW, held: 0, rate: Rate::default() }
+    }
+
+    pub(super) const fn size(&self) -> u32 {
+        self.size
+    }
+
+    pub(super) const fn credit(&self) -> u32 {
+        self.credit
+    }
+
+    #[cfg(test)]
+    pub(super) const fn held(&self) -> u32 {
+        self.held
+    }
+
+    /// Takes in a data header (Y-FLOW-2).
+    pub(super) fn receive(&mut self, len: u32) -> Result<(), BeyondCredit> {
+        self.credit = self.credit.checked_sub(len).ok_or(BeyondCredit)?;
+        // Invariant: credit + held <= size <= 2^30, so this does not overflow.
+        self.held += len;
+        Ok(())
+    }
+
+    /// The application has read `bytes`, or they were discarded for it.
+    pub(super) fn consume(&mut self, bytes: u32, now: Instant) {
+        let bytes = bytes.min(self.held);
+        self.held -= bytes;
+        self.rate.count(bytes, now);
+    }
+
+    /// Credit that the window allows and the peer does not know of yet.
+    pub(super) const fn owed(&self) -> u32 {
+        self.size - self.credit - self.held
+    }
+
+    /// Whether that is worth a frame (Y-FLOW-4).
+    pub(super) const fn is_due(&self) -> bool {
+        self.owed() >= self.size / 2
+    }
+
+    /// Bytes that must be consumed until credit is due; at least 1.
+    pub(super) const fn until_due(&self) -> u32 {
+        let left = (self.size / 2).saturating_sub(self.owed());
+        if left == 0 { 1 } else { left }
+    }
+
+    /// Hands out all that is owed, to be put into a frame.
+    pub(super) fn grant(&mut self) -> u32 {
+        let owed = self.owed();
+        self.credit += owed;
+        owed
+    }
+
+    /// Makes the window larger by what was reserved for it.
+    pub(super) fn grow(&mut self, bytes: u32) {
+        self.size = self.size.saturating_add(bytes);
+    }
+
+    /// How many bytes larger the window should be: up to twice what the link delivers to this stream in a round trip,
+    /// and never past `max` (Y-FLOW-8). `None` while it is large enough, or while that cannot be known yet.
+    pub(super) fn growth(&mut self, rtt: Option<Duration>, max: u32, now: Instant) -> Option<u32> {
+        let target = 2 * self.rate.per_round_trip(rtt?, now)?;
+        let target = u32::try_from(target).unwrap_or(u32::MAX).min(max);
+        target.checked_sub(self.size).filter(|growth| *growth > 0)
+    }
+}
+
+/// How fast a stream is read: bytes since a moment at least a round trip ago.
+#[derive(Clone, Debug, Default)]
+struct Rate {
+    bytes: u64,
+    since: Option<Instant>,
+}
+
+impl Rate {
+    fn count(&mut self, bytes: u32, now: Instant) {
+        match self.since {
+            // What is read at the first moment arrived before it: it says nothing of the rate.
+            None => self.since = Some(now),
+            Some(_) => self.bytes += u64::from(bytes),
+        }
+    }
+
+    /// Bytes in a round trip, once one has passed; measuring then begins anew.
+    fn per_round_trip(&mut self, rtt: Duration, now: Instant) -> Option<u64> {
+        let elapsed = now.saturating_duration_since(self.since?);
+        if elapsed < rtt || elapsed.is_zero() {
+            return None;
+        }
+        let bytes = u128::from(self.bytes) * rtt.as_nanos() / elapsed.as_nanos();
+        (self.bytes, self.since) = (0, Some(now));
+        // `elapsed >= rtt`, so this is at most the 64 bits it started from.
+        u64::try_from(bytes).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quickcheck::{Arbitrary, Gen, quickcheck};
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Receive(u32),
+        Consume(u32),
+        GrantIfDue,
+        Grow(u16),
+    }
+
+    impl Arbitrary for Step {
+        fn arbitrary(g: &mut Gen) -> Self {
+            match u8::arbitrary(g) % 4 {
+                0 => Self::Receive(u32::arbitrary(g) % 400_000),
+                1 => Self::Consume(u32::arbitrary(g) % 400_000),
+                2 => Self::GrantIfDue,
+                _ => Self::Grow(u16::arbitrary(g)),
+            }
+        }
+    }
+
+    quickcheck! {
+        /// C4, A43: the window's sum holds after any history, and credit is due exactly from half the window on.
+        fn credit_plus_held_plus_owed_is_the_window(steps: Vec<Step>) -> bool {
+            let now = Instant::now();
+            let mut window = ReceiveWindow::new(INITIAL_WINDOW);
+            let (mut received, mut consumed, mut granted) = (0u64, 0u64, u64::from(INITIAL_WINDOW));
+            for step in steps {
+                match step {
+                    Step::Receive(len) => {
+                        let fits = u64::from(len) <= granted - received;
+                        if window.receive(len).is_ok() != fits {
+                            return false;
+                        }
+                        received += if fits { u64::from(len) } else { 0 };
+                    }
+                    Step::Consume(bytes) => {
+                        let bytes = bytes.min(window.held());
+                        window.consume(bytes, now);
+                        consumed += u64::from(bytes);
+                    }
+                    Step::GrantIfDue => {
+                        if window.is_due() {
+                            granted += u64::from(window.grant());
+                        }
+                    }
+                    Step::Grow(bytes) => window.grow(u32::from(bytes)),
+                }
+                let sum = u64::from(window.credit()) + u64::from(window.held()) + u64::from(window.owed());
+                let credit = u64::from(window.credit()) == granted - received;
+                let held = u64::from(window.held()) == received - consumed;
+                let due = window.is_due() == (window.owed() >= window.size() / 2);
+                if sum != u64::from(window.size()) || !credit || !held || !due {
+                    return false;
+                }
+            }
+            true
+        }
+
+        fn send_credit_never_wraps(deltas: Vec<u32>) -> bool {
+            let (mut window, mut model) = (SendWindow::INITIAL, u64::from(INITIAL_WINDOW));
+            for delta in deltas {
+                let fits = model + u64::from(delta) <= u64::from(u32::MAX);
+                model += if fits { u64::from(delta) } else { 0 };
+                if window.credit(delta).is_ok() != fits || u64::from(window.available()) != model {
+                    return false;
+                }
+            }
+            true
+        }
+
+        fn growth_needs_a_round_trip_and_keeps_to_the_maximum(bytes: u32, rtt_ms: u16, elapsed_ms: u16, max: u32) -> bool {
+            let start = Instant::now();
+            let (rtt, elapsed) = (Duration::from_millis(u64::from(rtt_ms)), Duration::from_millis(u64::from(elapsed_ms)));
+            let max = max.max(INITIAL_WINDOW);
+            let mut window = ReceiveWindow::new(INITIAL_WINDOW);
+            window.rate = Rate { bytes: u64::from(bytes), since: Some(start) };
+            let before = window.size();
+            match window.growth(Some(rtt), max, start + elapsed) {
+                Some(growth) => {
+                    let delivered = 2.0 * f64::from(bytes) * rtt.as_secs_f64() / elapsed.as_secs_f64();
+                    elapsed >= rtt && growth <= max - before && f64::from(before + growth) <= delivered + 2.0
+                }
+                None => {
+                    let delivered = 2.0 * f64::from(bytes) * rtt.as_secs_f64() / elapsed.as_secs_f64();
+                    elapsed < rtt || elapsed.is_zero() || max == before || delivered <= f64::from(before) + 3.0
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a24_b26_credit_is_due_at_half_the_window_and_not_a_byte_before() {
+        let now = Instant::now();
+        let mut window = ReceiveWindow::new(INITIAL_WINDOW);
+        window.receive(INITIAL_WINDOW).expect("within the window");
+        window.consume(INITIAL_WINDOW / 2 - 1, now);
+        assert!(!window.is_due());
+        assert_eq!(window.until_due(), 1);
+        window.consume(1, now);
+        assert!(window.is_due());
+        assert_eq!(window.grant(), INITIAL_WINDOW / 2);
+        assert_eq!(window.owed(), 0);
+        window.consume(1, now);
+        assert_eq!((window.owed(), window.until_due()), (1, INITIAL_WINDOW / 2 - 1));
+    }
+
+    #[test]
+    fn a_larger_first_window_is_owed_from_the_start() {
+        let mut window = ReceiveWindow::new(1 << 20);
+        assert_eq!(window.grant(), (1 << 20) - INITIAL_WINDOW);
+        assert_eq!(window.credit(), 1 << 20);
+    }
+
+    #[test]
+    fn a_stream_that_fills_its_window_each_round_trip_doubles_it() {
+        let (rtt, mut now) = (Duration::from_millis(100), Instant::now());
+        let mut window = ReceiveWindow::new(INITIAL_WINDOW);
+        let mut sizes = Vec::new();
+        window.consume(0, now);
+        for _ in 0..8 {
+            now += rtt;
+            let size = window.size();
+            window.receive(window.credit()).expect("credit");
+            window.consume(size, now);
+            if let Some(growth) = window.growth(Some(rtt), 16 << 20, now) {
+                window.grow(growth);
+            }
+            window.grant();
+            sizes.push(window.size() >> 10);
+        }
+        assert_eq!(sizes, [512, 1024, 2048, 4096, 8192, 16384, 16384, 16384]);
+    }
+
+    #[test]
+    fn a_slow_reader_keeps_its_window() {
+        let (rtt, mut now) = (Duration::from_millis(100), Instant::now());
+        let mut window = ReceiveWindow::new(INITIAL_WINDOW);
+        for _ in 0..100 {
+            now += rtt;
+            window.receive(10_000).expect("credit");
+            window.consume(10_000, now);
+            assert_eq!(window.growth(Some(rtt), 16 << 20, now), None);
+            if window.is_due() {
+                window.grant();
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_round_trip_time_nothing_grows() {
+        let now = Instant::now();
+        let mut window = ReceiveWindow::new(INITIAL_WINDOW);
+        window.receive(200_000).expect("credit");
+        window.consume(100_000, now);
+        window.consume(100_000, now + Duration::from_millis(1));
+        assert_eq!(window.growth(None, u32::MAX, now + Duration::from_secs(1)), None);
+    }
+}

@@ -1,0 +1,410 @@
+//! Owns what a frame does when it arrives.
+//!
+//! A header is judged whole before anything changes; a body is taken in as it comes, and the flags that end a stream
+//! act when it is complete.
+
+use super::limits::INITIAL_WINDOW;
+use super::mux::{Lifecycle, Mux};
+use super::ready::Ready;
+use super::store::Key;
+use super::stream::{Handshake, HandshakeEvent, ReceiveEvent, ReceiveState, ResetCause, SendEvent};
+use super::tombstones::{Answer, Tombstone};
+use crate::error::{ConnectionError, Side, Violation};
+use crate::memory::Reservation;
+use crate::wire::{Flags, Frame, Header, PingKind, StreamId};
+use web_time::Instant;
+
+/// Code of the reset that answers data after a FIN.
+const PROTOCOL_ERROR: u32 = 1;
+
+/// What the shell has to do before it goes on to the next frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// Nothing.
+    Settled,
+    /// Reserve memory for a stream that the peer opens, and call [`Mux::admit`].
+    Reserve,
+}
+
+/// The body that is arriving.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Body {
+    target: Target,
+    left: u32,
+    fin: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Target {
+    Stream(Key),
+    Discard,
+    /// The stream waits for [`Mux::admit`].
+    Undecided(Opening),
+}
+
+/// A SYN that was found to be legal.
+#[derive(Clone, Copy, Debug)]
+struct Opening {
+    id: StreamId,
+    credit: u32,
+}
+
+/// What was wrong with a frame that is not worth ending the connection for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Worth {
+    Useful,
+    /// It changed nothing: counted (Y-LIMIT-1).
+    Useless,
+    /// Expected to happen, and neither counted nor a merit.
+    Stray,
+}
+
+impl Mux {
+    /// Bytes came from the peer: it is alive.
+    pub(crate) fn heard(&mut self, now: Instant) {
+        self.liveness.heard(now);
+    }
+
+    /// Takes a frame, or a piece of one, in. A violation ends the connection; the go-away that says so is owed then
+    /// (Y-CLOSE-3).
+    pub(crate) fn handle_frame(&mut self, frame: Frame<&[u8]>, now: Instant) -> Admission {
+        if self.closed().is_some() {
+            return Admission::Settled;
+        }
+        let result = match frame {
+            Frame::Body(bytes) => {
+                self.on_body(bytes, now);
+                return Admission::Settled;
+            }
+            Frame::Header(header) => {
+                tracing::trace!(?header, "received");
+                self.on_header(header, now)
+            }
+        };
+        result.and_then(|worth| self.account(worth, now)).unwrap_or_else(|violation| self.violated(violation));
+        match self.body {
+            Some(Body { target: Target::Undecided(_), .. }) => Admission::Reserve,
+            _ => Admission::Settled,
+        }
+    }
+
+    /// The peer broke the protocol, in a frame or in the bytes of one.
+    pub(crate) fn violated(&mut self, violation: Violation) {
+        if self.closed().is_some() {
+            return;
+        }
+        tracing::debug!(%violation, "ending the connection");
+        let code = violation.code();
+        self.fail(ConnectionError::Violation(violation));
+        self.control.owe_go_away(code);
+    }
+
+    fn account(&mut self, worth: Worth, now: Instant) -> Result<(), Violation> {
+        match worth {
+            Worth::Useful => self.useless.earn(),
+            Worth::Useless => self.useless.spend(now).map_err(|_| Violation::UselessFrames)?,
+            Worth::Stray => {}
+        }
+        Ok(())
+    }
+
+    fn on_header(&mut self, header: Header, now: Instant) -> Result<Worth, Violation> {
+        self.body = None;
+        match header {
+            Header::Data { id, flags, len } if flags.contains(Flags::SYN) => {
+                self.on_syn(Opening { id, credit: 0 }, flags, len, now)
+            }
+            Header::WindowUpdate { id, flags, value } if flags.contains(Flags::SYN) => {
+                self.on_syn(Opening { id, credit: value }, flags, 0, now)
+            }
+            Header::Data { id, flags, len } => match self.known(id) {
+                Some(key) => self.on_data(key, flags, len, now),
+                None => self.on_late_data(id, flags, len),
+            },
+            Header::WindowUpdate { id, flags, value } => match self.known(id) {
+                Some(key) => self.on_window_update(key, flags, value, now),
+                // Y-RST-6: peers give credit for, finish and reset streams that have ended.
+                None if self.tombstones.get_mut(id).is_some() => Ok(Worth::Stray),
+                None => Ok(Worth::Useless),
+            },
+            Header::Ping { kind, nonce } => self.on_ping(kind, nonce, now),
+            Header::GoAway { code } => Ok(self.on_go_away(code)),
+        }
+    }
+
+    /// The stream that a frame without SYN is for. One whose SYN has not left is none that the peer can know.
+    fn known(&self, id: StreamId) -> Option<Key> {
+        let key = self.store.find(id)?;
+        self.store.get(key).filter(|stream| stream.handshake != Handshake::Lazy).map(|_| key)
+    }
+
+    // ---- opening -------------------------------------------------------------------------------------------------
+
+    /// A SYN. Everything that could be wrong is looked at before anything is made (Y-OPEN-2, Y-OPEN-3).
+    fn on_syn(&mut self, opening: Opening, flags: Flags, len: u32, now: Instant) -> Result<Worth, Violation> {
+        let stream = opening.id.value();
+        if opening.id.is_client() == self.mode.is_client() {
+            return Err(Violation::Parity { stream });
+        }
+        if self.store.find(opening.id).is_some() {
+            return Err(Violation::DuplicateStream { stream });
+        }
+        if len > INITIAL_WINDOW {
+            return Err(Violation::WindowExceeded { stream, len, credit: INITIAL_WINDOW });
+        }
+        let reset = flags.contains(Flags::RST);
+        if !reset && INITIAL_WINDOW.checked_add(opening.credit).is_none() {
+            return Err(Violation::CreditOverflow { stream, credit: INITIAL_WINDOW, delta: opening.credit });
+        }
+        let mut body = Body { target: Target::Discard, left: len, fin: flags.contains(Flags::FIN) };
+        if reset {
+            // Y-OPEN-8: opened and reset at once. There is nothing to show the application.
+            self.rapid.spend(now).map_err(|_| Violation::RapidReset)?;
+        } else if let Some(code) = self.refusal() {
+            self.refuse(opening.id, code, len)?;
+        } else {
+            body.target = Target::Undecided(opening);
+        }
+        self.body = Some(body);
+        Ok(Worth::Stray)
+    }
+
+    /// Why no inbound stream can be taken in now, as the code of its reset (Y-OPEN-6, Y-AWAY-4).
+    fn refusal(&self) -> Option<u32> {
+        if self.local_away || !matches!(self.lifecycle, Lifecycle::Open) {
+            return Some(0);
+        }
+        let full =
+            self.incoming.len() >= self.config.accept_backlog() || self.inbound >= self.config.max_incoming_streams();
+        full.then(|| self.config.refusal_code())
+    }
+
+    /// Owes a reset for a stream that is not taken in, and remembers it for the frames that are on their way.
+    fn refuse(&mut self, id: StreamId, code: u32, len: u32) -> Result<(), Violation> {
+        tracing::debug!(stream = %id, code, "refused an inbound stream");
+        self.control.owe_reset(id, code)?;
+        self.tombstones.insert(id, Tombstone { credit: INITIAL_WINDOW - len, answer: Answer::Silence });
+        self.events.attention = true;
+        Ok(())
+    }
+
+    /// Decides on the stream that the last frame opens: `None`, and the memory manager has refused it (Y-MEM-2).
+    pub(crate) fn admit(&mut self, granted: Option<Reservation>, now: Instant) {
+        let Some(Body { target: Target::Undecided(opening), left, fin }) = self.body else {
+            self.events.released.extend(granted);
+            return;
+        };
+        let Some(reservation) = granted else {
+            self.body = Some(Body { target: Target::Discard, left, fin });
+            if let Err(violation) = self.refuse(opening.id, self.config.refusal_code(), left) {
+                self.violated(violation);
+            }
+            return;
+        };
+        let key = self.insert(opening.id, Handshake::Incoming, reservation);
+        if let Some(stream) = self.store.get_mut(key) {
+            // Invariant: `on_syn` has checked that neither overflows nor passes the window.
+            let _ = stream.send.window.credit(opening.credit);
+            let _ = stream.receive.window.receive(left);
+        }
+        self.incoming.push_back(key);
+        self.events.incoming = true;
+        self.useless.earn();
+        self.body = Some(Body { target: Target::Stream(key), left, fin });
+        self.finish_body(now);
+    }
+
+    // ---- data and credit -----------------------------------------------------------------------------------------
+
+    fn on_data(&mut self, key: Key, flags: Flags, len: u32, now: Instant) -> Result<Worth, Violation> {
+        let Some(stream) = self.store.get_mut(key) else { return Ok(Worth::Stray) };
+        let (id, state) = (stream.id, stream.receive.state);
+        if matches!(state, ReceiveState::Open | ReceiveState::Stopped) {
+            let credit = stream.receive.window.credit();
+            let exceeded = Violation::WindowExceeded { stream: id.value(), len, credit };
+            // Y-FLOW-2: judged from the header alone.
+            stream.receive.window.receive(len).map_err(|_| exceeded)?;
+        }
+        let heard = self.acknowledged(key);
+        if flags.contains(Flags::RST) {
+            self.body = Some(Body { target: Target::Discard, left: len, fin: false });
+            self.on_reset(key, 0, now)?;
+            return Ok(Worth::Useful);
+        }
+        let fin = flags.contains(Flags::FIN);
+        match state {
+            ReceiveState::Open | ReceiveState::Stopped => {
+                self.body = Some(Body { target: Target::Stream(key), left: len, fin });
+                self.finish_body(now);
+                Ok(if len == 0 && !fin && !heard { Worth::Useless } else { Worth::Useful })
+            }
+            ReceiveState::Finished if len > 0 => {
+                // Y-FIN-3: data after the end of the stream.
+                self.body = Some(Body { target: Target::Discard, left: len, fin: false });
+                self.reset(key, PROTOCOL_ERROR);
+                Ok(Worth::Useless)
+            }
+            ReceiveState::Finished => Ok(Worth::Useless),
+            // Our reset has not left yet: the peer cannot know.
+            ReceiveState::Reset => {
+                self.body = Some(Body { target: Target::Discard, left: len, fin: false });
+                Ok(Worth::Stray)
+            }
+        }
+    }
+
+    /// Data for a stream that has ended here, or never was (Y-RST-6, Y-RST-7, Y-LIMIT-4).
+    fn on_late_data(&mut self, id: StreamId, flags: Flags, len: u32) -> Result<Worth, Violation> {
+        let ends = flags.contains(Flags::FIN) || flags.contains(Flags::RST);
+        let beyond = |credit| Violation::WindowExceeded { stream: id.value(), len, credit };
+        self.body = Some(Body { target: Target::Discard, left: len, fin: false });
+        let Some(tombstone) = self.tombstones.get_mut(id) else {
+            return if len > self.largest_window { Err(beyond(0)) } else { Ok(Worth::Useless) };
+        };
+        tombstone.credit = tombstone.credit.checked_sub(len).ok_or_else(|| beyond(tombstone.credit))?;
+        if ends {
+            tombstone.answer = Answer::Silence;
+        } else if len == 0 {
+            return Ok(Worth::Useless);
+        } else if std::mem::replace(&mut tombstone.answer, Answer::Silence) == Answer::Reset {
+            self.control.owe_reset(id, 0)?;
+            self.events.attention = true;
+        }
+        Ok(Worth::Stray)
+    }
+
+    fn on_body(&mut self, bytes: &[u8], now: Instant) {
+        let Some(body) = &mut self.body else { return };
+        let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        body.left = body.left.saturating_sub(len);
+        if let Target::Stream(key) = body.target {
+            let kept = self.store.get_mut(key).is_some_and(|stream| stream.receive.push(bytes));
+            if kept {
+                self.notify(key, Ready::READ);
+            } else {
+                self.consume(key, len, now);
+            }
+        }
+        self.finish_body(now);
+    }
+
+    /// Lets the FIN of a data frame act once the body is complete (Y-FIN-2).
+    fn finish_body(&mut self, now: Instant) {
+        if let Some(Body { target: Target::Stream(key), left: 0, fin }) = self.body {
+            self.body = None;
+            if fin && self.on_fin(key) == Worth::Useless {
+                // A FIN that came with data is paid for by the data.
+                self.useless.spend(now).unwrap_or_else(|_| self.violated(Violation::UselessFrames));
+            }
+        }
+    }
+
+    fn on_window_update(&mut self, key: Key, flags: Flags, value: u32, now: Instant) -> Result<Worth, Violation> {
+        let Some(stream) = self.store.get_mut(key) else { return Ok(Worth::Stray) };
+        if flags.contains(Flags::RST) {
+            // Y-RST-1: the value is a code, never credit.
+            self.acknowledged(key);
+            self.on_reset(key, value, now)?;
+            return Ok(Worth::Useful);
+        }
+        let credit = stream.send.window.available();
+        let overflow = Violation::CreditOverflow { stream: stream.id.value(), credit, delta: value };
+        stream.send.window.credit(value).map_err(|_| overflow)?;
+        let mut worth = if value > 0 { Worth::Useful } else { Worth::Useless };
+        if value > 0 {
+            self.notify(key, Ready::WRITE);
+        }
+        if self.acknowledged(key) {
+            worth = Worth::Useful;
+        }
+        if flags.contains(Flags::FIN) {
+            worth = self.on_fin(key);
+        }
+        Ok(worth)
+    }
+
+    /// A frame of the peer on this stream: it counts as its ACK (Y-ACK-3). Says whether that was news.
+    fn acknowledged(&mut self, key: Key) -> bool {
+        let Some(stream) = self.store.get(key) else { return false };
+        let next = stream.handshake.on(HandshakeEvent::Heard);
+        let news = next != stream.handshake;
+        self.set_handshake(key, next);
+        news
+    }
+
+    // ---- ends ----------------------------------------------------------------------------------------------------
+
+    fn on_fin(&mut self, key: Key) -> Worth {
+        let Some(stream) = self.store.get_mut(key) else { return Worth::Stray };
+        let state = stream.receive.state;
+        stream.receive.state = state.on(ReceiveEvent::Fin);
+        if stream.receive.state == state {
+            // Y-FIN-6: a second FIN.
+            return Worth::Useless;
+        }
+        self.notify(key, Ready::READ);
+        self.settle(key);
+        Worth::Useful
+    }
+
+    fn on_reset(&mut self, key: Key, code: u32, now: Instant) -> Result<(), Violation> {
+        let Some(stream) = self.store.get_mut(key) else { return Ok(()) };
+        tracing::debug!(stream = %stream.id, code, "reset by the peer");
+        stream.send.state = stream.send.state.on(SendEvent::Reset);
+        stream.receive.state = stream.receive.state.on(ReceiveEvent::RemoteReset);
+        stream.reset.get_or_insert(ResetCause { by: Side::Remote, code });
+        stream.owed = Default::default();
+        let unsent = stream.send.buffer.clear();
+        self.pool.remove(unsent);
+        self.notify(key, Ready::ALL);
+        // Y-OPEN-9: it leaves the backlog and is never handed out.
+        let unaccepted = self.leave_backlog(key);
+        self.end_by_reset(key);
+        if unaccepted {
+            self.rapid.spend(now).map_err(|_| Violation::RapidReset)?;
+        }
+        self.wake_writers();
+        Ok(())
+    }
+
+    /// Both halves are over for the wire: the stream leaves it whatever the read half still holds.
+    fn end_by_reset(&mut self, key: Key) {
+        let Some(stream) = self.store.get(key) else { return };
+        let tombstone = Tombstone { credit: stream.receive.window.credit(), answer: Answer::Silence };
+        self.unlink(key, Some(tombstone));
+        self.remove_if_released(key);
+        self.close_if_drained();
+    }
+
+    // ---- the connection ------------------------------------------------------------------------------------------
+
+    fn on_ping(&mut self, kind: PingKind, nonce: u32, now: Instant) -> Result<Worth, Violation> {
+        match kind {
+            // Y-PING-1.
+            PingKind::Request => {
+                self.control.owe_pong(nonce, self.config.ping_backlog())?;
+                self.events.attention = true;
+                Ok(Worth::Stray)
+            }
+            PingKind::Response if self.liveness.pong(nonce, now) => {
+                self.events.pong = true;
+                Ok(Worth::Useful)
+            }
+            // Y-PING-2, Y-PING-3.
+            PingKind::Response | PingKind::Unflagged => Ok(Worth::Useless),
+        }
+    }
+
+    fn on_go_away(&mut self, code: u32) -> Worth {
+        tracing::debug!(code, "the peer goes away");
+        if code != 0 {
+            // Y-AWAY-5.
+            self.fail(ConnectionError::GoAway { by: Side::Remote, code });
+            return Worth::Useful;
+        }
+        let news = !std::mem::replace(&mut self.remote_away, true);
+        self.events.openable = true;
+        self.close_if_drained();
+        if news { Worth::Useful } else { Worth::Useless }
+    }
+}

@@ -1,0 +1,52 @@
+//! Owns every bound that is not a setting, each with the attack or the cost that it stops.
+//!
+//! Bounds that users set are in [`Config`](crate::Config).
+
+use std::time::Duration;
+
+/// What a stream may send before any window update, both ways, in bytes. Yamux fixes it (Y-FLOW-1).
+pub(crate) const INITIAL_WINDOW: u32 = 256 * 1024;
+
+/// Bytes cut into one batch at most, but for the last frame. It is what a frame that has just become urgent may have to
+/// wait for below the scheduler.
+pub(crate) const BATCH_BYTES: usize = 64 * 1024;
+
+/// Bytes that higher buckets may send while a lower one waits (Y-PRIO-3).
+pub(crate) const STARVATION_BYTES: u32 = 256 * 1024;
+
+/// Part of the send buffers that is a connection's fixed cost and not reserved, in bytes. With it every connection
+/// moves, however full the budget is.
+pub(crate) const SEND_BASE: usize = 64 * 1024;
+
+/// Resets owed for streams that were refused. Stops: a peer that opens streams beyond every limit and reads nothing
+/// (Y-LIMIT-3). 16 KiB at most.
+pub(crate) const REFUSALS_OWED: usize = 2048;
+
+/// Ended streams that are remembered. Stops: a peer from being answered twice; late frames from looking like garbage
+/// (Y-RST-6). About 20 KiB at most.
+pub(crate) const TOMBSTONES: usize = 512;
+
+/// Frames that change nothing. Stops: empty frames, zero credit, frames for unknown streams, unasked pongs, second
+/// FINs (Y-LIMIT-1). A frame that does change something gives one back, so honest peers never come near.
+pub(crate) const USELESS_FRAMES: Allowance = Allowance { burst: 10_000, per_second: 1_000 };
+
+/// Streams that the peer reset before they were accepted. Stops: rapid reset, which costs work without ever holding a
+/// stream (Y-LIMIT-2).
+pub(crate) const RAPID_RESETS: Allowance = Allowance { burst: 1_000, per_second: 200 };
+
+/// How long a go-away that reports a violation may take to reach the transport, and how long the peer's last bytes are
+/// read and discarded after the write side has been shut, so that the go-away is not lost with them (Y-CLOSE-3).
+pub(crate) const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Bytes read in one poll before the driver yields.
+pub(crate) const POLL_READ_BYTES: usize = 1024 * 1024;
+
+/// Batches written in one poll before the driver yields.
+pub(crate) const POLL_BATCHES: usize = 32;
+
+/// A burst, and what comes back with time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Allowance {
+    pub(crate) burst: u32,
+    pub(crate) per_second: u32,
+}

@@ -1,0 +1,227 @@
+//! Owns [`Liveness`]: our pings, what they are for, and when the peer is taken for dead.
+//!
+//! One ping at a time, shared by keep-alive, the measuring of the round-trip time and the user. Any byte received is a
+//! sign of life; a ping is sent for keep-alive only when nothing has come for a while (Y-PING-6).
+
+use super::rtt::Rtt;
+use crate::config::Config;
+use std::time::Duration;
+use web_time::Instant;
+
+#[derive(Debug)]
+pub(super) struct Liveness {
+    keep_alive: Option<Duration>,
+    measure: Duration,
+    timeout: Duration,
+    heard: Instant,
+    next_measure: Instant,
+    ping: Ping,
+    user: UserPing,
+    pub(super) rtt: Rtt,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ping {
+    Idle,
+    Owed,
+    InFlight { nonce: u32, sent: Instant },
+}
+
+/// What the user's ping has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum UserPing {
+    None,
+    Waiting,
+    Done(Option<Duration>),
+}
+
+/// How the user's ping stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PingProgress {
+    /// No answer yet.
+    Waiting,
+    /// The round-trip time.
+    Answered(Duration),
+    /// No answer in time.
+    TimedOut,
+}
+
+/// What came of a timeout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Nothing to do.
+    Fine,
+    /// The user's ping was not answered in time.
+    UserTimedOut,
+    /// The peer sent nothing at all.
+    Dead,
+}
+
+impl Liveness {
+    pub(super) fn new(config: &Config, now: Instant) -> Self {
+        Self {
+            keep_alive: config.keep_alive_interval(),
+            measure: config.measure_rtt_interval(),
+            timeout: config.connection_write_timeout(),
+            heard: now,
+            next_measure: now + config.measure_rtt_interval(),
+            // Y-PING-5: the first ping leaves at once, so that windows can grow after one round trip.
+            ping: Ping::Owed,
+            user: UserPing::None,
+            rtt: Rtt::default(),
+        }
+    }
+
+    /// Bytes came from the peer.
+    pub(super) fn heard(&mut self, now: Instant) {
+        self.heard = self.heard.max(now);
+    }
+
+    pub(super) fn is_owed(&self) -> bool {
+        self.ping == Ping::Owed
+    }
+
+    /// The ping was put into a batch.
+    pub(super) fn ping_cut(&mut self, nonce: u32, now: Instant) {
+        self.ping = Ping::InFlight { nonce, sent: now };
+        self.next_measure = now + self.measure;
+    }
+
+    /// A pong came; says whether it answers our ping. Others are ignored (Y-PING-3).
+    pub(super) fn pong(&mut self, nonce: u32, now: Instant) -> bool {
+        match self.ping {
+            Ping::InFlight { nonce: expected, sent } if expected == nonce => {
+                let rtt = self.rtt.sample(sent, now);
+                self.ping = Ping::Idle;
+                if self.user == UserPing::Waiting {
+                    self.user = UserPing::Done(Some(rtt));
+                }
+                true
+            }
+            Ping::InFlight { .. } | Ping::Idle | Ping::Owed => false,
+        }
+    }
+
+    /// Asks for a ping on the user's behalf, or says how the one asked for stands; the end of one is told once.
+    pub(super) fn user_ping(&mut self) -> PingProgress {
+        match self.user {
+            UserPing::None => {
+                self.user = UserPing::Waiting;
+                if self.ping == Ping::Idle {
+                    self.ping = Ping::Owed;
+                }
+                PingProgress::Waiting
+            }
+            UserPing::Waiting => PingProgress::Waiting,
+            UserPing::Done(result) => {
+                self.user = UserPing::None;
+                result.map_or(PingProgress::TimedOut, PingProgress::Answered)
+            }
+        }
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> Verdict {
+        match self.ping {
+            Ping::InFlight { sent, .. } if now >= sent + self.timeout => self.unanswered(sent),
+            Ping::Idle if now >= self.idle_deadline() => {
+                self.ping = Ping::Owed;
+                Verdict::Fine
+            }
+            Ping::InFlight { .. } | Ping::Idle | Ping::Owed => Verdict::Fine,
+        }
+    }
+
+    fn unanswered(&mut self, sent: Instant) -> Verdict {
+        if self.heard <= sent && self.keep_alive.is_some() {
+            return Verdict::Dead;
+        }
+        self.ping = Ping::Idle;
+        if self.user == UserPing::Waiting {
+            self.user = UserPing::Done(None);
+            return Verdict::UserTimedOut;
+        }
+        Verdict::Fine
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        match self.ping {
+            Ping::InFlight { sent, .. } => Some(sent + self.timeout),
+            Ping::Idle => Some(self.idle_deadline()),
+            Ping::Owed => None,
+        }
+    }
+
+    fn idle_deadline(&self) -> Instant {
+        let keep_alive = self.keep_alive.map(|interval| self.heard + interval);
+        keep_alive.map_or(self.next_measure, |deadline| deadline.min(self.next_measure))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn liveness(keep_alive: Option<Duration>) -> (Liveness, Instant) {
+        let now = Instant::now();
+        let config = Config::builder().keep_alive_interval(keep_alive).measure_rtt_interval(1000 * SECOND).build();
+        (Liveness::new(&config.expect("valid"), now), now)
+    }
+
+    #[test]
+    fn the_first_ping_is_owed_at_once_and_gives_the_round_trip_time() {
+        let (mut live, now) = liveness(None);
+        assert!(live.is_owed());
+        live.ping_cut(7, now);
+        assert!(!live.pong(8, now + SECOND));
+        assert!(live.pong(7, now + SECOND));
+        assert!(!live.pong(7, now + SECOND));
+        assert_eq!(live.rtt.minimum(), Some(SECOND));
+    }
+
+    #[test]
+    fn a20_w76_silence_for_the_interval_brings_a_ping_and_any_byte_puts_it_off() {
+        let (mut live, now) = liveness(Some(30 * SECOND));
+        live.ping_cut(1, now);
+        live.pong(1, now);
+        live.heard(now + 10 * SECOND);
+        assert_eq!(live.poll_timeout(), Some(now + 40 * SECOND));
+        assert_eq!(live.handle_timeout(now + 39 * SECOND), Verdict::Fine);
+        assert!(!live.is_owed());
+        assert_eq!(live.handle_timeout(now + 40 * SECOND), Verdict::Fine);
+        assert!(live.is_owed());
+    }
+
+    #[test]
+    fn a21_w75_an_unanswered_ping_and_silence_are_death() {
+        let (mut live, now) = liveness(Some(30 * SECOND));
+        live.ping_cut(1, now);
+        assert_eq!(live.handle_timeout(now + 9 * SECOND), Verdict::Fine);
+        assert_eq!(live.handle_timeout(now + 10 * SECOND), Verdict::Dead);
+    }
+
+    #[test]
+    fn b7_an_unanswered_ping_among_other_traffic_is_not_death() {
+        let (mut live, now) = liveness(Some(30 * SECOND));
+        live.ping_cut(1, now);
+        live.heard(now + SECOND);
+        assert_eq!(live.handle_timeout(now + 10 * SECOND), Verdict::Fine);
+        assert!(!live.pong(1, now + 11 * SECOND));
+        assert_eq!(live.poll_timeout(), Some(now + 31 * SECOND));
+    }
+
+    #[test]
+    fn b2_a_users_ping_times_out_and_the_next_one_works() {
+        let (mut live, now) = liveness(None);
+        live.ping_cut(1, now);
+        assert_eq!(live.user_ping(), PingProgress::Waiting);
+        assert_eq!(live.handle_timeout(now + 10 * SECOND), Verdict::UserTimedOut);
+        assert_eq!(live.user_ping(), PingProgress::TimedOut);
+        assert_eq!(live.user_ping(), PingProgress::Waiting);
+        assert!(live.is_owed());
+        live.ping_cut(2, now + 11 * SECOND);
+        assert!(live.pong(2, now + 12 * SECOND));
+        assert_eq!(live.user_ping(), PingProgress::Answered(SECOND));
+    }
+}

@@ -1,0 +1,36 @@
+//! Ground floor: the rules of yamux.
+//!
+//! Everything here takes `&mut self` and the time as an argument and does no IO: it knows no lock, waker, clock or
+//! runtime. The same code runs in production, in a simulation with a virtual clock and under a fuzzer. [`Mux`] is the
+//! room that the shell talks to; the others are its parts. Uses `wire` and the pantry.
+
+mod app;
+mod budget;
+mod control;
+mod flow;
+mod inbound;
+pub(crate) mod limits;
+mod liveness;
+mod mux;
+mod outbound;
+mod pool;
+mod ready;
+mod rtt;
+mod schedule;
+mod store;
+mod stream;
+mod tombstones;
+mod transmit;
+
+#[cfg(test)]
+mod sim;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use app::{Chunk, FlushError, ReadError, WriteError};
+pub(crate) use inbound::Admission;
+pub(crate) use liveness::PingProgress;
+pub(crate) use mux::{Events, Mux, OpenBlocked};
+pub(crate) use ready::Ready;
+pub(crate) use store::Key;
+pub(crate) use transmit::Batch;

@@ -1,0 +1,473 @@
+//! Owns [`Mux`]: one end of a connection, its streams, and its life from open to closed.
+//!
+//! What frames do is in `inbound`, what the application does in `app`, what is sent in `outbound`; here is what they
+//! share: where a stream begins and ends, and where the connection does.
+
+use super::budget::Budget;
+use super::control::Control;
+use super::inbound::Body;
+use super::limits::{INITIAL_WINDOW, RAPID_RESETS, USELESS_FRAMES};
+use super::liveness::{Liveness, PingProgress, Verdict};
+use super::pool::Pool;
+use super::ready::Ready;
+use super::schedule::Schedule;
+use super::store::{ControlPlace, Key, Queue, Spread, Store};
+use super::stream::{Handle, Handshake, Stream};
+use super::tombstones::{Answer, Tombstone, Tombstones};
+use crate::config::Config;
+use crate::error::{ConnectionError, OpenError, Side};
+use crate::memory::Reservation;
+use crate::mode::Mode;
+use crate::priority::Priority;
+use crate::wire::StreamId;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use std::collections::VecDeque;
+use std::time::Duration;
+use web_time::Instant;
+
+/// One end of a connection.
+#[derive(Debug)]
+pub(crate) struct Mux {
+    pub(super) config: Config,
+    pub(super) mode: Mode,
+    pub(super) lifecycle: Lifecycle,
+    pub(super) store: Store,
+    /// Streams that owe a SYN, an ACK, credit or a reset.
+    pub(super) control_queue: Queue<ControlPlace>,
+    /// Streams that have data or a FIN to send.
+    pub(super) schedule: Schedule,
+    pub(super) control: Control,
+    pub(super) liveness: Liveness,
+    pub(super) pool: Pool,
+    pub(super) tombstones: Tombstones,
+    /// Inbound streams that were not accepted yet.
+    pub(super) incoming: VecDeque<Key>,
+    /// The body that is arriving.
+    pub(super) body: Option<Body>,
+    /// Streams whose window should grow once memory for it is granted.
+    pub(super) growing: VecDeque<Key>,
+    pub(super) useless: Budget,
+    pub(super) rapid: Budget,
+    pub(super) rng: StdRng,
+    pub(super) remote_away: bool,
+    pub(super) local_away: bool,
+    /// Number of the last batch that was cut, and of the last one that was flushed.
+    pub(super) cut: u64,
+    pub(super) flushed: u64,
+    pub(super) flushing: Vec<Key>,
+    /// Small writes wait for more until then.
+    pub(super) coalesce_until: Option<Instant>,
+    pub(super) largest_window: u32,
+    pub(super) events: Events,
+    next_id: Option<StreamId>,
+    unacknowledged: usize,
+    pub(super) inbound: usize,
+}
+
+/// Where a connection is in its life.
+#[derive(Clone, Debug)]
+pub(super) enum Lifecycle {
+    /// Streams come and go.
+    Open,
+    /// This end closes: what was written goes out, then the go-away, which has been cut once it is `said`.
+    Closing { code: u32, reason: ConnectionError, said: bool },
+    /// It is over. Only the go-away that says why may still have to leave.
+    Closed(ConnectionError),
+}
+
+/// What the shell has to act on, once the lock is open. Level-triggered: each is looked at anew by whoever it wakes.
+#[derive(Debug, Default)]
+pub(crate) struct Events {
+    /// Streams for which something has happened that somebody waits for.
+    pub(crate) ready: Vec<(Key, Ready)>,
+    /// Memory to give back: dropping it calls the memory manager.
+    pub(crate) released: Vec<Reservation>,
+    /// Look at whether a stream can be accepted.
+    pub(crate) incoming: bool,
+    /// Look at whether a stream can be opened.
+    pub(crate) openable: bool,
+    /// Look at the ping.
+    pub(crate) pong: bool,
+    /// There is work for the driver.
+    pub(crate) attention: bool,
+}
+
+/// A window that wants to be larger.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Growth {
+    pub(crate) key: Key,
+    pub(crate) bytes: u32,
+    pub(crate) priority: Priority,
+}
+
+/// Why a stream cannot be opened now.
+#[derive(Clone, Debug)]
+pub(crate) enum OpenBlocked {
+    /// Too many streams wait for the peer to acknowledge them.
+    Backlog,
+    /// It never will be.
+    Failed(OpenError),
+}
+
+impl Mux {
+    /// A new connection. `seed` decides ping nonces and how ids are spread; it must not be known to the peer.
+    pub(crate) fn new(mode: Mode, config: Config, seed: u64, now: Instant) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let spread = Spread::new(rng.random());
+        Self {
+            lifecycle: Lifecycle::Open,
+            store: Store::new(spread),
+            control_queue: Queue::new(),
+            schedule: Schedule::new(),
+            control: Control::default(),
+            liveness: Liveness::new(&config, now),
+            pool: Pool::new(config.max_send_buffer()),
+            tombstones: Tombstones::new(spread),
+            incoming: VecDeque::new(),
+            body: None,
+            growing: VecDeque::new(),
+            useless: Budget::new(USELESS_FRAMES, now),
+            rapid: Budget::new(RAPID_RESETS, now),
+            rng,
+            remote_away: false,
+            local_away: false,
+            cut: 0,
+            flushed: 0,
+            flushing: Vec::new(),
+            coalesce_until: None,
+            largest_window: INITIAL_WINDOW.max(config.initial_stream_window()),
+            events: Events { attention: true, ..Events::default() },
+            next_id: StreamId::new(mode.first_id()),
+            unacknowledged: 0,
+            inbound: 0,
+            config,
+            mode,
+        }
+    }
+
+    pub(crate) const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Streams whose wire life is not over, those waiting to be accepted included.
+    pub(crate) fn num_streams(&self) -> usize {
+        self.store.live()
+    }
+
+    /// Why the connection is over, once it is.
+    pub(crate) const fn closed(&self) -> Option<&ConnectionError> {
+        match &self.lifecycle {
+            Lifecycle::Closed(reason) => Some(reason),
+            Lifecycle::Open | Lifecycle::Closing { .. } => None,
+        }
+    }
+
+    /// Whether this end has begun to close, or the connection is over.
+    pub(crate) const fn is_closing(&self) -> bool {
+        !matches!(self.lifecycle, Lifecycle::Open)
+    }
+
+    pub(crate) const fn rtt(&self) -> Option<Duration> {
+        self.liveness.rtt.latest()
+    }
+
+    /// What has happened and was not acted on yet.
+    pub(crate) const fn events_mut(&mut self) -> &mut Events {
+        &mut self.events
+    }
+
+    /// Whether [`Mux::open`] would work.
+    pub(crate) fn can_open(&self) -> Result<StreamId, OpenBlocked> {
+        let failed = match &self.lifecycle {
+            Lifecycle::Closed(reason) => OpenError::Connection(reason.clone()),
+            Lifecycle::Closing { .. } => OpenError::Closing,
+            // Y-AWAY-2.
+            Lifecycle::Open if self.remote_away => OpenError::RemoteGoAway,
+            Lifecycle::Open => match self.next_id {
+                None => OpenError::StreamsExhausted,
+                // Y-ACK-4: derived from the streams' states, not a semaphore.
+                Some(_) if self.unacknowledged >= self.config.accept_backlog() => return Err(OpenBlocked::Backlog),
+                Some(id) => return Ok(id),
+            },
+        };
+        Err(OpenBlocked::Failed(failed))
+    }
+
+    /// Opens a stream with the window that `reservation` is for. Nothing is sent yet (Y-OPEN-5).
+    pub(crate) fn open(&mut self, reservation: Reservation) -> Result<(Key, StreamId), OpenBlocked> {
+        let id = match self.can_open() {
+            Ok(id) => id,
+            Err(blocked) => {
+                self.events.released.push(reservation);
+                return Err(blocked);
+            }
+        };
+        self.next_id = id.value().checked_add(2).and_then(StreamId::new);
+        let key = self.insert(id, Handshake::Lazy, reservation);
+        Ok((key, id))
+    }
+
+    /// Asks for a ping, or says how the one asked for stands.
+    pub(crate) fn ping(&mut self) -> Result<PingProgress, ConnectionError> {
+        if let Lifecycle::Closed(reason) = &self.lifecycle {
+            return Err(reason.clone());
+        }
+        self.events.attention = true;
+        Ok(self.liveness.user_ping())
+    }
+
+    /// Tells the peer that no new streams are taken; the open ones live on (Y-AWAY-1).
+    pub(crate) fn go_away(&mut self) {
+        if !self.local_away && matches!(self.lifecycle, Lifecycle::Open) {
+            self.local_away = true;
+            self.control.owe_go_away(0);
+            self.events.attention = true;
+        }
+    }
+
+    /// Begins to close: what was written goes out, then a go-away with `code` (Y-CLOSE-1).
+    pub(crate) fn close(&mut self, code: u32) {
+        let reason = match code {
+            0 => ConnectionError::Closed { by: Side::Local },
+            code => ConnectionError::GoAway { by: Side::Local, code },
+        };
+        self.begin_close(code, reason);
+    }
+
+    pub(super) fn begin_close(&mut self, code: u32, reason: ConnectionError) {
+        if matches!(self.lifecycle, Lifecycle::Open) {
+            self.lifecycle = Lifecycle::Closing { code, reason, said: false };
+            self.coalesce_until = None;
+            self.events.attention = true;
+            self.events.openable = true;
+        }
+    }
+
+    /// After a go-away with code 0 from the peer the connection closes when its last stream has ended (Y-AWAY-3).
+    pub(super) fn close_if_drained(&mut self) {
+        if self.remote_away && self.store.live() == 0 {
+            self.begin_close(0, ConnectionError::Closed { by: Side::Remote });
+        }
+    }
+
+    /// The transport takes no more bytes. What the peer said last explains it better than the error does (Y-CLOSE-6).
+    pub(crate) fn handle_write_error(&mut self, error: ConnectionError) {
+        self.fail(if self.remote_away { ConnectionError::Closed { by: Side::Remote } } else { error });
+    }
+
+    /// The transport has ended, `inside` a frame or not (Y-CLOSE-4).
+    pub(crate) fn handle_eof(&mut self, inside: bool) {
+        let clean = !inside && (self.remote_away || self.store.live() == 0);
+        self.fail(match (&self.lifecycle, clean) {
+            (Lifecycle::Closing { reason, .. }, true) => reason.clone(),
+            (_, true) => ConnectionError::Closed { by: Side::Remote },
+            (_, false) => ConnectionError::UnexpectedEof,
+        });
+    }
+
+    /// Ends the connection: every stream fails, everything queued is dropped, all memory but that of unread bytes is
+    /// given back. The first reason stays.
+    pub(crate) fn fail(&mut self, reason: ConnectionError) {
+        if matches!(self.lifecycle, Lifecycle::Closed(_)) {
+            return;
+        }
+        self.lifecycle = Lifecycle::Closed(reason);
+        self.control.clear();
+        self.tombstones.clear();
+        self.incoming = VecDeque::new();
+        self.growing = VecDeque::new();
+        self.flushing = Vec::new();
+        self.body = None;
+        self.coalesce_until = None;
+        self.events.released.extend(self.pool.clear());
+        (self.events.incoming, self.events.openable, self.events.pong) = (true, true, true);
+        self.events.attention = true;
+        for key in self.store.keys().collect::<Vec<_>>() {
+            self.fail_stream(key);
+        }
+    }
+
+    fn fail_stream(&mut self, key: Key) {
+        let Some(stream) = self.store.get_mut(key) else { return };
+        stream.lost |= stream.send.buffer.clear() > 0;
+        stream.owed = Default::default();
+        stream.growth_pending = false;
+        let orphan = stream.handle == Handle::Released || stream.handshake == Handshake::Incoming;
+        if stream.receive.buffer.is_empty() {
+            self.events.released.extend(stream.reservation.take());
+        }
+        self.notify(key, Ready::ALL);
+        self.unlink(key, None);
+        if orphan {
+            self.remove(key);
+        }
+    }
+
+    /// Lets time pass.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        if self.coalesce_until.is_some_and(|until| now >= until) {
+            self.coalesce_until = None;
+        }
+        match self.liveness.handle_timeout(now) {
+            Verdict::Fine => {}
+            Verdict::UserTimedOut => self.events.pong = true,
+            Verdict::Dead => self.fail(ConnectionError::KeepAliveTimeout),
+        }
+    }
+
+    /// When [`Mux::handle_timeout`] has to be called.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        if self.closed().is_some() {
+            return None;
+        }
+        self.coalesce_until.into_iter().chain(self.liveness.poll_timeout()).min()
+    }
+
+    /// Whether [`Mux::next_growth`] has anything to say.
+    pub(crate) fn wants_growth(&self) -> bool {
+        !self.growing.is_empty()
+    }
+
+    /// The next window that wants to grow; answered with [`Mux::grow`].
+    pub(crate) fn next_growth(&mut self, now: Instant) -> Option<Growth> {
+        let (rtt, max) = (self.liveness.rtt.minimum(), self.config.max_stream_window());
+        while let Some(key) = self.growing.pop_front() {
+            let Some(stream) = self.store.get_mut(key) else { continue };
+            if let Some(bytes) = stream.receive.window.growth(rtt, max, now) {
+                return Some(Growth { key, bytes, priority: stream.priority });
+            }
+            self.grow(key, None);
+        }
+        None
+    }
+
+    /// Makes a window larger by what was granted; `None`, and it keeps its size (Y-FLOW-8). Either way what is owed
+    /// leaves as one window update.
+    pub(crate) fn grow(&mut self, key: Key, granted: Option<Reservation>) {
+        let Some(stream) = self.store.get_mut(key).filter(|stream| stream.growth_pending) else {
+            self.events.released.extend(granted);
+            return;
+        };
+        stream.growth_pending = false;
+        match (&mut stream.reservation, granted) {
+            (Some(own), Some(granted)) => {
+                stream.receive.window.grow(u32::try_from(granted.bytes()).unwrap_or(0));
+                own.merge(granted);
+                self.largest_window = self.largest_window.max(stream.receive.window.size());
+            }
+            (_, granted) => self.events.released.extend(granted),
+        }
+        self.queue_control(key);
+    }
+
+    pub(super) fn insert(&mut self, id: StreamId, handshake: Handshake, reservation: Reservation) -> Key {
+        self.tombstones.remove(id);
+        let stream = Stream::new(id, handshake, self.config.default_priority(), reservation);
+        match handshake.is_unacknowledged() {
+            true => self.unacknowledged += 1,
+            false => self.inbound += 1,
+        }
+        self.store.insert(stream)
+    }
+
+    /// Moves a stream's handshake on and keeps the count of unacknowledged streams: the one place that does.
+    pub(super) fn set_handshake(&mut self, key: Key, next: Handshake) {
+        let Some(stream) = self.store.get_mut(key) else { return };
+        let before = std::mem::replace(&mut stream.handshake, next);
+        if before.is_unacknowledged() && !next.is_unacknowledged() {
+            self.unacknowledged -= 1;
+            self.events.openable = true;
+        }
+    }
+
+    /// Ends a stream's wire life if both halves are over (Y-FIN-5), and the stream itself if nobody holds it.
+    pub(super) fn settle(&mut self, key: Key) {
+        let Some(stream) = self.store.get(key) else { return };
+        if stream.is_wire_over() {
+            let answer = if stream.receive.state == super::stream::ReceiveState::Stopped && stream.reset.is_none() {
+                Answer::Reset
+            } else {
+                Answer::Silence
+            };
+            let tombstone = Tombstone { credit: stream.receive.window.credit(), answer };
+            self.unlink(key, Some(tombstone));
+            self.remove_if_released(key);
+            self.close_if_drained();
+        }
+    }
+
+    /// Takes a stream that nobody has accepted out of the backlog; says whether it was there.
+    pub(super) fn leave_backlog(&mut self, key: Key) -> bool {
+        let Some(stream) = self.store.get_mut(key).filter(|stream| stream.handshake == Handshake::Incoming) else {
+            return false;
+        };
+        stream.handle = Handle::Released;
+        self.incoming.retain(|other| *other != key);
+        true
+    }
+
+    pub(super) fn remove_if_released(&mut self, key: Key) {
+        if self.store.get(key).is_some_and(|stream| stream.handle == Handle::Released) {
+            self.remove(key);
+        }
+    }
+
+    /// Takes a stream off the wire: out of the queues, its id free, its places given up. Safe to call again.
+    pub(super) fn unlink(&mut self, key: Key, tombstone: Option<Tombstone>) {
+        let Some(stream) = self.store.get(key) else { return };
+        let (id, priority, unacknowledged) = (stream.id, stream.priority, stream.handshake.is_unacknowledged());
+        self.control_queue.remove(&mut self.store, key);
+        self.schedule.remove(&mut self.store, key, priority);
+        if self.store.find(id) != Some(key) || !self.store.unlink(id) {
+            return;
+        }
+        if id.is_client() != self.mode.is_client() {
+            self.inbound -= 1;
+        }
+        if unacknowledged {
+            self.unacknowledged -= 1;
+            self.events.openable = true;
+        }
+        if let Some(tombstone) = tombstone {
+            self.tombstones.insert(id, tombstone);
+        }
+        if let Some(stream) = self.store.get_mut(key) {
+            // The count above is done with this stream whatever happens to its handshake from here on.
+            stream.handshake = Handshake::Done;
+        }
+    }
+
+    pub(super) fn remove(&mut self, key: Key) {
+        if let Some(stream) = self.store.remove(key) {
+            self.events.released.extend(stream.reservation);
+        }
+    }
+
+    /// Tells the shell that something has happened, as far as somebody waits for it.
+    pub(super) fn notify(&mut self, key: Key, what: Ready) {
+        let Some(stream) = self.store.get_mut(key) else { return };
+        let wanted = stream.interest & what;
+        if !wanted.is_empty() {
+            stream.interest = stream.interest & !wanted;
+            self.events.ready.push((key, wanted));
+        }
+    }
+
+    /// Queues a stream if it owes a control frame.
+    pub(super) fn queue_control(&mut self, key: Key) {
+        if self.store.get(key).is_some_and(Stream::has_control) {
+            self.control_queue.push(&mut self.store, key);
+            self.events.attention = true;
+        }
+    }
+
+    /// Queues a stream if it has data or a FIN to send.
+    pub(super) fn queue_data(&mut self, key: Key) {
+        if let Some(stream) = self.store.get(key).filter(|stream| stream.send.has_output()) {
+            let priority = stream.priority;
+            self.schedule.push(&mut self.store, key, priority);
+            self.events.attention = true;
+        }
+    }
+}

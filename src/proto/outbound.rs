@@ -1,0 +1,180 @@
+//! Owns what leaves: frames are cut when the socket has room, and what they say is decided then.
+
+use super::limits::INITIAL_WINDOW;
+use super::mux::{Lifecycle, Mux};
+use super::ready::Ready;
+use super::store::Key;
+use super::stream::{Handshake, HandshakeEvent, SendEvent, SendState, Stream};
+use super::transmit::Batch;
+use crate::wire::{Flags, Header, PingKind};
+use rand::RngExt;
+use web_time::Instant;
+
+impl Mux {
+    /// Cuts frames into `batch` until it holds `budget` bytes or there is nothing to send. Says whether it put any in.
+    ///
+    /// The order is the law's: what is owed for the connection, what is owed for streams, then data by priority
+    /// (Y-SEND-1).
+    pub(crate) fn poll_transmit(&mut self, batch: &mut Batch, budget: usize, now: Instant) -> bool {
+        let before = batch.len();
+        let number = self.cut + 1;
+        if matches!(self.lifecycle, Lifecycle::Closed(_)) {
+            self.control.take_go_away().into_iter().for_each(|header| batch.header(header));
+        } else {
+            self.cut_control(batch, budget, now);
+            self.cut_stream_control(batch, budget, number);
+            self.cut_data(batch, budget, number, now);
+            self.cut_last(batch, budget);
+        }
+        let cut = batch.len() > before;
+        if cut {
+            self.cut = number;
+        }
+        cut
+    }
+
+    /// A batch was written to the transport: `data` bytes of bodies are gone from memory.
+    pub(crate) fn handle_written(&mut self, data: usize) {
+        if self.closed().is_none() {
+            self.pool.remove(data);
+            self.wake_writers();
+        }
+    }
+
+    /// The transport has flushed all that was cut (Y-SEND-4).
+    pub(crate) fn handle_flushed(&mut self) {
+        self.flushed = self.cut;
+        let (store, flushed) = (&self.store, self.flushed);
+        let done = |stream: &Stream| stream.send.last_batch <= flushed && !stream.send.has_output() && !stream.owed.syn;
+        let (ready, waiting) = std::mem::take(&mut self.flushing)
+            .into_iter()
+            .filter(|key| store.get(*key).is_some())
+            .partition(|key| store.get(*key).is_some_and(done));
+        self.flushing = waiting;
+        for key in Vec::<Key>::into_iter(ready) {
+            self.notify(key, Ready::FLUSH);
+        }
+        if let Lifecycle::Closing { reason, said: true, .. } = &self.lifecycle {
+            self.fail(reason.clone());
+        }
+    }
+
+    /// There is nothing to send: memory that only a busy connection needs is given back.
+    pub(crate) fn handle_idle(&mut self) {
+        self.events.released.extend(self.pool.idle());
+    }
+
+    fn cut_control(&mut self, batch: &mut Batch, budget: usize, now: Instant) {
+        while batch.len() < budget {
+            let Some(header) = self.control.next() else { break };
+            tracing::trace!(?header, "sent");
+            batch.header(header);
+        }
+        if self.liveness.is_owed() && batch.len() < budget {
+            let nonce = self.rng.random();
+            batch.header(Header::Ping { kind: PingKind::Request, nonce });
+            self.liveness.ping_cut(nonce, now);
+        }
+    }
+
+    fn cut_stream_control(&mut self, batch: &mut Batch, budget: usize, number: u64) {
+        while batch.len() < budget {
+            let Some(key) = self.control_queue.pop(&mut self.store) else { break };
+            self.cut_owed(key, batch, number);
+            self.settle(key);
+        }
+    }
+
+    /// Cuts what one stream owes besides data: first the SYN, then ACK and credit as one frame; or only a reset.
+    fn cut_owed(&mut self, key: Key, batch: &mut Batch, number: u64) {
+        let Some(stream) = self.store.get_mut(key) else { return };
+        if std::mem::take(&mut stream.owed.reset) {
+            let value = stream.reset.map_or(0, |reset| reset.code);
+            batch.header(Header::WindowUpdate { id: stream.id, flags: Flags::RST, value });
+            return;
+        }
+        let (flags, event) = match stream.handshake {
+            Handshake::Lazy if stream.owed.syn || !stream.send.buffer.is_empty() => {
+                (Flags::SYN, Some(HandshakeEvent::SynCut))
+            }
+            Handshake::Accepted => (Flags::ACK, Some(HandshakeEvent::AckCut)),
+            Handshake::Lazy | Handshake::SynSent | Handshake::Incoming | Handshake::Done => (Flags::NONE, None),
+        };
+        if event.is_none() && !stream.owes_credit() {
+            return;
+        }
+        if flags == Flags::SYN {
+            stream.owed.syn = false;
+            stream.send.last_batch = number;
+        }
+        let header = Header::WindowUpdate { id: stream.id, flags, value: grant(stream) };
+        tracing::trace!(?header, "sent");
+        batch.header(header);
+        if let Some(event) = event {
+            let next = stream.handshake.on(event);
+            self.set_handshake(key, next);
+        }
+    }
+
+    fn cut_data(&mut self, batch: &mut Batch, budget: usize, number: u64, now: Instant) {
+        let frame = self.config.max_message_size() as usize;
+        if self.coalesce_until.is_some_and(|until| now < until) && self.pool.used() < frame {
+            return;
+        }
+        while batch.len() < budget {
+            let Some(key) = self.schedule.pop(&mut self.store) else { break };
+            self.cut_frame(key, batch, frame, number);
+            self.queue_data(key);
+            self.settle(key);
+        }
+    }
+
+    /// Cuts one data frame of a stream, or its FIN when all data has left (Y-SEND-2, Y-FIN-1).
+    fn cut_frame(&mut self, key: Key, batch: &mut Batch, max: usize, number: u64) {
+        if self.store.get(key).is_some_and(|stream| stream.handshake == Handshake::Lazy) {
+            if let Some(stream) = self.store.get_mut(key) {
+                stream.owed.syn = true;
+            }
+            self.cut_owed(key, batch, number);
+        }
+        let Some(stream) = self.store.get_mut(key) else { return };
+        stream.send.last_batch = number;
+        let (id, priority, buffered) = (stream.id, stream.priority, stream.send.buffer.len());
+        let mut left = buffered.min(max);
+        let len = u32::try_from(left).unwrap_or(u32::MAX);
+        if len > 0 {
+            let header = Header::Data { id, flags: Flags::NONE, len };
+            tracing::trace!(?header, "sent");
+            batch.header(header);
+            while left > 0 {
+                let Some(piece) = stream.send.buffer.pop(left) else { break };
+                left -= piece.len();
+                batch.body(piece);
+            }
+            self.schedule.sent(priority, len);
+        }
+        let Some(stream) = self.store.get_mut(key) else { return };
+        if stream.send.buffer.is_empty() && stream.send.state == SendState::Closing {
+            // Y-FIN-1: the FIN is a frame of its own, never on data.
+            stream.send.state = stream.send.state.on(SendEvent::FinCut);
+            batch.header(Header::WindowUpdate { id, flags: Flags::FIN, value: 0 });
+        }
+    }
+
+    /// Cuts the go-away that ends a connection which this end closes, once all else has left (Y-CLOSE-1).
+    fn cut_last(&mut self, batch: &mut Batch, budget: usize) {
+        let drained = self.control.is_empty() && self.control_queue.is_empty() && self.schedule.is_empty();
+        if let Lifecycle::Closing { code, said: said @ false, .. } = &mut self.lifecycle {
+            if drained && batch.len() < budget {
+                batch.header(Header::GoAway { code: *code });
+                *said = true;
+            }
+        }
+    }
+}
+
+/// All credit that the window allows and the peer does not know of.
+fn grant(stream: &mut Stream) -> u32 {
+    debug_assert!(stream.receive.window.size() >= INITIAL_WINDOW);
+    stream.receive.window.grant()
+}

@@ -1,0 +1,141 @@
+//! Owns [`Pool`]: the memory of a connection's send buffers and who may use how much of it.
+//!
+//! What is in the pool is covered by the peers' credit, so only the socket keeps it there: it drains whenever the
+//! connection moves. A small base needs no reservation, so that a connection moves however full the budget is. Buckets
+//! may fill shares of it as they do of the budget, so low ones never keep a high one from writing (Y-MEM-6).
+
+use super::limits::SEND_BASE;
+use super::store::Key;
+use crate::memory::Reservation;
+use crate::priority::Priority;
+use std::collections::VecDeque;
+
+/// Bytes that a writer is assumed to want when it is woken.
+const TYPICAL_WRITE: usize = 16 * 1024;
+
+#[derive(Debug)]
+pub(super) struct Pool {
+    used: usize,
+    max: usize,
+    reservation: Option<Reservation>,
+    /// Writers that found no room, by bucket. A key that has gone is skipped.
+    waiting: [VecDeque<Key>; Priority::BUCKETS],
+}
+
+impl Pool {
+    pub(super) fn new(max: usize) -> Self {
+        Self { used: 0, max: max.max(SEND_BASE), reservation: None, waiting: Default::default() }
+    }
+
+    pub(super) const fn used(&self) -> usize {
+        self.used
+    }
+
+    fn capacity(&self) -> usize {
+        SEND_BASE + self.reservation.as_ref().map_or(0, Reservation::bytes)
+    }
+
+    /// Bytes that a stream of `priority` may add now.
+    pub(super) fn room(&self, priority: Priority) -> usize {
+        priority.threshold(self.capacity()).saturating_sub(self.used)
+    }
+
+    /// Bytes by which the pool wants to be larger, for a writer that found too little room.
+    pub(super) fn growth(&self) -> Option<usize> {
+        let capacity = self.capacity();
+        Some(capacity.min(self.max.saturating_sub(capacity))).filter(|growth| *growth > 0)
+    }
+
+    /// Makes the pool larger; gives back what is beyond the maximum.
+    pub(super) fn grow(&mut self, mut reservation: Reservation) -> Option<Reservation> {
+        let fits = self.max.saturating_sub(self.capacity());
+        let excess = (reservation.bytes() > fits).then(|| reservation.split(reservation.bytes() - fits));
+        match &mut self.reservation {
+            Some(own) => own.merge(reservation),
+            None => self.reservation = Some(reservation),
+        }
+        excess
+    }
+
+    pub(super) const fn add(&mut self, bytes: usize) {
+        self.used += bytes;
+    }
+
+    /// `bytes` have been written to the transport, or dropped.
+    pub(super) const fn remove(&mut self, bytes: usize) {
+        self.used = self.used.saturating_sub(bytes);
+    }
+
+    /// What is reserved and not needed while nothing is buffered.
+    pub(super) fn idle(&mut self) -> Option<Reservation> {
+        if self.used == 0 { self.reservation.take() } else { None }
+    }
+
+    pub(super) fn wait(&mut self, key: Key, priority: Priority) {
+        if let Some(waiting) = self.waiting.get_mut(priority.bucket()) {
+            waiting.push_back(key);
+        }
+    }
+
+    /// The next writer to wake for the room that there is, the highest bucket first. `woken` is how many were woken for
+    /// it already. When the pool is empty everyone is woken: there may be no other occasion.
+    pub(super) fn next_waiting(&mut self, woken: usize) -> Option<Key> {
+        let capacity = self.capacity();
+        for bucket in (0..Priority::BUCKETS).rev() {
+            let share = Priority::lowest_of(bucket).threshold(capacity).saturating_sub(self.used);
+            if self.used == 0 || share > woken * TYPICAL_WRITE {
+                if let Some(key) = self.waiting[bucket].pop_front() {
+                    return Some(key);
+                }
+            }
+        }
+        None
+    }
+
+    /// Forgets everything; gives back the reservation.
+    pub(super) fn clear(&mut self) -> Option<Reservation> {
+        self.used = 0;
+        self.waiting = Default::default();
+        self.reservation.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::{MemoryLimit, MemoryManager};
+    use std::sync::Arc;
+
+    fn reserve(bytes: usize) -> (Arc<MemoryLimit>, Reservation) {
+        let limit = Arc::new(MemoryLimit::new(1 << 30));
+        let manager: Arc<dyn MemoryManager> = limit.clone();
+        (limit, Reservation::new(&manager, bytes, Priority::ALWAYS).expect("room"))
+    }
+
+    #[test]
+    fn shares_keep_room_for_higher_buckets() {
+        let mut pool = Pool::new(SEND_BASE);
+        for priority in [Priority::LOW, Priority::MEDIUM, Priority::HIGH, Priority::ALWAYS] {
+            let room = pool.room(priority);
+            assert!(room > 0, "{priority:?}");
+            pool.add(room);
+            assert_eq!((pool.used(), pool.room(priority)), (priority.threshold(SEND_BASE), 0));
+        }
+        assert_eq!(pool.used(), SEND_BASE);
+    }
+
+    #[test]
+    fn it_doubles_up_to_its_maximum_and_gives_the_rest_back() {
+        let mut pool = Pool::new(3 * SEND_BASE);
+        assert_eq!(pool.growth(), Some(SEND_BASE));
+        let (limit, reservation) = reserve(3 * SEND_BASE);
+        let excess = pool.grow(reservation).expect("one base too much");
+        assert_eq!((excess.bytes(), pool.capacity(), pool.growth()), (SEND_BASE, 3 * SEND_BASE, None));
+        drop(excess);
+        pool.add(1);
+        assert!(pool.idle().is_none());
+        pool.remove(1);
+        drop(pool.idle());
+        assert_eq!((limit.reserved(), pool.capacity()), (0, SEND_BASE));
+    }
+}

@@ -1,0 +1,119 @@
+//! Owns a stream's state: handshake x send x receive, three small enums that know nothing of each other.
+
+mod handshake;
+mod receive;
+mod send;
+
+pub(super) use handshake::{Handshake, HandshakeEvent};
+pub(super) use receive::{Receive, ReceiveEvent, ReceiveState};
+pub(super) use send::{Send, SendEvent, SendState};
+
+use super::ready::Ready;
+use super::store::Links;
+use crate::error::{Side, StreamError};
+use crate::memory::Reservation;
+use crate::priority::Priority;
+use crate::wire::StreamId;
+
+/// One stream.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) id: StreamId,
+    pub(super) priority: Priority,
+    pub(super) handshake: Handshake,
+    pub(super) send: Send,
+    pub(super) receive: Receive,
+    /// Who reset it, and the code. Set exactly when one of the halves is in its reset state.
+    pub(super) reset: Option<ResetCause>,
+    /// What is owed to the peer besides data.
+    pub(super) owed: Owed,
+    /// The window's memory; gone once nothing can arrive and nothing is buffered.
+    pub(super) reservation: Option<Reservation>,
+    pub(super) handle: Handle,
+    /// Bytes that were accepted from the application will never be sent: the connection ended first.
+    pub(super) lost: bool,
+    /// What the application waits for.
+    pub(super) interest: Ready,
+    /// A larger window has been asked for and not been answered.
+    pub(super) growth_pending: bool,
+    pub(super) control_links: Links,
+    pub(super) data_links: Links,
+}
+
+/// Who reset a stream, with which code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ResetCause {
+    pub(super) by: Side,
+    pub(super) code: u32,
+}
+
+/// Whether the application can still act on the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Handle {
+    /// It waits in the accept backlog, or the application holds it.
+    Held,
+    /// The application has dropped it.
+    Released,
+}
+
+/// Control frames owed by a stream. Bits, not a queue: what they say is computed when they are cut.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Owed {
+    /// The SYN has to leave though there is no data.
+    pub(super) syn: bool,
+    /// A reset with the code in [`Stream::reset`].
+    pub(super) reset: bool,
+}
+
+impl Stream {
+    pub(super) fn new(id: StreamId, handshake: Handshake, priority: Priority, reservation: Reservation) -> Self {
+        let window = u32::try_from(reservation.bytes()).unwrap_or(u32::MAX);
+        Self {
+            id,
+            priority,
+            handshake,
+            send: Send::new(),
+            receive: Receive::new(window),
+            reset: None,
+            owed: Owed::default(),
+            reservation: Some(reservation),
+            handle: Handle::Held,
+            lost: false,
+            interest: Ready::NONE,
+            growth_pending: false,
+            control_links: Links::default(),
+            data_links: Links::default(),
+        }
+    }
+
+    /// Whether a control frame is owed: SYN, ACK, credit or reset.
+    pub(super) fn has_control(&self) -> bool {
+        self.owed.syn || self.owed.reset || self.handshake == Handshake::Accepted || self.owes_credit()
+    }
+
+    /// Whether credit is due and the peer has a use for it (Y-FLOW-4, Y-FLOW-6).
+    pub(super) fn owes_credit(&self) -> bool {
+        let wanted = match self.receive.state {
+            ReceiveState::Open => true,
+            // Y-FLOW-10: the peer's writer does not hang while this end still writes.
+            ReceiveState::Stopped => !self.send.state.is_over(),
+            ReceiveState::Finished | ReceiveState::Reset => false,
+        };
+        // The window of an inbound stream is announced with its ACK, so not before it was accepted.
+        let known = matches!(self.handshake, Handshake::SynSent | Handshake::Done);
+        wanted && known && !self.growth_pending && self.receive.window.is_due()
+    }
+
+    /// Whether both ends are done with the stream as far as the wire goes.
+    pub(super) const fn is_wire_over(&self) -> bool {
+        self.send.state.is_over() && self.receive.state.is_over() && !self.owed.reset
+    }
+
+    /// The error of an operation on a stream that was reset.
+    pub(super) fn reset_error(&self) -> StreamError {
+        match self.reset {
+            Some(ResetCause { by, code }) => StreamError::Reset { by, code },
+            None => StreamError::WriteClosed,
+        }
+    }
+}

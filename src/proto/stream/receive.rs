@@ -1,0 +1,191 @@
+//! Owns the receive half of a stream: its state, the window it grants and what waits to be read.
+
+use crate::proto::flow::ReceiveWindow;
+use bytes::{Bytes, BytesMut};
+use std::collections::VecDeque;
+
+/// The receive half.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::proto) enum ReceiveState {
+    /// The peer may send, the application may read.
+    Open,
+    /// The application reads no more; what still comes is discarded.
+    Stopped,
+    /// The peer has finished: end of file after what is buffered.
+    Finished,
+    /// The stream was reset: an error after what is buffered.
+    Reset,
+}
+
+/// What moves the receive half.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::proto) enum ReceiveEvent {
+    /// The peer's FIN arrived.
+    Fin,
+    /// The application reads no more.
+    Stop,
+    /// The peer's RST arrived.
+    RemoteReset,
+    /// This end reset the stream.
+    LocalReset,
+}
+
+impl ReceiveState {
+    /// The next state. Events that mean nothing in a state leave it as it is.
+    #[must_use]
+    pub(in crate::proto) const fn on(self, event: ReceiveEvent) -> Self {
+        match (self, event) {
+            (Self::Open | Self::Stopped, ReceiveEvent::Fin) => Self::Finished,
+            (Self::Open, ReceiveEvent::Stop) => Self::Stopped,
+            (Self::Open | Self::Stopped, ReceiveEvent::RemoteReset) => Self::Reset,
+            (_, ReceiveEvent::LocalReset) => Self::Reset,
+            // Y-RST-3: after a FIN the read half keeps its data and its end.
+            (state, _) => state,
+        }
+    }
+
+    /// Whether the peer can add nothing that the application would see.
+    pub(in crate::proto) const fn is_over(self) -> bool {
+        matches!(self, Self::Stopped | Self::Finished | Self::Reset)
+    }
+}
+
+/// A stream's receive half.
+#[derive(Debug)]
+pub(in crate::proto) struct Receive {
+    pub(in crate::proto) state: ReceiveState,
+    pub(in crate::proto) window: ReceiveWindow,
+    pub(in crate::proto) buffer: ReceiveBuffer,
+}
+
+impl Receive {
+    pub(in crate::proto) fn new(window: u32) -> Self {
+        Self { state: ReceiveState::Open, window: ReceiveWindow::new(window), buffer: ReceiveBuffer::default() }
+    }
+
+    /// Takes bytes of a body in; `false` where nobody will read them.
+    pub(in crate::proto) fn push(&mut self, bytes: &[u8]) -> bool {
+        if self.state != ReceiveState::Open {
+            return false;
+        }
+        self.buffer.push(bytes, chunk_size(self.window.size()));
+        true
+    }
+}
+
+/// Smallest chunk of a receive buffer, in bytes.
+const MIN_CHUNK: usize = 512;
+
+/// Largest chunk of a receive buffer. A buffer wastes at most the read part of its first and the free part of its last
+/// chunk, so a thirty-second of the window keeps that within a tenth.
+fn chunk_size(window: u32) -> usize {
+    (window as usize / 32).clamp(8 * 1024, 64 * 1024)
+}
+
+/// Bytes that arrived and were not read. Chunks grow with what comes, so a frame of one byte costs about one byte.
+#[derive(Debug, Default)]
+pub(in crate::proto) struct ReceiveBuffer {
+    chunks: VecDeque<BytesMut>,
+}
+
+impl ReceiveBuffer {
+    pub(in crate::proto) fn is_empty(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
+    fn push(&mut self, mut bytes: &[u8], max_chunk: usize) {
+        while !bytes.is_empty() {
+            let room = self.chunks.back().map_or(0, |tail| tail.capacity() - tail.len());
+            if room == 0 {
+                let last = self.chunks.back().map_or(0, BytesMut::capacity);
+                let size = (2 * last).max(bytes.len()).clamp(MIN_CHUNK, max_chunk);
+                self.chunks.push_back(BytesMut::with_capacity(size));
+                continue;
+            }
+            let (head, rest) = bytes.split_at(room.min(bytes.len()));
+            if let Some(tail) = self.chunks.back_mut() {
+                tail.extend_from_slice(head);
+            }
+            bytes = rest;
+        }
+    }
+
+    /// Takes the first chunk.
+    pub(in crate::proto) fn pop(&mut self) -> Option<Bytes> {
+        self.chunks.pop_front().map(BytesMut::freeze)
+    }
+
+    /// Drops everything, and the memory with it; says how many bytes that was.
+    pub(in crate::proto) fn clear(&mut self) -> u32 {
+        let len: usize = std::mem::take(&mut self.chunks).iter().map(BytesMut::len).sum();
+        u32::try_from(len).unwrap_or(u32::MAX)
+    }
+
+    #[cfg(test)]
+    fn capacity(&self) -> usize {
+        self.chunks.iter().map(BytesMut::capacity).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ReceiveEvent::*, ReceiveState::*, *};
+    use crate::proto::limits::INITIAL_WINDOW;
+
+    #[test]
+    fn every_event_in_every_state() {
+        let table = [
+            (Open, Fin, Finished),
+            (Open, Stop, Stopped),
+            (Open, RemoteReset, Reset),
+            (Open, LocalReset, Reset),
+            (Stopped, Fin, Finished),
+            (Stopped, Stop, Stopped),
+            (Stopped, RemoteReset, Reset),
+            (Stopped, LocalReset, Reset),
+            (Finished, Fin, Finished),
+            (Finished, Stop, Finished),
+            (Finished, RemoteReset, Finished),
+            (Finished, LocalReset, Reset),
+            (Reset, Fin, Reset),
+            (Reset, Stop, Reset),
+            (Reset, RemoteReset, Reset),
+            (Reset, LocalReset, Reset),
+        ];
+        for (state, event, next) in table {
+            assert_eq!(state.on(event), next, "{state:?} on {event:?}");
+        }
+        assert_eq!([Open, Stopped, Finished, Reset].map(ReceiveState::is_over), [false, true, true, true]);
+    }
+
+    #[test]
+    fn w88_a_window_of_one_byte_frames_costs_about_the_window() {
+        for window in [INITIAL_WINDOW, 4 << 20] {
+            let mut receive = Receive::new(window);
+            for i in 0..window {
+                assert!(receive.push(&[i as u8]));
+            }
+            let chunks = receive.buffer.chunks.len() * size_of::<BytesMut>();
+            assert!(receive.buffer.capacity() + chunks <= window as usize / 10 * 11);
+            let mut next = 0u32;
+            while let Some(chunk) = receive.buffer.pop() {
+                for byte in chunk {
+                    assert_eq!(byte, next as u8);
+                    next += 1;
+                }
+            }
+            assert_eq!(next, window);
+        }
+    }
+
+    #[test]
+    fn nothing_is_kept_once_reading_is_over() {
+        for event in [Fin, Stop, RemoteReset, LocalReset] {
+            let mut receive = Receive::new(INITIAL_WINDOW);
+            assert!(receive.push(b"before"));
+            receive.state = receive.state.on(event);
+            assert!(!receive.push(b"after"));
+            assert_eq!(receive.buffer.clear(), 6);
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Owns the send half of a stream: its state, the peer's credit and what waits to be cut into frames.
+
+use crate::proto::flow::SendWindow;
+use bytes::{Bytes, BytesMut};
+use std::collections::VecDeque;
+
+/// The send half.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::proto) enum SendState {
+    /// The application may write.
+    Open,
+    /// The application has finished; the FIN follows the data that is queued.
+    Closing,
+    /// The FIN has been put into a batch.
+    Closed,
+    /// The stream was reset by either side.
+    Reset,
+}
+
+/// What moves the send half.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::proto) enum SendEvent {
+    /// The application finished, or dropped the stream.
+    Finish,
+    /// The FIN was put into a batch.
+    FinCut,
+    /// A reset, by either side.
+    Reset,
+}
+
+impl SendState {
+    /// The next state. Events that mean nothing in a state leave it as it is.
+    #[must_use]
+    pub(in crate::proto) const fn on(self, event: SendEvent) -> Self {
+        match (self, event) {
+            (Self::Open, SendEvent::Finish) => Self::Closing,
+            // Y-FIN-4: only here does a FIN leave, so there is never a second one.
+            (Self::Closing, SendEvent::FinCut) => Self::Closed,
+            (Self::Open | Self::Closing, SendEvent::Reset) => Self::Reset,
+            (state, _) => state,
+        }
+    }
+
+    /// Whether nothing more will ever be sent on this half.
+    pub(in crate::proto) const fn is_over(self) -> bool {
+        matches!(self, Self::Closed | Self::Reset)
+    }
+}
+
+/// A stream's send half.
+#[derive(Debug)]
+pub(in crate::proto) struct Send {
+    pub(in crate::proto) state: SendState,
+    pub(in crate::proto) window: SendWindow,
+    pub(in crate::proto) buffer: SendBuffer,
+    /// The number of the last batch that holds a frame of this stream.
+    pub(in crate::proto) last_batch: u64,
+}
+
+impl Send {
+    pub(in crate::proto) const fn new() -> Self {
+        Self { state: SendState::Open, window: SendWindow::INITIAL, buffer: SendBuffer::new(), last_batch: 0 }
+    }
+
+    /// Whether a data frame or a FIN can be cut.
+    pub(in crate::proto) fn has_output(&self) -> bool {
+        !self.buffer.is_empty() || self.state == SendState::Closing
+    }
+}
+
+/// Smallest and largest chunk of a send buffer, in bytes.
+const MIN_CHUNK: usize = 512;
+const MAX_CHUNK: usize = 16 * 1024;
+
+/// Bytes accepted from the application, covered by credit, not cut yet. Small writes merge into one chunk.
+#[derive(Debug)]
+pub(in crate::proto) struct SendBuffer {
+    chunks: VecDeque<BytesMut>,
+    len: usize,
+}
+
+impl SendBuffer {
+    const fn new() -> Self {
+        Self { chunks: VecDeque::new(), len: 0 }
+    }
+
+    pub(in crate::proto) const fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(in crate::proto) const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Copies `bytes` in.
+    pub(in crate::proto) fn push(&mut self, mut bytes: &[u8]) {
+        self.len += bytes.len();
+        while !bytes.is_empty() {
+            let room = self.chunks.back().map_or(0, |tail| tail.capacity() - tail.len());
+            if room == 0 {
+                let last = self.chunks.back().map_or(0, BytesMut::capacity);
+                let size = (2 * last).max(bytes.len()).clamp(MIN_CHUNK, MAX_CHUNK);
+                self.chunks.push_back(BytesMut::with_capacity(size));
+                continue;
+            }
+            let (head, rest) = bytes.split_at(room.min(bytes.len()));
+            if let Some(tail) = self.chunks.back_mut() {
+                tail.extend_from_slice(head);
+            }
+            bytes = rest;
+        }
+    }
+
+    /// Takes up to `max` bytes off the front, as one piece.
+    pub(in crate::proto) fn pop(&mut self, max: usize) -> Option<Bytes> {
+        let front = self.chunks.front_mut()?;
+        let piece = front.split_to(max.min(front.len())).freeze();
+        if front.is_empty() {
+            self.chunks.pop_front();
+        }
+        self.len -= piece.len();
+        Some(piece)
+    }
+
+    /// Drops everything, and the memory with it.
+    pub(in crate::proto) fn clear(&mut self) -> usize {
+        self.chunks = VecDeque::new();
+        std::mem::take(&mut self.len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SendEvent as E, SendState as S, *};
+    use quickcheck::quickcheck;
+
+    #[test]
+    fn every_event_in_every_state() {
+        let table = [
+            (S::Open, E::Finish, S::Closing),
+            (S::Open, E::FinCut, S::Open),
+            (S::Open, E::Reset, S::Reset),
+            (S::Closing, E::Finish, S::Closing),
+            (S::Closing, E::FinCut, S::Closed),
+            (S::Closing, E::Reset, S::Reset),
+            (S::Closed, E::Finish, S::Closed),
+            (S::Closed, E::FinCut, S::Closed),
+            (S::Closed, E::Reset, S::Closed),
+            (S::Reset, E::Finish, S::Reset),
+            (S::Reset, E::FinCut, S::Reset),
+            (S::Reset, E::Reset, S::Reset),
+        ];
+        for (state, event, next) in table {
+            assert_eq!(state.on(event), next, "{state:?} on {event:?}");
+        }
+        assert_eq!([S::Open, S::Closing, S::Closed, S::Reset].map(S::is_over), [false, false, true, true]);
+    }
+
+    quickcheck! {
+        fn what_goes_in_comes_out_in_order(writes: Vec<Vec<u8>>, cuts: Vec<u16>) -> bool {
+            let mut buffer = SendBuffer::new();
+            let (mut expected, mut actual) = (Vec::new(), Vec::new());
+            let mut cuts = cuts.into_iter();
+            for write in writes {
+                buffer.push(&write);
+                expected.extend_from_slice(&write);
+                if let Some(piece) = cuts.next().and_then(|cut| buffer.pop(usize::from(cut).max(1))) {
+                    actual.extend_from_slice(&piece);
+                }
+                if buffer.len() != expected.len() - actual.len() {
+                    return false;
+                }
+            }
+            while let Some(piece) = buffer.pop(usize::MAX) {
+                actual.extend_from_slice(&piece);
+            }
+            buffer.is_empty() && actual == expected
+        }
+    }
+
+    #[test]
+    fn e7_small_writes_share_chunks() {
+        let mut buffer = SendBuffer::new();
+        for _ in 0..64 * 1024 {
+            buffer.push(&[1]);
+        }
+        assert!(buffer.chunks.len() <= 10, "{} chunks", buffer.chunks.len());
+        assert_eq!(buffer.clear(), 64 * 1024);
+    }
+}

@@ -1,0 +1,93 @@
+//! Owns [`Batch`]: frames cut and ready to be written, as few pieces as possible.
+
+use crate::wire::Header;
+use bytes::{Bytes, BytesMut};
+use std::collections::VecDeque;
+
+/// Bodies up to this many bytes are copied next to their headers; larger ones are handed over as they are.
+const JOIN: usize = 2048;
+
+/// Headers and bodies in the order of the wire. Its storage is reused from batch to batch.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    joined: BytesMut,
+    pieces: VecDeque<Bytes>,
+    len: usize,
+    /// Bytes of bodies.
+    data: usize,
+}
+
+impl Batch {
+    pub(crate) fn header(&mut self, header: Header) {
+        let bytes = header.encode();
+        self.joined.extend_from_slice(&bytes);
+        self.len += bytes.len();
+    }
+
+    pub(crate) fn body(&mut self, body: Bytes) {
+        self.len += body.len();
+        self.data += body.len();
+        if body.len() <= JOIN {
+            self.joined.extend_from_slice(&body);
+        } else {
+            self.seal();
+            self.pieces.push_back(body);
+        }
+    }
+
+    /// Length in bytes, headers included.
+    pub(crate) const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Hands the pieces over to be written, and how many bytes of bodies they hold.
+    pub(crate) fn take(&mut self, pieces: &mut VecDeque<Bytes>) -> usize {
+        self.seal();
+        pieces.append(&mut self.pieces);
+        self.len = 0;
+        std::mem::take(&mut self.data)
+    }
+
+    fn seal(&mut self) {
+        if !self.joined.is_empty() {
+            self.pieces.push_back(self.joined.split().freeze());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{Flags, StreamId};
+    use quickcheck::quickcheck;
+
+    quickcheck! {
+        fn pieces_are_the_frames_in_order(bodies: Vec<u16>) -> bool {
+            let id = StreamId::new(1).expect("not zero");
+            let (mut batch, mut expected) = (Batch::default(), Vec::new());
+            for (i, len) in bodies.iter().enumerate() {
+                let len = usize::from(*len) % 5000;
+                let header = Header::Data { id, flags: Flags::NONE, len: len as u32 };
+                batch.header(header);
+                batch.body(Bytes::from(vec![i as u8; len]));
+                expected.extend_from_slice(&header.encode());
+                expected.extend(std::iter::repeat_n(i as u8, len));
+            }
+            let (len, mut pieces) = (batch.len(), VecDeque::new());
+            let data = batch.take(&mut pieces);
+            let actual = pieces.iter().flat_map(|piece| piece.iter().copied()).collect::<Vec<_>>();
+            len == expected.len() && data + 12 * bodies.len() == len && actual == expected && batch.len() == 0
+        }
+    }
+
+    #[test]
+    fn small_frames_become_one_piece() {
+        let (mut batch, mut pieces) = (Batch::default(), VecDeque::new());
+        for _ in 0..100 {
+            batch.header(Header::GoAway { code: 0 });
+            batch.body(Bytes::from_static(b"small"));
+        }
+        batch.take(&mut pieces);
+        assert_eq!(pieces.len(), 1);
+    }
+}

@@ -1,0 +1,16 @@
+//! Upper floor: tasks and IO.
+//!
+//! The only floor that says waker, lock, clock and transport. It holds no rule of the protocol: it carries bytes to and
+//! from the [`Mux`](crate::proto::Mux), does outside the lock what must not be done inside it, and wakes whoever waits.
+
+mod driver;
+mod last_words;
+mod opener;
+mod reader;
+mod shared;
+mod timer;
+mod writer;
+
+pub(crate) use driver::Driver;
+pub(crate) use opener::Opener;
+pub(crate) use shared::Shared;

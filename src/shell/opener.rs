@@ -1,0 +1,105 @@
+//! Owns [`Opener`]: opening a stream, which may have to wait for the peer or for memory.
+
+use super::shared::Shared;
+use crate::config::{Config, RefusedOpen};
+use crate::error::OpenError;
+use crate::memory::{MemoryManager, Refused, Reservation};
+use crate::priority::Priority;
+use crate::proto::limits::INITIAL_WINDOW;
+use crate::proto::{Key, OpenBlocked};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use futures_timer::Delay;
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// How long to wait before asking a memory manager again that cannot tell when memory is released.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// What a pending open is waiting for. Dropping it leaves nothing behind.
+#[derive(Default)]
+pub(crate) struct Opener {
+    memory: Option<BoxFuture<'static, ()>>,
+}
+
+impl Opener {
+    /// Opens a stream. What happens when memory is refused is `refused`'s to say (Y-MEM-1).
+    pub(crate) fn poll(
+        &mut self,
+        shared: &Shared,
+        config: &Config,
+        refused: RefusedOpen,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(Key, u32), OpenError>> {
+        loop {
+            if let Some(blocked) =
+                shared.with(|inner| inner.mux.can_open().err().map(|why| self.blocked(inner, why, cx)))
+            {
+                return blocked;
+            }
+            if self.memory.as_mut().is_some_and(|memory| memory.poll_unpin(cx).is_pending()) {
+                return shared.with(|inner| {
+                    inner.park_outbound(cx);
+                    Poll::Pending
+                });
+            }
+            self.memory = None;
+            let reservation = match (reserve_window(config), refused) {
+                (Ok(reservation), _) => reservation,
+                (Err(error), RefusedOpen::Fail) => return Poll::Ready(Err(error.into())),
+                // Listen first, then ask again: what is released in between is not missed.
+                (Err(_), RefusedOpen::Wait) => {
+                    self.memory = Some(released(config.memory()));
+                    match reserve_window(config) {
+                        Ok(reservation) => reservation,
+                        Err(_) => continue,
+                    }
+                }
+            };
+            self.memory = None;
+            let opened = shared.with(|inner| match inner.mux.open(reservation) {
+                Ok((key, id)) => Poll::Ready(Ok((key, id.value()))),
+                Err(why) => self.blocked(inner, why, cx),
+            });
+            return opened;
+        }
+    }
+
+    fn blocked(
+        &mut self,
+        inner: &mut super::shared::Inner,
+        why: OpenBlocked,
+        cx: &Context<'_>,
+    ) -> Poll<Result<(Key, u32), OpenError>> {
+        match why {
+            // The reason is told when the driver is done: until then the peer is still being told, too.
+            OpenBlocked::Failed(OpenError::Connection(_)) if !inner.ended() => {}
+            OpenBlocked::Failed(error) => {
+                self.memory = None;
+                return Poll::Ready(Err(error));
+            }
+            OpenBlocked::Backlog => {}
+        }
+        inner.park_outbound(cx);
+        Poll::Pending
+    }
+}
+
+impl fmt::Debug for Opener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opener").field("waits_for_memory", &self.memory.is_some()).finish()
+    }
+}
+
+fn released(manager: &Arc<dyn MemoryManager>) -> BoxFuture<'static, ()> {
+    manager.released().unwrap_or_else(|| Delay::new(RETRY).boxed())
+}
+
+/// Memory for a stream's first window: what is configured, or else the least that yamux allows (Y-MEM-1).
+pub(super) fn reserve_window(config: &Config) -> Result<Reservation, Refused> {
+    let reserve = |bytes: u32| Reservation::new(config.memory(), bytes as usize, Priority::ALWAYS);
+    let first = config.initial_stream_window();
+    reserve(first).or_else(|refused| if first > INITIAL_WINDOW { reserve(INITIAL_WINDOW) } else { Err(refused) })
+}

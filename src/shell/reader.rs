@@ -1,0 +1,116 @@
+//! Owns [`Reader`]: transport to frames. No protocol state, no lock.
+
+use crate::error::Violation;
+use crate::wire::{Frame, Parser};
+use futures::AsyncRead;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+/// What a buffer starts with, in bytes. It grows when reads fill it.
+const FIRST: usize = 4 * 1024;
+
+/// Reads as much as the transport has in one call, and cuts frames from it.
+#[derive(Debug)]
+pub(super) struct Reader {
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+    max: usize,
+    parser: Parser,
+}
+
+impl Reader {
+    pub(super) fn new(max: usize) -> Self {
+        Self { buffer: Vec::new(), start: 0, end: 0, max, parser: Parser::default() }
+    }
+
+    /// Reads once. `Ok(0)` is the end of the transport.
+    pub(super) fn poll_fill<T>(&mut self, io: &mut T, cx: &mut Context<'_>) -> Poll<io::Result<usize>>
+    where
+        T: AsyncRead + Unpin,
+    {
+        self.make_room();
+        let room = &mut self.buffer[self.end..];
+        let len = room.len();
+        let read = ready!(Pin::new(io).poll_read(cx, room))?;
+        if read > len {
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "the transport read more than it may")));
+        }
+        self.end += read;
+        Poll::Ready(Ok(read))
+    }
+
+    /// Moves the rest of a header to the front; after a read that filled the buffer, makes it larger.
+    fn make_room(&mut self) {
+        let full = self.end == self.buffer.len();
+        self.buffer.copy_within(self.start..self.end, 0);
+        (self.start, self.end) = (0, self.end - self.start);
+        if full && self.buffer.len() < self.max {
+            let size = (4 * self.buffer.len()).clamp(FIRST, self.max);
+            self.buffer.resize(size, 0);
+        }
+    }
+
+    /// The next frame of what has been read.
+    pub(super) fn next(&mut self) -> Result<Option<Frame<&[u8]>>, Violation> {
+        let mut input = &self.buffer[self.start..self.end];
+        let before = input.len();
+        let frame = self.parser.next(&mut input)?;
+        self.start += before - input.len();
+        Ok(frame)
+    }
+
+    /// Whether the transport has ended inside a frame, if it has ended.
+    pub(super) const fn is_inside_frame(&self) -> bool {
+        self.start < self.end || !self.parser.is_between_frames()
+    }
+
+    /// Throws away what has been read.
+    pub(super) const fn discard(&mut self) {
+        (self.start, self.end) = (0, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Header;
+    use futures::task::noop_waker;
+
+    fn fill(reader: &mut Reader, mut io: impl AsyncRead + Unpin) -> Poll<io::Result<usize>> {
+        let waker = noop_waker();
+        reader.poll_fill(&mut io, &mut Context::from_waker(&waker))
+    }
+
+    #[test]
+    fn one_read_feeds_many_frames_and_the_buffer_grows_to_its_maximum() {
+        let frame = Header::GoAway { code: 3 }.encode();
+        let bytes: Vec<u8> = frame.iter().copied().cycle().take(64 * 1024).collect();
+        let (mut reader, mut io) = (Reader::new(16 * 1024), bytes.as_slice());
+        let mut sizes = Vec::new();
+        let mut frames = 0;
+        while let Poll::Ready(Ok(read @ 1..)) = fill(&mut reader, &mut io) {
+            sizes.push(read);
+            while let Some(parsed) = reader.next().expect("legal") {
+                assert_eq!(parsed, Frame::Header(Header::GoAway { code: 3 }));
+                frames += 1;
+            }
+        }
+        assert_eq!(frames, 64 * 1024 / 12);
+        assert_eq!(sizes[..2], [4 * 1024, 16 * 1024 - 4]);
+        assert!(reader.is_inside_frame());
+    }
+
+    #[test]
+    fn c14_a_transport_that_lies_about_its_length_is_an_error() {
+        struct Liar;
+        impl AsyncRead for Liar {
+            fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+                Poll::Ready(Ok(buf.len() + 1))
+            }
+        }
+        let result = fill(&mut Reader::new(4096), Liar);
+        assert!(matches!(result, Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::InvalidData));
+    }
+}

@@ -1,0 +1,197 @@
+//! Owns [`Shared`]: the one mutex of a connection, and the wakers of everyone who waits on it.
+//!
+//! [`Shared::with`] is the only way in. It runs a closure under the lock, and only when the lock is open again wakes
+//! and gives memory back: both run code that is not ours.
+
+use crate::memory::Reservation;
+use crate::proto::{Events, Key, Mux, Ready};
+use slotmap::SecondaryMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Waker};
+
+/// One end of a connection, shared by its driver and its streams.
+pub(crate) struct Shared {
+    id: u64,
+    inner: Mutex<Inner>,
+}
+
+/// What the mutex guards.
+pub(crate) struct Inner {
+    pub(crate) mux: Mux,
+    /// The driver is done: everything that waits on the connection gets its reason now.
+    ended: bool,
+    driver: Slot,
+    inbound: Slot,
+    outbound: Slot,
+    ping: Slot,
+    streams: SecondaryMap<Key, Wakers>,
+}
+
+/// A stream's wakers, one for each thing that a task may wait for: the two halves never share one.
+#[derive(Default)]
+struct Wakers {
+    read: Slot,
+    write: Slot,
+    flush: Slot,
+}
+
+/// Room for one waker.
+#[derive(Default)]
+struct Slot(Option<Waker>);
+
+/// What has to be done when the lock is open.
+#[derive(Default)]
+struct Effects {
+    first: Option<Waker>,
+    others: Vec<Waker>,
+    released: Vec<Reservation>,
+}
+
+impl Shared {
+    pub(crate) fn new(mux: Mux) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let inner = Inner {
+            mux,
+            ended: false,
+            driver: Slot::default(),
+            inbound: Slot::default(),
+            outbound: Slot::default(),
+            ping: Slot::default(),
+            streams: SecondaryMap::new(),
+        };
+        Self { id: NEXT.fetch_add(1, Ordering::Relaxed), inner: Mutex::new(inner) }
+    }
+
+    /// A number that no other connection of this process has.
+    pub(crate) const fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Runs `f` under the lock; then, without it, wakes whom that concerns and gives back the memory it freed.
+    pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Inner) -> R) -> R {
+        // A panic under the lock would be a bug of ours in one call; the others go on with what state there is.
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = f(&mut inner);
+        let effects = inner.effects();
+        drop(inner);
+        effects.run();
+        result
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    /// Puts the driver to sleep: it has seen, in this critical section, that there is nothing to do.
+    pub(crate) fn park_driver(&mut self, cx: &Context<'_>) {
+        self.mux.events_mut().attention = false;
+        self.driver.park(cx);
+    }
+
+    /// Parks whoever accepts streams: it has seen that there is none.
+    pub(crate) fn park_inbound(&mut self, cx: &Context<'_>) {
+        self.mux.events_mut().incoming = false;
+        self.inbound.park(cx);
+    }
+
+    pub(crate) fn park_outbound(&mut self, cx: &Context<'_>) {
+        self.mux.events_mut().openable = false;
+        self.outbound.park(cx);
+    }
+
+    pub(crate) fn park_ping(&mut self, cx: &Context<'_>) {
+        self.mux.events_mut().pong = false;
+        self.ping.park(cx);
+    }
+
+    /// Parks a task that waits for one thing on a stream.
+    pub(crate) fn park(&mut self, key: Key, what: Ready, cx: &Context<'_>) {
+        if !self.streams.contains_key(key) {
+            self.streams.insert(key, Wakers::default());
+        }
+        if let Some(wakers) = self.streams.get_mut(key) {
+            wakers.each(what).into_iter().flatten().for_each(|slot| slot.park(cx));
+        }
+    }
+
+    /// The stream has no handle any more.
+    pub(crate) fn forget(&mut self, key: Key) {
+        self.streams.remove(key);
+    }
+
+    pub(crate) const fn ended(&self) -> bool {
+        self.ended
+    }
+
+    /// The driver is done.
+    pub(crate) fn end(&mut self) {
+        self.ended = true;
+        let events = self.mux.events_mut();
+        (events.incoming, events.openable, events.pong) = (true, true, true);
+    }
+
+    fn effects(&mut self) -> Effects {
+        let mut effects = Effects::default();
+        let events = self.mux.events_mut();
+        for (key, what) in events.ready.drain(..) {
+            let Some(wakers) = self.streams.get_mut(key) else { continue };
+            wakers.each(what).into_iter().flatten().for_each(|slot| effects.wake(slot));
+        }
+        effects.released = std::mem::take(&mut events.released);
+        let Events { incoming, openable, pong, attention, .. } = events;
+        let connection = [
+            (incoming, &mut self.inbound),
+            (openable, &mut self.outbound),
+            (pong, &mut self.ping),
+            (attention, &mut self.driver),
+        ];
+        for (happened, slot) in connection {
+            // An event that finds nobody waiting is kept: whoever comes looks at the state itself.
+            if *happened && slot.0.is_some() {
+                *happened = false;
+                effects.wake(slot);
+            }
+        }
+        effects
+    }
+}
+
+impl Wakers {
+    fn each(&mut self, what: Ready) -> [Option<&mut Slot>; 3] {
+        [
+            what.contains(Ready::READ).then_some(&mut self.read),
+            what.contains(Ready::WRITE).then_some(&mut self.write),
+            what.contains(Ready::FLUSH).then_some(&mut self.flush),
+        ]
+    }
+}
+
+impl Slot {
+    fn park(&mut self, cx: &Context<'_>) {
+        match &mut self.0 {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+    }
+}
+
+impl Effects {
+    fn wake(&mut self, slot: &mut Slot) {
+        match (slot.0.take(), &self.first) {
+            (Some(waker), None) => self.first = Some(waker),
+            (Some(waker), Some(_)) => self.others.push(waker),
+            (None, _) => {}
+        }
+    }
+
+    fn run(self) {
+        drop(self.released);
+        self.first.into_iter().chain(self.others).for_each(Waker::wake);
+    }
+}

@@ -1,0 +1,51 @@
+//! Owns [`Timer`]: one alarm, set to the earliest deadline.
+
+use futures::FutureExt;
+use futures_timer::Delay;
+use std::fmt;
+use std::task::Context;
+use std::time::Duration;
+use web_time::Instant;
+
+/// The longest time an alarm is set for. Deadlines further off are looked at again then.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// An alarm. A deadline that moves away lets it ring early, which costs less than setting it again with every frame.
+#[derive(Default)]
+pub(super) struct Timer {
+    alarm: Option<(Delay, Instant)>,
+}
+
+impl Timer {
+    /// Makes sure that the task is woken at `deadline`. Says whether that has passed already.
+    pub(super) fn poll(&mut self, deadline: Option<Instant>, now: Instant, cx: &mut Context<'_>) -> bool {
+        let Some(deadline) = deadline else { return false };
+        let left = deadline.saturating_duration_since(now).min(LONGEST);
+        if left.is_zero() {
+            return true;
+        }
+        let at = now + left;
+        match &mut self.alarm {
+            None => self.alarm = Some((Delay::new(left), at)),
+            Some((delay, set)) if at < *set => {
+                delay.reset(left);
+                *set = at;
+            }
+            Some(_) => {}
+        }
+        while let Some((delay, set)) = &mut self.alarm {
+            if delay.poll_unpin(cx).is_pending() {
+                break;
+            }
+            delay.reset(left);
+            *set = at;
+        }
+        false
+    }
+}
+
+impl fmt::Debug for Timer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Timer").field("set", &self.alarm.as_ref().map(|(_, at)| at)).finish()
+    }
+}

@@ -1,0 +1,247 @@
+//! Roof: [`Stream`], what the application reads from and writes to.
+//!
+//! Owns the handle of one stream and the chunk that it is reading; the rest is the core's, behind the connection's
+//! lock. Never does IO: that is `Connection::poll`'s.
+
+use crate::memory::Reservation;
+use crate::priority::Priority;
+use crate::proto::{Chunk, FlushError, Key, ReadError, Ready, WriteError};
+use crate::shell::Shared;
+use bytes::{Buf, Bytes};
+use futures::{AsyncBufRead, AsyncRead, AsyncWrite};
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use web_time::Instant;
+
+/// A stream of a connection: two independent halves.
+///
+/// It moves only while its connection is polled ([`Connection::poll`](crate::Connection::poll)). The halves may be used
+/// from two tasks (`futures::AsyncReadExt::split`): each waits with a waker of its own.
+///
+/// # Ends
+///
+/// * End of file (`Ok(0)`) comes only after the peer has finished its half (FIN), and after every byte it sent.
+/// * A reset is [`io::ErrorKind::ConnectionReset`], a lost connection another error; both come after the bytes that
+///   arrived before them. The [`StreamError`](crate::StreamError) inside says who did it, and the code.
+/// * Errors repeat: an operation that failed so fails so again.
+///
+/// # Dropping
+///
+/// What was written goes out, then a FIN; nothing more is read, and a peer that goes on writing is told with a reset.
+/// A stream that was opened and never used leaves nothing behind. To say that something went wrong, use
+/// [`reset`](Stream::reset).
+pub struct Stream {
+    shared: Arc<Shared>,
+    key: Key,
+    id: u32,
+    /// Bytes taken off the connection and not read yet.
+    chunk: Bytes,
+    /// Bytes read and not reported, and how many of them make a report due.
+    unreported: u32,
+    due: u32,
+}
+
+impl Stream {
+    pub(crate) fn new(shared: Arc<Shared>, key: Key, id: u32) -> Self {
+        Self { shared, key, id, chunk: Bytes::new(), unreported: 0, due: u32::MAX }
+    }
+
+    /// The stream's id on the wire: odd where the client opened it, even where the server did.
+    pub const fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// The [id](crate::Connection::id) of the connection that the stream belongs to.
+    pub fn connection_id(&self) -> u64 {
+        self.shared.id()
+    }
+
+    /// How urgent the stream is.
+    pub fn priority(&self) -> Priority {
+        self.shared.with(|inner| inner.mux.priority(self.key)).unwrap_or_default()
+    }
+
+    /// Changes how urgent the stream is, from the next frame on: who goes first on the wire, and which share of the
+    /// memory budget its window and its writes may grow into. The peer does not learn of it.
+    pub fn set_priority(&self, priority: Priority) {
+        self.shared.with(|inner| inner.mux.set_priority(self.key, priority));
+    }
+
+    /// Ends both halves at once. The peer sees the reset with `code`; 0 is "no code". What was written and has not left
+    /// yet is dropped, as are bytes that were not read. On a stream that has ended it does nothing.
+    pub fn reset(&mut self, code: u32) {
+        self.chunk = Bytes::new();
+        self.shared.with(|inner| inner.mux.reset(self.key, code));
+    }
+
+    /// Reads no more. Unread bytes are dropped, and what still arrives is discarded without holding memory; the peer
+    /// may go on writing for as long as this end does. Reading fails with [`StreamError::ReadClosed`](crate::StreamError::ReadClosed) from here on.
+    pub fn close_read(&mut self) {
+        let unread = self.take_unread();
+        self.shared.with(|inner| inner.mux.stop(self.key, unread, Instant::now()));
+    }
+
+    /// Bytes that the core still counts as unread and that this handle has taken.
+    fn take_unread(&mut self) -> u32 {
+        let chunk = std::mem::take(&mut self.chunk);
+        u32::try_from(chunk.len()).unwrap_or(u32::MAX).saturating_add(std::mem::take(&mut self.unreported))
+    }
+
+    /// Makes sure that there is something to read; `false` at the end of the stream.
+    fn poll_chunk(&mut self, cx: &Context<'_>) -> Poll<io::Result<bool>> {
+        if !self.chunk.is_empty() {
+            return Poll::Ready(Ok(true));
+        }
+        let (key, unreported) = (self.key, std::mem::take(&mut self.unreported));
+        let read = self.shared.with(|inner| {
+            if unreported > 0 {
+                inner.mux.consume(key, unreported, Instant::now());
+            }
+            let read = inner.mux.read(key);
+            if let Err(ReadError::Blocked) = read {
+                inner.park(key, Ready::READ, cx);
+            }
+            read
+        });
+        match read {
+            Ok(Chunk::Bytes { bytes, due }) => {
+                (self.chunk, self.due) = (bytes, due);
+                Poll::Ready(Ok(true))
+            }
+            Ok(Chunk::End) => Poll::Ready(Ok(false)),
+            Err(ReadError::Failed(error)) => Poll::Ready(Err(error.into())),
+            Err(ReadError::Blocked) => Poll::Pending,
+        }
+    }
+
+    /// `amt` bytes of the chunk have been read. The core is told when that makes credit due, not with every read.
+    fn used(&mut self, amt: usize) {
+        let amt = amt.min(self.chunk.len());
+        self.chunk.advance(amt);
+        if self.chunk.is_empty() {
+            // An empty slice would keep its whole allocation alive.
+            self.chunk = Bytes::new();
+        }
+        self.unreported = self.unreported.saturating_add(u32::try_from(amt).unwrap_or(u32::MAX));
+        if self.unreported >= self.due {
+            let unreported = std::mem::take(&mut self.unreported);
+            self.due = u32::MAX;
+            self.shared.with(|inner| inner.mux.consume(self.key, unreported, Instant::now()));
+        }
+    }
+
+    /// Reserves more memory for the connection's send buffers, outside the lock.
+    fn grow_pool(&self, bytes: usize) -> bool {
+        let (manager, priority) = self.shared.with(|inner| {
+            let priority = inner.mux.priority(self.key).unwrap_or_default();
+            (inner.mux.config().memory().clone(), priority)
+        });
+        let Ok(reservation) = Reservation::new(&manager, bytes, priority) else { return false };
+        self.shared.with(|inner| inner.mux.grow_pool(reservation));
+        true
+    }
+
+    fn try_write(&self, cx: &Context<'_>, buf: &[u8]) -> Result<usize, WriteError> {
+        self.shared.with(|inner| {
+            let result = inner.mux.write(self.key, buf, Instant::now());
+            if let Err(WriteError::Blocked { .. }) = result {
+                inner.park(self.key, Ready::WRITE, cx);
+            }
+            result
+        })
+    }
+
+    fn poll_flushed(
+        &self,
+        result: impl FnOnce(&mut crate::proto::Mux) -> Result<(), FlushError>,
+        cx: &Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let result = self.shared.with(|inner| {
+            let result = result(&mut inner.mux);
+            if let Err(FlushError::Blocked) = result {
+                inner.park(self.key, Ready::FLUSH, cx);
+            }
+            result
+        });
+        match result {
+            Ok(()) => Poll::Ready(Ok(())),
+            Err(FlushError::Failed(error)) => Poll::Ready(Err(error.into())),
+            Err(FlushError::Blocked) => Poll::Pending,
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    /// Reads at least one byte, or `Ok(0)` at the end of the stream. An empty `buf` is `Ok(0)` at once.
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        if buf.is_empty() || !ready!(self.poll_chunk(cx))? {
+            return Poll::Ready(Ok(0));
+        }
+        let amt = buf.len().min(self.chunk.len());
+        buf[..amt].copy_from_slice(&self.chunk[..amt]);
+        self.used(amt);
+        Poll::Ready(Ok(amt))
+    }
+}
+
+impl AsyncBufRead for Stream {
+    fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        let this = self.get_mut();
+        ready!(this.poll_chunk(cx))?;
+        Poll::Ready(Ok(&this.chunk))
+    }
+
+    /// More than [`poll_fill_buf`](AsyncBufRead::poll_fill_buf) gave counts as all of it.
+    fn consume(mut self: Pin<&mut Self>, amt: usize) {
+        self.used(amt);
+    }
+}
+
+impl AsyncWrite for Stream {
+    /// Takes as many bytes as the peer has given credit for and the connection has memory for; pending while that is
+    /// none. What was taken goes out, also if the stream is dropped. An empty `buf` is `Ok(0)` at once.
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let mut result = self.try_write(cx, buf);
+        while let Err(WriteError::Blocked { growth: Some(bytes) }) = result {
+            if !self.grow_pool(bytes) {
+                break;
+            }
+            result = self.try_write(cx, buf);
+        }
+        match result {
+            Ok(written) => Poll::Ready(Ok(written)),
+            Err(WriteError::Failed(error)) => Poll::Ready(Err(error.into())),
+            Err(WriteError::Blocked { .. }) => Poll::Pending,
+        }
+    }
+
+    /// Ready when everything written has been handed to the transport, and the transport was flushed after it. On a
+    /// stream that has said nothing yet, it lets the peer know of the stream.
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_flushed(|mux| mux.flush(self.key), cx)
+    }
+
+    /// Finishes the write half; ready when its FIN was flushed. Reading goes on. Closing again is `Ok`.
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_flushed(|mux| mux.finish(self.key), cx)
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let unread = self.take_unread();
+        self.shared.with(|inner| {
+            inner.forget(self.key);
+            inner.mux.release(self.key, unread, Instant::now());
+        });
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream").field("connection", &self.shared.id()).field("id", &self.id).finish_non_exhaustive()
+    }
+}
