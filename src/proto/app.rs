@@ -74,7 +74,7 @@ impl Mux {
         let end = match (stream.receive.state, &self.lifecycle) {
             (ReceiveState::Finished, _) => Ok(Chunk::End),
             (ReceiveState::Reset, _) => Err(ReadError::Failed(stream.reset_error())),
-            (ReceiveState::Stopped, _) => Err(ReadError::Failed(StreamError::ReadClosed)),
+            (ReceiveState::Stopped | ReceiveState::Done, _) => Err(ReadError::Failed(StreamError::ReadClosed)),
             // Y-CLOSE-5: a lost connection is never an end of file.
             (ReceiveState::Open, Lifecycle::Closed(reason)) => Err(ReadError::Failed(reason.clone().into())),
             (ReceiveState::Open, Lifecycle::Open | Lifecycle::Closing { .. }) => {
@@ -228,6 +228,7 @@ impl Mux {
     pub(crate) fn stop(&mut self, key: Key, unread: u32, now: Instant) {
         let Some(stream) = self.store.get_mut(key) else { return };
         stream.receive.state = stream.receive.state.on(ReceiveEvent::Stop);
+        stream.growth_pending = false;
         let dropped = stream.receive.buffer.clear().saturating_add(unread);
         // What is discarded needs no memory (Y-FLOW-10).
         self.events.released.extend(stream.reservation.take());

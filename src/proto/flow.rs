@@ -67,7 +67,7 @@ impl ReceiveWindow {
         self.credit
     }
 
-    #[cfg(test)]
+    /// Bytes that the application has not read, as far as it has said.
     pub(super) const fn held(&self) -> u32 {
         self.held
     }

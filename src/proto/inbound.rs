@@ -219,15 +219,14 @@ impl Mux {
     fn on_data(&mut self, key: Key, flags: Flags, len: u32, now: Instant) -> Result<Worth, Violation> {
         let Some(stream) = self.store.get_mut(key) else { return Ok(Worth::Stray) };
         let (id, state) = (stream.id, stream.receive.state);
-        if matches!(state, ReceiveState::Open | ReceiveState::Stopped) {
-            let credit = stream.receive.window.credit();
-            let exceeded = Violation::WindowExceeded { stream: id.value(), len, credit };
-            // Y-FLOW-2: judged from the header alone.
-            stream.receive.window.receive(len).map_err(|_| exceeded)?;
-        }
+        let credit = stream.receive.window.credit();
+        let exceeded = Violation::WindowExceeded { stream: id.value(), len, credit };
+        // Y-FLOW-2: judged from the header alone, and in every state.
+        stream.receive.window.receive(len).map_err(|_| exceeded)?;
         let heard = self.acknowledged(key);
         if flags.contains(Flags::RST) {
             self.body = Some(Body { target: Target::Discard, left: len, fin: false });
+            self.consume(key, len, now);
             self.on_reset(key, 0, now)?;
             return Ok(Worth::Useful);
         }
@@ -238,16 +237,18 @@ impl Mux {
                 self.finish_body(now);
                 Ok(if len == 0 && !fin && !heard { Worth::Useless } else { Worth::Useful })
             }
-            ReceiveState::Finished if len > 0 => {
+            ReceiveState::Finished | ReceiveState::Done if len > 0 => {
                 // Y-FIN-3: data after the end of the stream.
                 self.body = Some(Body { target: Target::Discard, left: len, fin: false });
+                self.consume(key, len, now);
                 self.reset(key, PROTOCOL_ERROR);
                 Ok(Worth::Useless)
             }
-            ReceiveState::Finished => Ok(Worth::Useless),
+            ReceiveState::Finished | ReceiveState::Done => Ok(Worth::Useless),
             // Our reset has not left yet: the peer cannot know.
             ReceiveState::Reset => {
                 self.body = Some(Body { target: Target::Discard, left: len, fin: false });
+                self.consume(key, len, now);
                 Ok(Worth::Stray)
             }
         }

@@ -24,8 +24,6 @@ mod transmit;
 
 #[cfg(test)]
 mod sim;
-#[cfg(test)]
-mod tests;
 
 pub(crate) use app::{Chunk, FlushError, ReadError, WriteError};
 pub(crate) use inbound::Admission;

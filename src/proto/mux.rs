@@ -155,6 +155,11 @@ impl Mux {
         self.store.live()
     }
 
+    #[cfg(test)]
+    pub(super) const fn unacknowledged(&self) -> usize {
+        self.unacknowledged
+    }
+
     /// Why the connection is over, once it is.
     pub(crate) const fn closed(&self) -> Option<&ConnectionError> {
         match &self.lifecycle {
@@ -435,6 +440,10 @@ impl Mux {
         if let Some(stream) = self.store.get_mut(key) {
             // The count above is done with this stream whatever happens to its handshake from here on.
             stream.handshake = Handshake::Done;
+            if stream.receive.window.held() == 0 {
+                // Y-MEM-4: nothing can arrive and nothing is left.
+                self.events.released.extend(stream.reservation.take());
+            }
         }
     }
 
@@ -456,7 +465,7 @@ impl Mux {
 
     /// Queues a stream if it owes a control frame.
     pub(super) fn queue_control(&mut self, key: Key) {
-        if self.store.get(key).is_some_and(Stream::has_control) {
+        if self.closed().is_none() && self.store.get(key).is_some_and(Stream::has_control) {
             self.control_queue.push(&mut self.store, key);
             self.events.attention = true;
         }

@@ -41,15 +41,19 @@ impl Mux {
         }
     }
 
+    /// Whether a stream that waits for a flush has nothing left but that: all it wrote has been cut.
+    pub(crate) fn wants_flush(&self) -> bool {
+        self.flushing.iter().any(|key| self.store.get(*key).is_some_and(Stream::is_cut))
+    }
+
     /// The transport has flushed all that was cut (Y-SEND-4).
     pub(crate) fn handle_flushed(&mut self) {
         self.flushed = self.cut;
-        let (store, flushed) = (&self.store, self.flushed);
-        let done = |stream: &Stream| stream.send.last_batch <= flushed && !stream.send.has_output() && !stream.owed.syn;
+        let store = &self.store;
         let (ready, waiting) = std::mem::take(&mut self.flushing)
             .into_iter()
             .filter(|key| store.get(*key).is_some())
-            .partition(|key| store.get(*key).is_some_and(done));
+            .partition(|key| store.get(*key).is_some_and(Stream::is_cut));
         self.flushing = waiting;
         for key in Vec::<Key>::into_iter(ready) {
             self.notify(key, Ready::FLUSH);

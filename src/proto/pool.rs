@@ -31,6 +31,11 @@ impl Pool {
         self.used
     }
 
+    #[cfg(test)]
+    pub(super) fn reserved(&self) -> usize {
+        self.reservation.as_ref().map_or(0, Reservation::bytes)
+    }
+
     fn capacity(&self) -> usize {
         SEND_BASE + self.reservation.as_ref().map_or(0, Reservation::bytes)
     }

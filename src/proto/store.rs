@@ -95,6 +95,13 @@ pub(super) struct Links {
     queued: bool,
 }
 
+#[cfg(test)]
+impl Links {
+    pub(super) const fn is_queued(&self) -> bool {
+        self.queued
+    }
+}
+
 /// Which of a stream's links a queue uses.
 pub(super) trait Place {
     fn of(stream: &mut Stream) -> &mut Links;

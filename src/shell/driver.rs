@@ -48,7 +48,7 @@ enum Phase {
 enum Next {
     /// Write the batch.
     Batch,
-    /// All is written: flush.
+    /// All is written, or somebody waits for what was written: flush.
     Flush,
     /// A window wants to grow before there is anything to send.
     Growth,
@@ -215,6 +215,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     fn cut(&mut self, now: Instant, cx: &Context<'_>) -> Next {
         let (batch, unflushed) = (&mut self.batch, self.writer.needs_flush());
         let next = self.shared.with(|inner| {
+            // Whoever waits for a flush does not wait for the others to have nothing more to send.
+            if unflushed && inner.mux.wants_flush() {
+                return Next::Flush;
+            }
             if inner.mux.poll_transmit(batch, BATCH_BYTES, now) {
                 return Next::Batch;
             }

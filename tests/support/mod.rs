@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 
 pub mod node;
+pub mod outcome;
 pub mod peer;
 
 use futures::{AsyncRead, AsyncWrite};
@@ -39,7 +40,8 @@ pub fn run<F: Future>(test: F) -> F::Output {
 
 /// The same on two threads.
 pub fn run_threaded<F: Future>(test: F) -> F::Output {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     runtime.block_on(within(test))
 }
 

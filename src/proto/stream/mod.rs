@@ -95,18 +95,24 @@ impl Stream {
     pub(super) fn owes_credit(&self) -> bool {
         let wanted = match self.receive.state {
             ReceiveState::Open => true,
-            // Y-FLOW-10: the peer's writer does not hang while this end still writes.
-            ReceiveState::Stopped => !self.send.state.is_over(),
-            ReceiveState::Finished | ReceiveState::Reset => false,
+            // Y-FLOW-10: the peer's writer does not hang while this end still writes, and with what is due when that is
+            // over it finds out that nobody reads.
+            ReceiveState::Stopped => self.send.state != SendState::Reset,
+            ReceiveState::Finished | ReceiveState::Done | ReceiveState::Reset => false,
         };
         // The window of an inbound stream is announced with its ACK, so not before it was accepted.
         let known = matches!(self.handshake, Handshake::SynSent | Handshake::Done);
         wanted && known && !self.growth_pending && self.receive.window.is_due()
     }
 
+    /// Whether all that was written is in batches that were cut, its SYN and FIN included.
+    pub(super) fn is_cut(&self) -> bool {
+        !self.send.has_output() && !self.owed.syn
+    }
+
     /// Whether both ends are done with the stream as far as the wire goes.
-    pub(super) const fn is_wire_over(&self) -> bool {
-        self.send.state.is_over() && self.receive.state.is_over() && !self.owed.reset
+    pub(super) fn is_wire_over(&self) -> bool {
+        self.send.state.is_over() && self.receive.state.is_over() && !self.owed.reset && !self.owes_credit()
     }
 
     /// The error of an operation on a stream that was reset.

@@ -3,6 +3,7 @@
 use crate::proto::flow::ReceiveWindow;
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
+use std::fmt;
 
 /// The receive half.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub(in crate::proto) enum ReceiveState {
     Stopped,
     /// The peer has finished: end of file after what is buffered.
     Finished,
+    /// The peer has finished and the application reads no more.
+    Done,
     /// The stream was reset: an error after what is buffered.
     Reset,
 }
@@ -35,8 +38,9 @@ impl ReceiveState {
     #[must_use]
     pub(in crate::proto) const fn on(self, event: ReceiveEvent) -> Self {
         match (self, event) {
-            (Self::Open | Self::Stopped, ReceiveEvent::Fin) => Self::Finished,
+            (Self::Open, ReceiveEvent::Fin) => Self::Finished,
             (Self::Open, ReceiveEvent::Stop) => Self::Stopped,
+            (Self::Stopped, ReceiveEvent::Fin) | (Self::Finished, ReceiveEvent::Stop) => Self::Done,
             (Self::Open | Self::Stopped, ReceiveEvent::RemoteReset) => Self::Reset,
             (_, ReceiveEvent::LocalReset) => Self::Reset,
             // Y-RST-3: after a FIN the read half keeps its data and its end.
@@ -46,7 +50,7 @@ impl ReceiveState {
 
     /// Whether the peer can add nothing that the application would see.
     pub(in crate::proto) const fn is_over(self) -> bool {
-        matches!(self, Self::Stopped | Self::Finished | Self::Reset)
+        !matches!(self, Self::Open)
     }
 }
 
@@ -83,9 +87,15 @@ fn chunk_size(window: u32) -> usize {
 }
 
 /// Bytes that arrived and were not read. Chunks grow with what comes, so a frame of one byte costs about one byte.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(in crate::proto) struct ReceiveBuffer {
     chunks: VecDeque<BytesMut>,
+}
+
+impl fmt::Debug for ReceiveBuffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} chunks", self.chunks.len())
+    }
 }
 
 impl ReceiveBuffer {
@@ -139,14 +149,18 @@ mod tests {
             (Open, Stop, Stopped),
             (Open, RemoteReset, Reset),
             (Open, LocalReset, Reset),
-            (Stopped, Fin, Finished),
+            (Stopped, Fin, Done),
             (Stopped, Stop, Stopped),
             (Stopped, RemoteReset, Reset),
             (Stopped, LocalReset, Reset),
             (Finished, Fin, Finished),
-            (Finished, Stop, Finished),
+            (Finished, Stop, Done),
             (Finished, RemoteReset, Finished),
             (Finished, LocalReset, Reset),
+            (Done, Fin, Done),
+            (Done, Stop, Done),
+            (Done, RemoteReset, Done),
+            (Done, LocalReset, Reset),
             (Reset, Fin, Reset),
             (Reset, Stop, Reset),
             (Reset, RemoteReset, Reset),
@@ -155,7 +169,7 @@ mod tests {
         for (state, event, next) in table {
             assert_eq!(state.on(event), next, "{state:?} on {event:?}");
         }
-        assert_eq!([Open, Stopped, Finished, Reset].map(ReceiveState::is_over), [false, true, true, true]);
+        assert_eq!([Open, Stopped, Finished, Done, Reset].map(ReceiveState::is_over), [false, true, true, true, true]);
     }
 
     #[test]

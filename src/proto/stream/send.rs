@@ -3,6 +3,7 @@
 use crate::proto::flow::SendWindow;
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
+use std::fmt;
 
 /// The send half.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,10 +74,15 @@ const MIN_CHUNK: usize = 512;
 const MAX_CHUNK: usize = 16 * 1024;
 
 /// Bytes accepted from the application, covered by credit, not cut yet. Small writes merge into one chunk.
-#[derive(Debug)]
 pub(in crate::proto) struct SendBuffer {
     chunks: VecDeque<BytesMut>,
     len: usize,
+}
+
+impl fmt::Debug for SendBuffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes in {} chunks", self.len, self.chunks.len())
+    }
 }
 
 impl SendBuffer {

@@ -1,0 +1,284 @@
+//! Owns [`End`]: one core with its application, and the part of the shell that the simulation plays.
+
+use super::Chance;
+use super::oracle::{Oracle, REFUSAL, ReadEnd, pattern};
+use crate::config::Config;
+use crate::error::StreamError;
+use crate::memory::{MemoryLimit, MemoryManager, Reservation};
+use crate::mode::Mode;
+use crate::priority::Priority;
+use crate::proto::{Admission, Batch, Chunk, FlushError, Key, Mux, ReadError, WriteError};
+use crate::wire::Parser;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use web_time::Instant;
+
+/// A stream as the application holds it.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) key: Key,
+    pub(super) id: u32,
+    /// Bytes of a chunk that were taken and not used.
+    unread: u32,
+}
+
+#[derive(Debug)]
+pub(super) struct End {
+    pub(super) side: usize,
+    pub(super) mux: Mux,
+    pub(super) limit: Arc<MemoryLimit>,
+    manager: Arc<dyn MemoryManager>,
+    pub(super) held: Vec<Held>,
+    parser: Parser,
+    unparsed: Vec<u8>,
+    batch: Batch,
+    /// What was cut and the socket has not taken, and how many bytes of bodies that is.
+    pub(super) unsent: VecDeque<u8>,
+    pub(super) unsent_data: usize,
+    pub(super) refuses: usize,
+    /// Bytes that the application still writes in this run.
+    volume: u64,
+    /// Whether an error of the connection is to be expected.
+    pub(super) may_end: bool,
+}
+
+impl End {
+    pub(super) fn new(side: usize, volume: u64, chance: &mut Chance, now: Instant) -> Self {
+        let limit = Arc::new(MemoryLimit::new(chance.pick(&[2 << 20, 16 << 20, 1 << 30]) as usize));
+        let manager: Arc<dyn MemoryManager> = limit.clone();
+        let config = Config::builder()
+            .memory(manager.clone())
+            .accept_backlog(chance.pick(&[1, 4, 256]) as usize)
+            .max_incoming_streams(chance.pick(&[3, 1000]) as usize)
+            .initial_stream_window(chance.pick(&[256 << 10, 300_000]) as u32)
+            .max_message_size(chance.pick(&[1024, 16 << 10, 64 << 10]) as u32)
+            .write_coalesce_delay(std::time::Duration::from_micros(chance.pick(&[0, 0, 100])))
+            .refusal_code(REFUSAL)
+            .keep_alive_interval(None)
+            .build()
+            .expect("valid");
+        let mode = if side == 0 { Mode::Client } else { Mode::Server };
+        Self {
+            side,
+            mux: Mux::new(mode, config, chance.seed(), now),
+            limit,
+            manager,
+            held: Vec::new(),
+            parser: Parser::default(),
+            unparsed: Vec::new(),
+            batch: Batch::default(),
+            unsent: VecDeque::new(),
+            unsent_data: 0,
+            refuses: chance.pick(&[0, 0, 3, 10]) as usize,
+            volume,
+            may_end: false,
+        }
+    }
+
+    /// Reserves, unless the seed says no.
+    fn reserve(&self, chance: &mut Chance, bytes: usize, priority: Priority) -> Option<Reservation> {
+        if self.refuses > 0 && chance.of(self.refuses) {
+            return None;
+        }
+        Reservation::new(&self.manager, bytes, priority).ok()
+    }
+
+    /// What the shell does after every call: memory is given back, wakers are the application's own business here.
+    pub(super) fn settle(&mut self) {
+        let events = self.mux.events_mut();
+        events.ready.clear();
+        drop(std::mem::take(&mut events.released));
+    }
+
+    pub(super) fn receive(&mut self, bytes: &[u8], chance: &mut Chance, now: Instant) {
+        self.mux.heard(now);
+        self.unparsed.extend_from_slice(bytes);
+        let unparsed = std::mem::take(&mut self.unparsed);
+        let mut input = unparsed.as_slice();
+        while let Some(frame) = self.parser.next(&mut input).expect("our own frames are legal") {
+            if self.mux.handle_frame(frame, now) == Admission::Reserve {
+                let window = self.mux.config().initial_stream_window() as usize;
+                let granted = self.reserve(chance, window, Priority::ALWAYS);
+                self.mux.admit(granted, now);
+            }
+            self.settle();
+        }
+        self.unparsed = input.to_vec();
+    }
+
+    pub(super) fn grow(&mut self, chance: &mut Chance, now: Instant) {
+        while let Some(growth) = self.mux.next_growth(now) {
+            let granted = self.reserve(chance, growth.bytes as usize, growth.priority);
+            self.mux.grow(growth.key, granted);
+            self.settle();
+        }
+    }
+
+    /// Cuts a batch when the last one has gone; then gives the socket up to `room` bytes.
+    pub(super) fn transmit(&mut self, room: usize, chance: &mut Chance, now: Instant) -> Vec<u8> {
+        if self.unsent.is_empty() {
+            let budget = chance.pick(&[1, 64, 64 * 1024]) as usize;
+            if self.mux.poll_transmit(&mut self.batch, budget, now) {
+                let mut pieces = VecDeque::new();
+                self.unsent_data = self.batch.take(&mut pieces);
+                self.unsent.extend(pieces.iter().flat_map(|piece| piece.iter().copied()));
+            } else {
+                self.mux.handle_flushed();
+                self.mux.handle_idle();
+            }
+        }
+        let len = room.min(self.unsent.len());
+        let sent: Vec<u8> = self.unsent.drain(..len).collect();
+        if self.unsent.is_empty() && !sent.is_empty() {
+            self.mux.handle_written(std::mem::take(&mut self.unsent_data));
+        }
+        self.settle();
+        sent
+    }
+
+    // ---- the application -----------------------------------------------------------------------------------------
+
+    /// Does something at random.
+    pub(super) fn act(&mut self, oracle: &mut Oracle, chance: &mut Chance, now: Instant) {
+        match chance.below(16) {
+            0 => self.open(chance),
+            1 => self.accept(),
+            action => {
+                if self.held.is_empty() {
+                    return;
+                }
+                let index = chance.below(self.held.len());
+                match action {
+                    2..=6 => self.write(index, oracle, chance, now),
+                    7..=10 => {
+                        self.read(index, oracle, chance, now);
+                    }
+                    11 => {
+                        self.finish(index, oracle);
+                    }
+                    12 if chance.of(8) => self.reset(index, oracle, chance),
+                    13 if chance.of(8) => self.stop(index, oracle, now),
+                    14 if chance.of(4) => self.release(index, oracle, now),
+                    15 => self.turn(index, chance),
+                    _ => {}
+                }
+            }
+        }
+        self.settle();
+    }
+
+    fn open(&mut self, chance: &mut Chance) {
+        if self.held.len() > 12 {
+            return;
+        }
+        let window = self.mux.config().initial_stream_window() as usize;
+        let Some(reservation) = self.reserve(chance, window, Priority::ALWAYS) else { return };
+        if let Ok((key, id)) = self.mux.open(reservation) {
+            self.held.push(Held { key, id: id.value(), unread: 0 });
+        }
+    }
+
+    pub(super) fn accept(&mut self) {
+        if let Some(key) = self.mux.accept() {
+            let id = self.mux.stream_id(key).expect("accepted");
+            self.held.push(Held { key, id, unread: 0 });
+        }
+    }
+
+    fn write(&mut self, index: usize, oracle: &mut Oracle, chance: &mut Chance, now: Instant) {
+        let Held { key, id, .. } = self.held[index];
+        let len = chance.pick(&[0, 1, 100, 5_000, 300_000]).min(self.volume) as usize;
+        let start = oracle.record(self.side, id).written;
+        let bytes: Vec<u8> = (start..).take(len).map(|index| pattern(self.side, id, index)).collect();
+        match self.mux.write(key, &bytes, now) {
+            Ok(written) => {
+                oracle.record(self.side, id).written += written as u64;
+                self.volume -= written as u64;
+            }
+            Err(WriteError::Blocked { growth: Some(bytes) }) => {
+                let priority = self.mux.priority(key).expect("held");
+                if let Some(reservation) = self.reserve(chance, bytes, priority) {
+                    self.mux.grow_pool(reservation);
+                }
+            }
+            Err(WriteError::Blocked { growth: None }) => {}
+            Err(WriteError::Failed(error)) => self.failed(oracle, id, &error),
+        }
+    }
+
+    /// Reads a chunk, not always to its end; says whether the stream has come to one.
+    pub(super) fn read(&mut self, index: usize, oracle: &mut Oracle, chance: &mut Chance, now: Instant) -> bool {
+        let Held { key, id, .. } = self.held[index];
+        let unread = std::mem::take(&mut self.held[index].unread);
+        if unread > 0 {
+            self.mux.consume(key, unread, now);
+        }
+        match self.mux.read(key) {
+            Ok(Chunk::Bytes { bytes, .. }) => {
+                oracle.on_read(self.side, id, &bytes);
+                let len = bytes.len() as u32;
+                let used = if chance.of(2) { len } else { chance.below(bytes.len()) as u32 };
+                self.held[index].unread = len - used;
+                self.mux.consume(key, used, now);
+                false
+            }
+            Ok(Chunk::End) => {
+                oracle.on_eof(self.side, id);
+                true
+            }
+            Err(ReadError::Blocked) => false,
+            Err(ReadError::Failed(error)) => {
+                self.failed(oracle, id, &error);
+                oracle.record(self.side, id).read_end = Some(ReadEnd::Error);
+                true
+            }
+        }
+    }
+
+    fn failed(&self, oracle: &mut Oracle, id: u32, error: &StreamError) {
+        oracle.on_error(self.side, id, error, self.may_end);
+    }
+
+    /// Finishes the write half; says whether that is done.
+    pub(super) fn finish(&mut self, index: usize, oracle: &mut Oracle) -> bool {
+        let Held { key, id, .. } = self.held[index];
+        oracle.record(self.side, id).finished = true;
+        match self.mux.finish(key) {
+            Ok(()) => true,
+            Err(FlushError::Blocked) => false,
+            Err(FlushError::Failed(error)) => {
+                self.failed(oracle, id, &error);
+                true
+            }
+        }
+    }
+
+    fn reset(&mut self, index: usize, oracle: &mut Oracle, chance: &mut Chance) {
+        let Held { key, id, .. } = self.held[index];
+        let code = 1000 + chance.below(3) as u32;
+        oracle.record(self.side, id).reset.get_or_insert(code);
+        self.mux.reset(key, code);
+    }
+
+    fn stop(&mut self, index: usize, oracle: &mut Oracle, now: Instant) {
+        let Held { key, id, ref mut unread } = self.held[index];
+        oracle.record(self.side, id).stopped = true;
+        self.mux.stop(key, std::mem::take(unread), now);
+    }
+
+    pub(super) fn release(&mut self, index: usize, oracle: &mut Oracle, now: Instant) {
+        let Held { key, id, unread } = self.held.swap_remove(index);
+        oracle.record(self.side, id).dropped = true;
+        self.mux.release(key, unread, now);
+    }
+
+    /// Changes the priority, or flushes.
+    fn turn(&mut self, index: usize, chance: &mut Chance) {
+        let key = self.held[index].key;
+        if chance.of(2) {
+            self.mux.set_priority(key, Priority::new(chance.below(256) as u8));
+        } else if let Err(FlushError::Failed(StreamError::Connection(_))) = self.mux.flush(key) {
+            assert!(self.may_end, "the connection ended by itself");
+        }
+    }
+}

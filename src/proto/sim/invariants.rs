@@ -1,0 +1,73 @@
+//! Owns what must hold after every step, whatever has happened.
+
+use super::end::End;
+use crate::proto::mux::Mux;
+use crate::proto::stream::{Handle, ReceiveState};
+use crate::proto::{Key, limits};
+
+impl End {
+    /// The sums and bounds of one core.
+    pub(super) fn check(&self) {
+        let mux = &self.mux;
+        let buffered: usize = streams(mux).map(|(_, stream)| stream.send.buffer.len()).sum();
+        if mux.closed().is_none() {
+            assert_eq!(mux.pool.used(), buffered + self.unsent_data, "the pool is what is buffered");
+        }
+        assert!(mux.pool.used() <= mux.config.max_send_buffer());
+        assert!(mux.incoming.len() <= mux.config.accept_backlog());
+        let linked = |key: &Key, stream: &crate::proto::stream::Stream| mux.store.find(stream.id) == Some(*key);
+        let live: Vec<_> = streams(mux).filter(|(key, stream)| linked(key, stream)).collect();
+        assert_eq!(live.len(), mux.store.live());
+        let unacknowledged = live.iter().filter(|(_, stream)| stream.handshake.is_unacknowledged()).count();
+        assert_eq!(unacknowledged, mux.unacknowledged(), "places are derived from states");
+        assert!(unacknowledged <= mux.config.accept_backlog());
+        let inbound = live.iter().filter(|(_, stream)| stream.id.is_client() != mux.mode.is_client()).count();
+        assert_eq!(inbound, mux.inbound);
+        assert!(inbound <= mux.config.max_incoming_streams());
+        let mut reserved = mux.pool.reserved();
+        for (key, stream) in streams(mux) {
+            let window = &stream.receive.window;
+            assert_eq!(window.credit() + window.held() + window.owed(), window.size());
+            assert!(window.size() <= mux.config.max_stream_window());
+            reserved += stream.reservation.as_ref().map_or(0, |reservation| reservation.bytes());
+            let receives = stream.receive.state == ReceiveState::Open && stream.handle == Handle::Held;
+            if receives && linked(&key, stream) {
+                let own = stream.reservation.as_ref().expect("an open stream holds its window");
+                assert_eq!(own.bytes(), window.size() as usize, "what is granted is reserved");
+            }
+            if linked(&key, stream) {
+                assert!(!stream.has_control() || stream.control_links.is_queued(), "{stream:?}");
+                assert!(!stream.send.has_output() || stream.data_links.is_queued(), "{stream:?}");
+            } else {
+                assert!(!stream.control_links.is_queued() && !stream.data_links.is_queued());
+                assert_eq!(stream.handle, Handle::Held, "a stream that nobody holds is gone");
+            }
+        }
+        assert_eq!(reserved, self.limit.reserved(), "the manager knows of every byte");
+    }
+
+    /// Nothing is left of any stream.
+    pub(super) fn check_empty(&self) {
+        assert_eq!((self.mux.store.live(), self.mux.store.len()), (0, 0), "{:?}", streams(&self.mux).next());
+        assert_eq!((self.mux.unacknowledged(), self.mux.inbound, self.mux.incoming.len()), (0, 0, 0));
+        assert_eq!(self.limit.reserved(), 0);
+    }
+}
+
+/// What one end may send is what the other end takes, once nothing is under way.
+pub(super) fn check_credit(near: &Mux, far: &Mux) {
+    for (sender, receiver) in [(near, far), (far, near)] {
+        for (_, stream) in streams(sender).filter(|(key, stream)| sender.store.find(stream.id) == Some(*key)) {
+            let Some(other) = receiver.store.find(stream.id).and_then(|key| receiver.store.get(key)) else { continue };
+            let credit = other.receive.window.credit();
+            if !stream.send.state.is_over() && other.receive.state == ReceiveState::Open {
+                assert_eq!(stream.send.window.available(), credit, "stream {}", stream.id);
+            }
+            assert!(credit + other.receive.window.held() >= limits::INITIAL_WINDOW / 2, "credit is withheld");
+        }
+    }
+}
+
+fn streams(mux: &Mux) -> impl Iterator<Item = (Key, &crate::proto::stream::Stream)> {
+    mux.store.keys().filter_map(|key| Some((key, mux.store.get(key)?)))
+}

@@ -1,0 +1,112 @@
+//! Owns the model of a stream: what each side did with it, and so what the other side may see.
+
+use crate::error::{Side, StreamError};
+use std::collections::HashMap;
+
+/// The code with which the simulated ends refuse streams.
+pub(super) const REFUSAL: u32 = 77;
+
+/// What one side has done with a stream, and seen of it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Record {
+    pub(super) written: u64,
+    pub(super) read: u64,
+    pub(super) finished: bool,
+    pub(super) stopped: bool,
+    pub(super) dropped: bool,
+    pub(super) reset: Option<u32>,
+    /// The end of file or error that reading came to.
+    pub(super) read_end: Option<ReadEnd>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ReadEnd {
+    Eof,
+    Error,
+}
+
+impl Record {
+    /// Whether this side will send no more, and said so in good order.
+    fn ended_well(&self) -> bool {
+        (self.finished || self.dropped) && self.reset.is_none()
+    }
+
+    /// Whether this side answers data with a reset after its own end.
+    fn may_answer_with_reset(&self) -> bool {
+        (self.finished || self.dropped) && (self.stopped || self.dropped)
+    }
+}
+
+/// All streams of a run, by id; a record for each side.
+#[derive(Debug, Default)]
+pub(super) struct Oracle {
+    streams: HashMap<u32, [Record; 2]>,
+}
+
+/// Byte `index` that side `side` writes to stream `id`.
+pub(super) fn pattern(side: usize, id: u32, index: u64) -> u8 {
+    let mixed = (u64::from(id) << 33 ^ index).wrapping_add(side as u64 * 7919).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (mixed >> 56) as u8
+}
+
+impl Oracle {
+    pub(super) fn record(&mut self, side: usize, id: u32) -> &mut Record {
+        &mut self.streams.entry(id).or_default()[side]
+    }
+
+    fn peer(&mut self, side: usize, id: u32) -> &Record {
+        self.record(1 - side, id)
+    }
+
+    /// Side `side` has read `bytes`: they must be the next ones of what the peer wrote.
+    pub(super) fn on_read(&mut self, side: usize, id: u32, bytes: &[u8]) {
+        let start = self.record(side, id).read;
+        for (index, byte) in (start..).zip(bytes) {
+            assert_eq!(*byte, pattern(1 - side, id, index), "side {side} stream {id} byte {index}");
+        }
+        let read = start + bytes.len() as u64;
+        self.record(side, id).read = read;
+        let written = self.peer(side, id).written;
+        assert!(read <= written, "side {side} stream {id} read {read} of {written}");
+    }
+
+    /// Side `side` has come to the end of file.
+    pub(super) fn on_eof(&mut self, side: usize, id: u32) {
+        let peer = self.peer(side, id).clone();
+        let own = self.record(side, id);
+        assert!(peer.ended_well() || peer.finished, "side {side} stream {id}: end of file, but {peer:?}");
+        assert_eq!(own.read, peer.written, "side {side} stream {id}: end of file too early");
+        own.read_end = Some(ReadEnd::Eof);
+    }
+
+    /// An operation of side `side` has failed.
+    pub(super) fn on_error(&mut self, side: usize, id: u32, error: &StreamError, connection_may_end: bool) {
+        let peer = self.peer(side, id).clone();
+        let own = self.record(side, id).clone();
+        let explained = match error {
+            StreamError::Reset { by: Side::Local, code } => own.reset == Some(*code),
+            StreamError::Reset { by: Side::Remote, code } => {
+                let peer_did = peer.reset == Some(*code);
+                let refused = *code == REFUSAL && peer.written == 0 && peer.read == 0;
+                let going_away = *code == 0 && connection_may_end;
+                peer_did || refused || going_away || (*code == 0 && peer.may_answer_with_reset())
+            }
+            StreamError::WriteClosed => own.finished,
+            StreamError::ReadClosed => own.stopped,
+            StreamError::Connection(_) => connection_may_end,
+        };
+        assert!(explained, "side {side} stream {id}: {error:?}, but own {own:?} and peer {peer:?}");
+    }
+
+    /// Everything has been read to its end: each reader that was not cut off by somebody has seen all.
+    pub(super) fn check_complete(&self) {
+        for (id, [near, far]) in &self.streams {
+            for (side, own, peer) in [(0, near, far), (1, far, near)] {
+                let undisturbed = own.reset.is_none() && peer.reset.is_none() && !own.stopped && !own.dropped;
+                if undisturbed && own.read_end == Some(ReadEnd::Eof) {
+                    assert_eq!(own.read, peer.written, "side {side} stream {id}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! Owns [`Pair`]: two ends, two links and a clock.
+
+use super::Chance;
+use super::end::End;
+use super::invariants::check_credit;
+use super::link::Link;
+use super::oracle::Oracle;
+use crate::error::{ConnectionError, Side};
+use std::time::Duration;
+use web_time::Instant;
+
+#[derive(Debug)]
+pub(super) struct Pair {
+    ends: [End; 2],
+    /// From each end to the other.
+    links: [Link; 2],
+    oracle: Oracle,
+    now: Instant,
+}
+
+/// How a run ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// Every stream is finished and read to its end.
+    Drained,
+    /// One end closes while streams are open.
+    Closed,
+    /// The link is lost.
+    Cut,
+    /// One end goes away, and everything that is open drains.
+    GoneAway,
+}
+
+/// Steps after which a run that has not ended is stuck.
+const STEPS: usize = 200_000;
+
+impl Pair {
+    pub(super) fn new(chance: &mut Chance) -> Self {
+        let now = Instant::now();
+        let links = [Link::new(chance, now), Link::new(chance, now)];
+        let ends = [0, 1].map(|side| End::new(side, links[side].volume(), chance, now));
+        Self { ends, links, oracle: Oracle::default(), now }
+    }
+
+    pub(super) fn run(mut self, chance: &mut Chance, ending: Ending) {
+        for _ in 0..20 + chance.below(300) {
+            for end in &mut self.ends {
+                for _ in 0..chance.below(4) {
+                    end.act(&mut self.oracle, chance, self.now);
+                }
+            }
+            self.step(chance);
+        }
+        match ending {
+            Ending::Drained => self.drain(chance),
+            Ending::GoneAway => self.go_away(chance),
+            Ending::Closed => self.close(chance),
+            Ending::Cut => self.cut(),
+        }
+        for end in &mut self.ends {
+            while !end.held.is_empty() {
+                end.release(0, &mut self.oracle, self.now);
+            }
+            end.settle();
+            end.check();
+        }
+        if !matches!(ending, Ending::Drained) {
+            self.ends.iter().for_each(End::check_empty);
+        }
+        self.oracle.check_complete();
+    }
+
+    /// Moves what can move, then the clock to the next thing that happens. Says whether anything did.
+    fn step(&mut self, chance: &mut Chance) -> bool {
+        let mut moved = false;
+        for side in 0..2 {
+            let end = &mut self.ends[side];
+            end.mux.handle_timeout(self.now);
+            end.grow(chance, self.now);
+            let room = if chance.of(4) { chance.below(self.links[side].room() + 1) } else { self.links[side].room() };
+            let sent = end.transmit(room, chance, self.now);
+            moved |= !sent.is_empty();
+            self.links[side].send(&sent, self.now);
+        }
+        for side in 0..2 {
+            while let Some(bytes) = self.links[1 - side].receive(chance, self.now) {
+                moved = true;
+                self.ends[side].receive(&bytes, chance, self.now);
+                if chance.of(3) {
+                    break;
+                }
+            }
+            self.ends[side].check();
+        }
+        if !moved {
+            moved = self.pass_time();
+        }
+        moved
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.links.iter().all(Link::is_empty) && self.ends.iter().all(|end| end.unsent.is_empty())
+    }
+
+    /// Lets the clock jump to what happens next, if that is soon.
+    fn pass_time(&mut self) -> bool {
+        let arrivals = self.links.iter().filter_map(Link::next_arrival);
+        let timeouts = self.ends.iter().filter_map(|end| end.mux.poll_timeout());
+        match arrivals.chain(timeouts).filter(|at| *at > self.now).min() {
+            Some(at) if at < self.now + Duration::from_secs(5) => {
+                self.now = at;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Every stream is finished and read to its end, while everything still moves.
+    fn drain(&mut self, chance: &mut Chance) {
+        for round in 0.. {
+            assert!(round < STEPS, "no progress: {}", self.brief());
+            for end in &mut self.ends {
+                end.accept();
+                for index in (0..end.held.len()).rev() {
+                    let read = end.read(index, &mut self.oracle, chance, self.now);
+                    let finished = end.finish(index, &mut self.oracle);
+                    if read && finished {
+                        end.release(index, &mut self.oracle, self.now);
+                    }
+                }
+                end.settle();
+            }
+            let moved = self.step(chance);
+            if !moved && self.is_quiet() && self.ends.iter().all(|end| end.held.is_empty()) {
+                break;
+            }
+            if !moved && self.is_quiet() {
+                check_credit(&self.ends[0].mux, &self.ends[1].mux);
+            }
+        }
+        self.ends.iter().for_each(End::check_empty);
+    }
+
+    fn go_away(&mut self, chance: &mut Chance) {
+        self.ends.iter_mut().for_each(|end| end.may_end = true);
+        let side = chance.below(2);
+        self.ends[side].mux.go_away();
+        for round in 0.. {
+            assert!(round < STEPS, "no progress: {}", self.brief());
+            for end in &mut self.ends {
+                end.accept();
+                for index in (0..end.held.len()).rev() {
+                    let read = end.read(index, &mut self.oracle, chance, self.now);
+                    if end.finish(index, &mut self.oracle) && read {
+                        end.release(index, &mut self.oracle, self.now);
+                    }
+                }
+                end.settle();
+            }
+            let moved = self.step(chance);
+            if !moved && self.is_quiet() {
+                // A transport ends when its sender is done with it.
+                let closed = self.ends.each_ref().map(|end| end.mux.closed().is_some());
+                for side in (0..2).filter(|side| closed[1 - side]) {
+                    self.ends[side].mux.handle_eof(false);
+                }
+                if self.ends.iter().all(|end| end.held.is_empty()) {
+                    break;
+                }
+            }
+        }
+        // The peer that was told closes once its last stream has ended.
+        let told = self.ends[1 - side].mux.closed().cloned();
+        assert!(matches!(told, Some(ConnectionError::Closed { by: Side::Remote })), "{told:?}");
+    }
+
+    /// One end closes: what it had written arrives, as far as the other end reads, then everything fails.
+    fn close(&mut self, chance: &mut Chance) {
+        self.ends.iter_mut().for_each(|end| end.may_end = true);
+        let (side, code) = (chance.below(2), chance.pick(&[0, 42]) as u32);
+        self.ends[side].mux.close(code);
+        let mut steps = 0;
+        while self.step(chance) || !self.is_quiet() || self.ends[side].mux.closed().is_none() {
+            steps += 1;
+            assert!(steps < STEPS, "no progress: {}", self.brief());
+        }
+        let (near, far) = (self.ends[side].mux.closed().cloned(), self.ends[1 - side].mux.closed().cloned());
+        match code {
+            0 => assert!(matches!(near, Some(ConnectionError::Closed { by: Side::Local })), "{near:?}"),
+            _ => {
+                assert!(matches!(near, Some(ConnectionError::GoAway { by: Side::Local, code: 42 })), "{near:?}");
+                assert!(matches!(far, Some(ConnectionError::GoAway { by: Side::Remote, code: 42 })), "{far:?}");
+            }
+        }
+        self.ends[1 - side].mux.handle_eof(false);
+        assert!(self.ends[1 - side].mux.closed().is_some());
+        self.read_everything(chance);
+    }
+
+    /// Where a run that does not end is stuck.
+    fn brief(&self) -> String {
+        let ends = self.ends.iter().zip(&self.links).map(|(end, link)| {
+            let streams: Vec<_> = end.mux.store.keys().filter_map(|key| end.mux.store.get(key)).take(2).collect();
+            format!("{link:?} {streams:?} {:?} unsent {} held {}", end.mux.lifecycle, end.unsent.len(), end.held.len())
+        });
+        ends.collect::<Vec<_>>().join("\n")
+    }
+
+    fn cut(&mut self) {
+        for (end, link) in self.ends.iter_mut().zip(&mut self.links) {
+            end.may_end = true;
+            link.cut();
+            end.mux.handle_eof(true);
+            assert!(matches!(end.mux.closed(), Some(ConnectionError::UnexpectedEof | ConnectionError::Closed { .. })));
+            end.settle();
+            end.check();
+        }
+    }
+
+    /// What has arrived can still be read, then comes the end.
+    fn read_everything(&mut self, chance: &mut Chance) {
+        for end in &mut self.ends {
+            for index in 0..end.held.len() {
+                let mut reads = 0;
+                while !end.read(index, &mut self.oracle, chance, self.now) {
+                    reads += 1;
+                    assert!(reads < 100_000, "a stream of an ended connection blocks");
+                }
+            }
+            end.settle();
+            end.check();
+        }
+    }
+}
