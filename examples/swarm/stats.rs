@@ -99,29 +99,26 @@ impl Drop for Screen {
     }
 }
 
-/// The table.
-pub(crate) fn print(stats: &Stats, memory: &MemoryLimit, link: u32, took: Duration) {
+/// The table: how the nodes were set up, then what they have done.
+pub(crate) fn print(setup: &[(&str, String)], stats: &Stats, memory: &MemoryLimit, took: Duration) {
     const MIB: f64 = (1 << 20) as f64;
+    let seconds = took.as_secs_f64();
     let bytes = stats.bytes.load(Ordering::Relaxed) as f64;
+    let (opened, refused) = (stats.opened.load(Ordering::Relaxed), stats.refused.load(Ordering::Relaxed));
     let (limit, peak) = (memory.limit() as f64, memory.peak() as f64);
-    let link = match link {
-        0 => "bare loopback".to_string(),
-        rate => format!("a link of {rate} Mbit/s each way"),
-    };
     let ping = |quantile| stats.ping_quantile(quantile);
     let rows = [
-        ("moved", format!("{:.1} MiB in {:.2} s, every byte compared", bytes / MIB, took.as_secs_f64())),
-        ("throughput", format!("{:.1} MB/s over {link}", bytes / took.as_secs_f64() / 1e6)),
-        ("streams opened", stats.opened.load(Ordering::Relaxed).to_string()),
-        ("streams refused", format!("{} (and tried again)", stats.refused.load(Ordering::Relaxed))),
+        ("moved", format!("{:.1} MiB in {seconds:.2} s, every byte compared", bytes / MIB)),
+        ("throughput", format!("{:.1} MB/s", bytes / seconds / 1e6)),
+        ("streams", format!("{opened} opened, {refused} refused and tried again")),
         ("ping under load", format!("p50 {:.2} ms, p99 {:.2} ms, worst {:.2} ms", ping(0.5), ping(0.99), ping(1.0))),
-        ("pings", format!("{}", stats.pings_answered())),
+        ("pings", stats.pings_answered().to_string()),
         (
-            "memory",
-            format!("peak {:.2} MiB of {:.2} MiB reserved ({:.0} %)", peak / MIB, limit / MIB, 100.0 * peak / limit),
+            "peak reserved",
+            format!("{:.2} MiB of {:.2} MiB allowed ({:.0} %)", peak / MIB, limit / MIB, 100.0 * peak / limit),
         ),
     ];
-    for (name, value) in rows {
+    for (name, value) in setup.iter().chain(&rows) {
         println!("{name:<16} {value}");
     }
 }

@@ -115,7 +115,7 @@ impl ConfigBuilder {
 
     /// The bytes that one connection accepts from its writers and has not yet handed to the transport.
     ///
-    /// Default 1 MiB, valid 64 KiB..=64 MiB. The first 64 KiB are part of a connection's fixed cost; more is reserved
+    /// Default 256 KiB, valid 64 KiB..=64 MiB. The first 64 KiB are part of a connection's fixed cost; more is reserved
     /// from the [memory manager](Self::memory), at the priority of the stream that writes.
     pub fn max_send_buffer(mut self, bytes: usize) -> Self {
         self.0.max_send_buffer = bytes;

@@ -183,7 +183,7 @@ impl Default for Settings {
             read_buffer_size: 64 * KIB as usize,
             write_coalesce_delay: Duration::ZERO,
             max_message_size: 16 * KIB,
-            max_send_buffer: MIB as usize,
+            max_send_buffer: 256 * KIB as usize,
             default_priority: Priority::MEDIUM,
             refused_open: RefusedOpen::Fail,
             refusal_code: 0,
@@ -210,7 +210,7 @@ mod tests {
         assert_eq!(config.read_buffer_size(), 65_536);
         assert_eq!(config.write_coalesce_delay(), Duration::ZERO);
         assert_eq!(config.max_message_size(), 16_384);
-        assert_eq!(config.max_send_buffer(), 1_048_576);
+        assert_eq!(config.max_send_buffer(), 262_144);
         assert_eq!(config.default_priority(), Priority::MEDIUM);
         assert_eq!(config.refused_open(), RefusedOpen::Fail);
         assert_eq!(config.refusal_code(), 0);

@@ -13,17 +13,20 @@ use crate::error::{Side, StreamError};
 use crate::memory::Reservation;
 use crate::priority::Priority;
 use bytes::Bytes;
+use std::collections::VecDeque;
 use web_time::Instant;
 
-/// Bytes to read, or that there will be no more.
-#[derive(Debug)]
-pub(crate) enum Chunk {
-    /// Bytes, not empty. Report them with [`Mux::consume`] when the application has used them: at the latest when all
-    /// are used, or `due` of them.
-    Bytes { bytes: Bytes, due: u32 },
-    /// The peer has finished.
+/// What was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// Bytes. Report them with [`Mux::consume`] when the application has used them: at the latest when `due` are used.
+    Bytes { due: u32 },
+    /// Nothing: the peer has finished.
     End,
 }
+
+/// Bytes taken off a stream in one go, but for the last chunk.
+const TAKE: usize = 64 * 1024;
 
 /// Why nothing was read.
 #[derive(Debug)]
@@ -63,16 +66,17 @@ impl Mux {
         self.store.get(key).map(|stream| stream.id.value())
     }
 
-    /// Takes bytes off a stream.
-    pub(crate) fn read(&mut self, key: Key) -> Result<Chunk, ReadError> {
+    /// Takes bytes off a stream, as whole chunks.
+    pub(crate) fn read(&mut self, key: Key, chunks: &mut VecDeque<Bytes>) -> Result<Taken, ReadError> {
         self.send_syn(key);
         let Some(stream) = self.store.get_mut(key) else { return Err(ReadError::Failed(StreamError::ReadClosed)) };
         // Y-RST-2: what arrived before an end of any kind is delivered before it.
-        if let Some(bytes) = stream.receive.buffer.pop() {
-            return Ok(Chunk::Bytes { bytes, due: stream.receive.window.until_due() });
+        if !stream.receive.buffer.is_empty() {
+            stream.receive.buffer.take(chunks, TAKE);
+            return Ok(Taken::Bytes { due: stream.receive.window.until_due() });
         }
         let end = match (stream.receive.state, &self.lifecycle) {
-            (ReceiveState::Finished, _) => Ok(Chunk::End),
+            (ReceiveState::Finished, _) => Ok(Taken::End),
             (ReceiveState::Reset, _) => Err(ReadError::Failed(stream.reset_error())),
             (ReceiveState::Stopped | ReceiveState::Done, _) => Err(ReadError::Failed(StreamError::ReadClosed)),
             // Y-CLOSE-5: a lost connection is never an end of file.
@@ -230,7 +234,8 @@ impl Mux {
         stream.receive.state = stream.receive.state.on(ReceiveEvent::Stop);
         stream.growth_pending = false;
         let dropped = stream.receive.buffer.clear().saturating_add(unread);
-        // What is discarded needs no memory (Y-FLOW-10).
+        // What is discarded needs no memory, nor a larger window (Y-FLOW-10).
+        stream.growth_pending = false;
         self.events.released.extend(stream.reservation.take());
         self.consume(key, dropped, now);
         self.notify(key, Ready::READ);

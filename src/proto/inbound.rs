@@ -123,9 +123,7 @@ impl Mux {
             },
             Header::WindowUpdate { id, flags, value } => match self.known(id) {
                 Some(key) => self.on_window_update(key, flags, value, now),
-                // Y-RST-6: peers give credit for, finish and reset streams that have ended.
-                None if self.tombstones.get_mut(id).is_some() => Ok(Worth::Stray),
-                None => Ok(Worth::Useless),
+                None => Ok(self.on_late_update(id, flags)),
             },
             Header::Ping { kind, nonce } => self.on_ping(kind, nonce, now),
             Header::GoAway { code } => Ok(self.on_go_away(code)),
@@ -252,6 +250,16 @@ impl Mux {
                 Ok(Worth::Stray)
             }
         }
+    }
+
+    /// Credit for a stream that has ended here, or never was; or the end of the peer's side of it.
+    fn on_late_update(&mut self, id: StreamId, flags: Flags) -> Worth {
+        let Some(tombstone) = self.tombstones.get_mut(id) else { return Worth::Useless };
+        // Y-RST-6: peers give credit for, finish and reset streams that have ended.
+        if flags.contains(Flags::FIN) || flags.contains(Flags::RST) {
+            tombstone.answer = Answer::Silence;
+        }
+        Worth::Stray
     }
 
     /// Data for a stream that has ended here, or never was (Y-RST-6, Y-RST-7, Y-LIMIT-4).

@@ -18,6 +18,9 @@ pub(crate) const STARVATION_BYTES: u32 = 256 * 1024;
 /// moves, however full the budget is.
 pub(crate) const SEND_BASE: usize = 64 * 1024;
 
+/// How long the memory of send buffers stays reserved though nothing is written.
+pub(crate) const POOL_IDLE: Duration = Duration::from_secs(1);
+
 /// Resets owed for streams that were refused. Stops: a peer that opens streams beyond every limit and reads nothing
 /// (Y-LIMIT-3). 16 KiB at most.
 pub(crate) const REFUSALS_OWED: usize = 2048;

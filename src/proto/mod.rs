@@ -25,7 +25,7 @@ mod transmit;
 #[cfg(test)]
 mod sim;
 
-pub(crate) use app::{Chunk, FlushError, ReadError, WriteError};
+pub(crate) use app::{FlushError, ReadError, Taken, WriteError};
 pub(crate) use inbound::Admission;
 pub(crate) use liveness::PingProgress;
 pub(crate) use mux::{Events, Mux, OpenBlocked};

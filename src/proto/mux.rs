@@ -314,6 +314,7 @@ impl Mux {
         if self.coalesce_until.is_some_and(|until| now >= until) {
             self.coalesce_until = None;
         }
+        self.events.released.extend(self.pool.handle_timeout(now));
         match self.liveness.handle_timeout(now) {
             Verdict::Fine => {}
             Verdict::UserTimedOut => self.events.pong = true,
@@ -326,7 +327,7 @@ impl Mux {
         if self.closed().is_some() {
             return None;
         }
-        self.coalesce_until.into_iter().chain(self.liveness.poll_timeout()).min()
+        [self.coalesce_until, self.pool.poll_timeout(), self.liveness.poll_timeout()].into_iter().flatten().min()
     }
 
     /// Whether [`Mux::next_growth`] has anything to say.
@@ -338,7 +339,7 @@ impl Mux {
     pub(crate) fn next_growth(&mut self, now: Instant) -> Option<Growth> {
         let (rtt, max) = (self.liveness.rtt.minimum(), self.config.max_stream_window());
         while let Some(key) = self.growing.pop_front() {
-            let Some(stream) = self.store.get_mut(key) else { continue };
+            let Some(stream) = self.store.get_mut(key).filter(|stream| stream.growth_pending) else { continue };
             if let Some(bytes) = stream.receive.window.growth(rtt, max, now) {
                 return Some(Growth { key, bytes, priority: stream.priority });
             }
@@ -463,9 +464,10 @@ impl Mux {
         }
     }
 
-    /// Queues a stream if it owes a control frame.
+    /// Queues a stream if it owes a control frame and is still on the wire.
     pub(super) fn queue_control(&mut self, key: Key) {
-        if self.closed().is_none() && self.store.get(key).is_some_and(Stream::has_control) {
+        let owes = |stream: &&Stream| stream.has_control() && self.store.find(stream.id) == Some(key);
+        if self.store.get(key).filter(owes).is_some() {
             self.control_queue.push(&mut self.store, key);
             self.events.attention = true;
         }

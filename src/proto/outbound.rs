@@ -4,7 +4,7 @@ use super::limits::INITIAL_WINDOW;
 use super::mux::{Lifecycle, Mux};
 use super::ready::Ready;
 use super::store::Key;
-use super::stream::{Handshake, HandshakeEvent, SendEvent, SendState, Stream};
+use super::stream::{Handshake, HandshakeEvent, ReceiveState, SendEvent, SendState, Stream};
 use super::transmit::Batch;
 use crate::wire::{Flags, Header, PingKind};
 use rand::RngExt;
@@ -18,13 +18,16 @@ impl Mux {
     pub(crate) fn poll_transmit(&mut self, batch: &mut Batch, budget: usize, now: Instant) -> bool {
         let before = batch.len();
         let number = self.cut + 1;
-        if matches!(self.lifecycle, Lifecycle::Closed(_)) {
-            self.control.take_go_away().into_iter().for_each(|header| batch.header(header));
-        } else {
-            self.cut_control(batch, budget, now);
-            self.cut_stream_control(batch, budget, number);
-            self.cut_data(batch, budget, number, now);
-            self.cut_last(batch, budget);
+        match self.lifecycle {
+            Lifecycle::Closed(_) => self.control.take_go_away().into_iter().for_each(|header| batch.header(header)),
+            // Y-CLOSE-1: the go-away of a close is the last word.
+            Lifecycle::Closing { said: true, .. } => {}
+            Lifecycle::Open | Lifecycle::Closing { .. } => {
+                self.cut_control(batch, budget, now);
+                self.cut_stream_control(batch, budget, number);
+                self.cut_data(batch, budget, number, now);
+                self.cut_last(batch, budget);
+            }
         }
         let cut = batch.len() > before;
         if cut {
@@ -63,9 +66,9 @@ impl Mux {
         }
     }
 
-    /// There is nothing to send: memory that only a busy connection needs is given back.
-    pub(crate) fn handle_idle(&mut self) {
-        self.events.released.extend(self.pool.idle());
+    /// There is nothing to send: memory that only a busy connection needs is given back after a while.
+    pub(crate) fn handle_idle(&mut self, now: Instant) {
+        self.pool.idle(now);
     }
 
     fn cut_control(&mut self, batch: &mut Batch, budget: usize, now: Instant) {
@@ -177,8 +180,12 @@ impl Mux {
     }
 }
 
-/// All credit that the window allows and the peer does not know of.
+/// All credit that the window allows and the peer does not know of, as long as it can use it.
 fn grant(stream: &mut Stream) -> u32 {
     debug_assert!(stream.receive.window.size() >= INITIAL_WINDOW);
-    stream.receive.window.grant()
+    match stream.receive.state {
+        ReceiveState::Open | ReceiveState::Stopped => stream.receive.window.grant(),
+        // Y-ACK-1, Y-FLOW-6: the peer has no use for it.
+        ReceiveState::Finished | ReceiveState::Done | ReceiveState::Reset => 0,
+    }
 }

@@ -4,11 +4,12 @@
 //! connection moves. A small base needs no reservation, so that a connection moves however full the budget is. Buckets
 //! may fill shares of it as they do of the budget, so low ones never keep a high one from writing (Y-MEM-6).
 
-use super::limits::SEND_BASE;
+use super::limits::{POOL_IDLE, SEND_BASE};
 use super::store::Key;
 use crate::memory::Reservation;
 use crate::priority::Priority;
 use std::collections::VecDeque;
+use web_time::Instant;
 
 /// Bytes that a writer is assumed to want when it is woken.
 const TYPICAL_WRITE: usize = 16 * 1024;
@@ -18,13 +19,15 @@ pub(super) struct Pool {
     used: usize,
     max: usize,
     reservation: Option<Reservation>,
+    /// Since when nothing has been buffered, while memory is reserved.
+    idle_since: Option<Instant>,
     /// Writers that found no room, by bucket. A key that has gone is skipped.
     waiting: [VecDeque<Key>; Priority::BUCKETS],
 }
 
 impl Pool {
     pub(super) fn new(max: usize) -> Self {
-        Self { used: 0, max: max.max(SEND_BASE), reservation: None, waiting: Default::default() }
+        Self { used: 0, max: max.max(SEND_BASE), reservation: None, idle_since: None, waiting: Default::default() }
     }
 
     pub(super) const fn used(&self) -> usize {
@@ -63,6 +66,7 @@ impl Pool {
     }
 
     pub(super) const fn add(&mut self, bytes: usize) {
+        self.idle_since = None;
         self.used += bytes;
     }
 
@@ -71,9 +75,23 @@ impl Pool {
         self.used = self.used.saturating_sub(bytes);
     }
 
-    /// What is reserved and not needed while nothing is buffered.
-    pub(super) fn idle(&mut self) -> Option<Reservation> {
-        if self.used == 0 { self.reservation.take() } else { None }
+    /// There is nothing to send at the moment.
+    pub(super) fn idle(&mut self, now: Instant) {
+        if self.used == 0 && self.reservation.is_some() {
+            self.idle_since.get_or_insert(now);
+        }
+    }
+
+    /// When what is reserved is to be given back, unless something is written before.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.idle_since.map(|since| since + POOL_IDLE)
+    }
+
+    /// What is reserved and has not been needed for a while.
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> Option<Reservation> {
+        self.poll_timeout().filter(|at| now >= *at)?;
+        self.idle_since = None;
+        self.reservation.take()
     }
 
     pub(super) fn wait(&mut self, key: Key, priority: Priority) {
@@ -99,7 +117,7 @@ impl Pool {
 
     /// Forgets everything; gives back the reservation.
     pub(super) fn clear(&mut self) -> Option<Reservation> {
-        self.used = 0;
+        (self.used, self.idle_since) = (0, None);
         self.waiting = Default::default();
         self.reservation.take()
     }
@@ -137,10 +155,18 @@ mod tests {
         let excess = pool.grow(reservation).expect("one base too much");
         assert_eq!((excess.bytes(), pool.capacity(), pool.growth()), (SEND_BASE, 3 * SEND_BASE, None));
         drop(excess);
+        let now = Instant::now();
         pool.add(1);
-        assert!(pool.idle().is_none());
+        pool.idle(now);
+        assert_eq!(pool.poll_timeout(), None);
         pool.remove(1);
-        drop(pool.idle());
-        assert_eq!((limit.reserved(), pool.capacity()), (0, SEND_BASE));
+        pool.idle(now);
+        assert!(pool.handle_timeout(now).is_none());
+        pool.add(1);
+        pool.remove(1);
+        assert!(pool.handle_timeout(now + POOL_IDLE).is_none());
+        pool.idle(now + POOL_IDLE);
+        drop(pool.handle_timeout(now + 2 * POOL_IDLE));
+        assert_eq!((limit.reserved(), pool.capacity(), pool.poll_timeout()), (0, SEND_BASE, None));
     }
 }

@@ -228,7 +228,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             if inner.mux.wants_growth() {
                 return Next::Growth;
             }
-            inner.mux.handle_idle();
+            inner.mux.handle_idle(now);
             inner.park_driver(cx);
             Next::Parked
         });

@@ -8,8 +8,7 @@ use futures::future::{join, join_all};
 pub async fn n19_echo_of_nothing_one_byte_and_a_mebibyte(cell: Cell) {
     for (turn, (opener, acceptor)) in cell.openers().into_iter().enumerate() {
         for len in [0, 1, 1 << 20] {
-            // Streams that were never written to are not announced by every peer.
-            if turn == 0 || len > 0 || cell.peer.announces_unused {
+            if turn == 0 || len > 0 || cell.peer.empty_streams {
                 request(opener, acceptor, len, len).await;
             }
         }

@@ -38,10 +38,8 @@ pub trait End: Send + Sync {
 pub struct Peer {
     pub name: &'static str,
     pub start: fn(Io, Mode, Window) -> Box<dyn End>,
-    /// Whether a stream that it opened and closed without a write is announced.
-    pub announces_unused: bool,
-    /// Bytes that one of its streams can send after the other end has finished its half.
-    pub after_fin: usize,
+    /// Whether a stream that carries nothing but its end is offered by its API.
+    pub empty_streams: bool,
     /// Whether closing its session waits for what its streams have queued.
     pub close_keeps_queue: bool,
     /// How its reader learns of a reset; `None` where that is not offered by its API.
@@ -62,8 +60,7 @@ pub enum Window {
 pub const RUST_YAMUX: Peer = Peer {
     name: "rust-yamux",
     start: RustYamux::start,
-    announces_unused: false,
-    after_fin: 1 << 20,
+    empty_streams: false,
     close_keeps_queue: true,
     reset_read: None,
     reset_write: io::ErrorKind::WriteZero,
@@ -72,8 +69,7 @@ pub const RUST_YAMUX: Peer = Peer {
 pub const TOKIO_YAMUX: Peer = Peer {
     name: "tokio-yamux",
     start: TokioYamux::start,
-    announces_unused: true,
-    after_fin: 200 << 10,
+    empty_streams: true,
     close_keeps_queue: false,
     reset_read: Some(io::ErrorKind::ConnectionReset),
     reset_write: io::ErrorKind::BrokenPipe,

@@ -24,12 +24,12 @@ pub struct Stage {
 impl Stage {
     /// The node is a server: the peer opens odd ids.
     pub fn server() -> Self {
-        Self::with(Mode::Server, 1 << 20, quiet())
+        Self::with(Mode::Server, 1 << 20, frugal())
     }
 
     /// The node is a client: it opens odd ids.
     pub fn client() -> Self {
-        Self::with(Mode::Client, 1 << 20, quiet())
+        Self::with(Mode::Client, 1 << 20, frugal())
     }
 
     pub fn with(mode: Mode, capacity: usize, settings: ConfigBuilder) -> Self {
@@ -67,6 +67,11 @@ impl Stage {
         assert_eq!(self.reserved().await, 0);
         assert_eq!(self.node.num_streams().await, 0);
     }
+}
+
+/// Settings with which nothing but windows is reserved: what is queued to be sent fits the fixed part.
+pub fn frugal() -> ConfigBuilder {
+    quiet().max_send_buffer(64 * 1024)
 }
 
 /// Everything up to the end of a stream, and the error that was its end, if it was one.

@@ -1,12 +1,13 @@
 //! What things come to: the errors inside errors, and that a connection which is over says so for good.
 
-use super::Transport;
+use super::{Transport, quiet};
 use super::node::Node;
 use super::peer::{Peer, pong};
 use futures::task::noop_waker;
 use futures::{AsyncReadExt, AsyncWriteExt, FutureExt};
 use sluicegate::wire::{Flags, Header, PingKind};
-use sluicegate::{ConnectionError, OpenError, PingError, Side, Stream, StreamError, Violation};
+use sluicegate::{ConfigBuilder, ConnectionError, OpenError, PingError, Side, Stream, StreamError, Violation};
+use std::future::Future;
 use std::io;
 use std::task::{Context, Poll};
 
@@ -73,14 +74,25 @@ pub async fn expect_reset(stream: &mut Stream, expected: (Side, u32)) {
     assert_eq!(reset(&stream.write(b"late").await.expect_err("no half lives on")), expected);
 }
 
-/// Writes for as long as the stream takes bytes at once: as much as it has credit for, where the connection's memory
-/// does not end first.
+/// Settings under which [`fill`] takes all of the credit: the connection's memory does not end first.
+pub fn roomy() -> ConfigBuilder {
+    quiet().max_send_buffer(8 << 20)
+}
+
+/// Writes for as long as the stream takes bytes at once: as much as it has credit for.
 pub fn fill(stream: &mut Stream) -> usize {
     let mut written = 0;
     while let Some(result) = stream.write(&[b'w'; 10_000]).now_or_never() {
         written += result.expect("the write half is open");
     }
     written
+}
+
+/// Whether the connection has no answer to this yet, though it has been polled since it was asked.
+pub async fn waits<T: Transport>(node: &Node<T>, asked: &mut (impl Future + Unpin)) -> bool {
+    let before = asked.now_or_never().is_none();
+    node.num_streams().await;
+    before && asked.now_or_never().is_none()
 }
 
 /// Waits until the connection is over and says why; every way to ask must give this answer again and again.

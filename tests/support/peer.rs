@@ -3,7 +3,7 @@
 use super::Transport;
 use asynchronous_codec::Framed;
 use bytes::{Bytes, BytesMut};
-use futures::{AsyncWriteExt, SinkExt, StreamExt};
+use futures::{SinkExt, StreamExt};
 use sluicegate::wire::{Codec, Flags, Frame, Header, PingKind, StreamId};
 use std::time::Duration;
 

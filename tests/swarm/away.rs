@@ -4,7 +4,7 @@ use crate::host::{ECHO, Host, Notice, Pings};
 use crate::pattern::exchange;
 use crate::support::run_threaded;
 use crate::{ours, reason, reserved_falls_to};
-use futures::future::{Either, poll_fn, select};
+use futures::future::{Either, join, poll_fn, select};
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use libp2p::core::transport::{DialOpts, PortUse};
 use libp2p::core::upgrade::Version;
@@ -41,9 +41,9 @@ fn w77_go_away_from_the_peer_leaves_live_streams_alone() {
             connection.poll_ping(cx)
         });
         answered.await.expect("what was said before the ping has been heard");
-        driven(&mut connection, exchange(stream, (1, LEN), (1, LEN))).await;
-        // That was the last stream: now the host closes, in good order.
-        poll_fn(|cx| connection.poll(cx)).await.expect("closed in good order");
+        // It is the last stream: when it has ended, the host closes in good order.
+        let ((), ended) = join(exchange(stream, (1, LEN), (1, LEN)), poll_fn(|cx| connection.poll(cx))).await;
+        ended.expect("closed in good order");
         let reason = reason(host.closed().await);
         assert!(matches!(reason, ConnectionError::Closed { by: Side::Remote }), "{reason:?}");
         host.stop().await;

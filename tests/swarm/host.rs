@@ -72,16 +72,17 @@ pub struct Host {
 fn swarm(muxer: Muxer, pings: Pings) -> Result<Swarm<Behaviour>, Box<dyn std::error::Error>> {
     let builder = SwarmBuilder::with_new_identity().with_tokio();
     let (tcp, noise) = (tcp::Config::default(), noise::Config::new);
+    // Longer than a test: one ping, and no end of a connection that nobody asked for.
+    let timeout = Duration::from_secs(600);
     let behaviour = || Behaviour {
         requests: request_response::Behaviour::with_codec(
             Whole,
             [(REVERSE, ProtocolSupport::Full)],
             request_response::Config::default(),
         ),
-        ping: (pings == Pings::On).then(|| ping::Behaviour::new(ping::Config::new())).into(),
+        ping: (pings == Pings::On).then(|| ping::Behaviour::new(ping::Config::new().with_interval(timeout))).into(),
         streams: libp2p_stream::Behaviour::new(),
     };
-    let timeout = Duration::from_secs(60);
     Ok(match muxer {
         Muxer::Ours(config) => builder
             .with_tcp(tcp, noise, move || config.clone())?

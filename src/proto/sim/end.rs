@@ -7,7 +7,7 @@ use crate::error::StreamError;
 use crate::memory::{MemoryLimit, MemoryManager, Reservation};
 use crate::mode::Mode;
 use crate::priority::Priority;
-use crate::proto::{Admission, Batch, Chunk, FlushError, Key, Mux, ReadError, WriteError};
+use crate::proto::{Admission, Batch, FlushError, Key, Mux, ReadError, Taken, WriteError};
 use crate::wire::Parser;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -124,7 +124,7 @@ impl End {
                 self.unsent.extend(pieces.iter().flat_map(|piece| piece.iter().copied()));
             } else {
                 self.mux.handle_flushed();
-                self.mux.handle_idle();
+                self.mux.handle_idle(now);
             }
         }
         let len = room.min(self.unsent.len());
@@ -213,16 +213,17 @@ impl End {
         if unread > 0 {
             self.mux.consume(key, unread, now);
         }
-        match self.mux.read(key) {
-            Ok(Chunk::Bytes { bytes, .. }) => {
-                oracle.on_read(self.side, id, &bytes);
-                let len = bytes.len() as u32;
-                let used = if chance.of(2) { len } else { chance.below(bytes.len()) as u32 };
+        let mut chunks = VecDeque::new();
+        match self.mux.read(key, &mut chunks) {
+            Ok(Taken::Bytes { .. }) => {
+                chunks.iter().for_each(|bytes| oracle.on_read(self.side, id, bytes));
+                let len = chunks.iter().map(|bytes| bytes.len() as u32).sum();
+                let used = if chance.of(2) { len } else { chance.below(len as usize) as u32 };
                 self.held[index].unread = len - used;
                 self.mux.consume(key, used, now);
                 false
             }
-            Ok(Chunk::End) => {
+            Ok(Taken::End) => {
                 oracle.on_eof(self.side, id);
                 true
             }

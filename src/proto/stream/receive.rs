@@ -120,9 +120,14 @@ impl ReceiveBuffer {
         }
     }
 
-    /// Takes the first chunk.
-    pub(in crate::proto) fn pop(&mut self) -> Option<Bytes> {
-        self.chunks.pop_front().map(BytesMut::freeze)
+    /// Moves chunks from the front into `chunks` until that has grown by `enough` bytes.
+    pub(in crate::proto) fn take(&mut self, chunks: &mut VecDeque<Bytes>, enough: usize) {
+        let mut taken = 0;
+        while taken < enough {
+            let Some(chunk) = self.chunks.pop_front() else { return };
+            taken += chunk.len();
+            chunks.push_back(chunk.freeze());
+        }
     }
 
     /// Drops everything, and the memory with it; says how many bytes that was.
@@ -181,12 +186,11 @@ mod tests {
             }
             let chunks = receive.buffer.chunks.len() * size_of::<BytesMut>();
             assert!(receive.buffer.capacity() + chunks <= window as usize / 10 * 11);
-            let mut next = 0u32;
-            while let Some(chunk) = receive.buffer.pop() {
-                for byte in chunk {
-                    assert_eq!(byte, next as u8);
-                    next += 1;
-                }
+            let (mut next, mut taken) = (0u32, VecDeque::new());
+            receive.buffer.take(&mut taken, usize::MAX);
+            for byte in taken.into_iter().flatten() {
+                assert_eq!(byte, next as u8);
+                next += 1;
             }
             assert_eq!(next, window);
         }
