@@ -1,5 +1,42 @@
-//! x
-#![allow(missing_docs)]
+//! A yamux stream muxer that keeps to a memory budget and sends what is urgent first.
+//!
+//! Many streams over one transport, each with its own flow control. Windows are reserved from a
+//! [`MemoryManager`] that any number of connections share, so that no peer can make a node use more than it was given;
+//! what a peer is refused costs that one stream and nothing else. Streams have priorities that decide who goes first on
+//! the wire and who may still grow when memory is scarce.
+//!
+//! # In a libp2p `Swarm`
+//!
+//! [`Config`] takes the place of `libp2p::yamux::Config`, here with a budget for the whole node:
+//!
+//! ```
+//! use libp2p::{SwarmBuilder, noise, tcp};
+//! use std::sync::Arc;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let budget = Arc::new(sluicegate::MemoryLimit::new(64 << 20));
+//! let config = sluicegate::Config::builder().memory(budget.clone()).build()?;
+//! # tokio::runtime::Runtime::new()?.block_on(async {
+//! let swarm = SwarmBuilder::with_new_identity()
+//!     .with_tokio()
+//!     .with_tcp(tcp::Config::default(), noise::Config::new, move || config.clone())?
+//!     .with_behaviour(|_| libp2p::ping::Behaviour::default())?
+//!     .build();
+//! # drop(swarm);
+//! # Ok::<_, Box<dyn std::error::Error>>(()) })?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # On any transport
+//!
+//! [`Connection`] works on anything that is `AsyncRead + AsyncWrite`, poll by poll and without a runtime of its own;
+//! there is an example at its documentation.
+//!
+//! # Features
+//!
+//! * `libp2p` (default): the `StreamMuxer` and connection upgrade implementations.
+
 mod config;
 mod connection;
 mod error;
@@ -20,3 +57,8 @@ pub use memory::{MemoryLimit, MemoryManager, Refused, Reservation, Unlimited};
 pub use mode::Mode;
 pub use priority::Priority;
 pub use stream::Stream;
+
+/// Runs the code of the README as tests.
+#[cfg(all(doctest, feature = "libp2p"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -61,6 +61,16 @@ impl Priority {
         (limit as u128 * (1 + u128::from(self.0)) / 256) as usize
     }
 
+    /// The named level of a bucket; [`Priority::ALWAYS`] for one that there is not.
+    pub(crate) const fn level_of(bucket: usize) -> Self {
+        match bucket {
+            0 => Self::LOW,
+            1 => Self::MEDIUM,
+            2 => Self::HIGH,
+            _ => Self::ALWAYS,
+        }
+    }
+
     /// The scheduler's bucket: 0 (least urgent) to `BUCKETS - 1`.
     pub(crate) fn bucket(self) -> usize {
         match self.0 {
@@ -68,19 +78,6 @@ impl Priority {
             102..=152 => 1,
             153..=203 => 2,
             204..=255 => 3,
-        }
-    }
-}
-
-impl Priority {
-    /// The least urgent priority of a bucket; the most urgent one of all for a bucket that there is not.
-    pub(crate) const fn lowest_of(bucket: usize) -> Self {
-        match bucket {
-            0 => Self(0),
-            1 => Self(102),
-            2 => Self(153),
-            3 => Self(204),
-            _ => Self::ALWAYS,
         }
     }
 }
@@ -154,5 +151,6 @@ mod tests {
             assert_eq!(Priority::new(priority).bucket(), expected, "priority {priority}");
         }
         assert_eq!(Priority::ALWAYS.bucket(), Priority::BUCKETS - 1);
+        assert!((0..Priority::BUCKETS).all(|bucket| Priority::level_of(bucket).bucket() == bucket));
     }
 }

@@ -54,7 +54,8 @@ fn everywhere(peer: Peer, scenario: impl AsyncFn(Cell)) {
 }
 
 fn cell(peer: Peer, near: Io, far: Io, mode: Mode) -> Cell {
-    let config = support::quiet().build().expect("valid");
+    // Room for a whole window in the send buffer: what holds a writer is the peer.
+    let config = support::quiet().max_send_buffer(1 << 20).build().expect("valid");
     let ours = Box::new(Ours::start(near, mode, config));
     Cell { ours, theirs: (peer.start)(far, other(mode), Window::Initial), peer }
 }

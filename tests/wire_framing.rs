@@ -1,15 +1,14 @@
-//! Section 1.1: the bytes of a frame, and where a transport may end. What breaks the protocol is in `wire_violations`.
+//! Section 1.1: the bytes of a frame, and where a transport may end. What breaks the protocol is in `wire_faults`.
 
 mod support;
 
-use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt};
 use sluicegate::wire::Flags;
 use sluicegate::{ConnectionError, MemoryLimit, Mode, Side, Stream};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Wake};
+use std::task::{Context, Poll};
 use support::node::Node;
 use support::outcome::{WINDOW, lost, over, read_exactly, read_to_eof, read_to_error, stream_error};
 use support::peer::{Peer, data, update};
@@ -128,51 +127,21 @@ fn w1_frames_that_come_byte_by_byte() {
 }
 
 #[test]
-fn w8_empty_data_is_ignored_and_wakes_no_reader() {
-    #[derive(Default)]
-    struct Count(AtomicUsize);
-    impl Wake for Count {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
+fn w8_empty_data_is_ignored_and_a_flag_on_it_is_not() {
     run(async {
         let (node, mut peer, _) = pair(Mode::Server).await;
-        let mut stream = accepted(&node, &mut peer, 1).await;
-        let (count, mut buf) = (Arc::new(Count::default()), [0; 8]);
-        let waker = count.clone().into();
-        let mut read = |stream: &mut Stream| Pin::new(stream).poll_read(&mut Context::from_waker(&waker), &mut buf);
-        assert!(read(&mut stream).is_pending());
-        for _ in 0..1_000 {
-            peer.feed(data(1, Flags::NONE, 0)).await;
+        peer.send(data(1, Flags::SYN, 0)).await;
+        let mut stream = node.accept().await.expect("a stream");
+        peer.expect(update(1, Flags::ACK, 0)).await;
+        for body in [b"".as_slice(), b"a", b"", b"", b"b"] {
+            peer.send_data(1, Flags::NONE, body).await;
         }
+        assert_eq!(read_exactly(&mut stream, 2).await, b"ab");
+        peer.send(data(1, Flags::NONE, 0)).await;
         peer.expect_quiet().await;
-        assert_eq!(count.0.load(Ordering::Relaxed), 0);
-        assert!(read(&mut stream).is_pending());
-        peer.send_data(1, Flags::NONE, b"data").await;
-        peer.expect_quiet().await;
-        assert_eq!(count.0.load(Ordering::Relaxed), 1);
-        assert!(matches!(read(&mut stream), Poll::Ready(Ok(4))));
-    });
-}
-
-#[test]
-fn w8_w44_useful_frames_pay_for_useless_ones() {
-    run(async {
-        let (node, mut peer, _) = pair(Mode::Server).await;
-        let mut stream = accepted(&node, &mut peer, 1).await;
-        let frames = [data(1, Flags::NONE, 0).encode(), update(1, Flags::NONE, 1).encode()].concat();
-        for _ in 0..20 {
-            peer.send_raw(&frames.repeat(1_000)).await;
-        }
-        let frames = [update(1, Flags::NONE, 0).encode().as_slice(), &data(1, Flags::NONE, 1).encode(), b"x"].concat();
-        let feed = async {
-            for _ in 0..20 {
-                peer.send_raw(&frames.repeat(1_000)).await;
-            }
-        };
-        assert_eq!(futures::join!(feed, read_exactly(&mut stream, 20_000)).1, [b'x'; 20_000]);
-        peer.expect_quiet().await;
+        assert!(stream.read(&mut [0; 1]).now_or_never().is_none());
+        peer.send(data(1, Flags::FIN, 0)).await;
+        assert_eq!(read_to_eof(&mut stream).await, b"");
     });
 }
 

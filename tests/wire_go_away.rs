@@ -252,7 +252,7 @@ fn w83_a_stream_that_was_not_closed_gets_no_fin_and_fails() {
 #[test]
 fn w83_closing_waits_for_a_peer_that_reads_slowly_and_refuses_its_streams() {
     run(async {
-        let mut stage = Stage::with(Mode::Server, 1024, quiet());
+        let mut stage = Stage::with(Mode::Server, 1024, quiet().max_send_buffer(1 << 20));
         let mut stream = stage.accepted(1).await;
         // More than one batch, so that the go-away has not been cut when the peer's frames come.
         let bytes = pattern(150_000);

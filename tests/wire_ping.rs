@@ -246,7 +246,7 @@ fn n7_two_ends_that_write_more_than_the_pipe_holds_get_on_while_pings_cross() {
                         pings.set(pings.get() + 1);
                     }
                 });
-                let future::Either::Left(_) = future::select(both, pinging).await else { unreachable!("it loops") };
+                future::select(both, pinging).await;
                 assert!(pings.get() >= 1, "no ping was answered");
             });
             future::join_all(talks).await;

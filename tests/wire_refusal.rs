@@ -137,7 +137,8 @@ fn w25_streams_without_memory_are_reset() {
         assert_eq!(read_exactly(&mut third, 3).await, b"now");
         assert_eq!(budget.peak(), 2 * WINDOW as usize);
         drop((first, third));
-        node.close().await.expect("in good order");
+        let reading = async move { while peer.next().await.is_some() {} };
+        futures::join!(node.close(), reading).0.expect("in good order");
         assert_eq!(budget.reserved(), 0);
     });
 }

@@ -158,7 +158,7 @@ async fn main() -> ExitCode {
         .init();
     let (node, peer, memory) = match options.configs() {
         Ok(configs) => configs,
-        Err(error) => Options::command().error(ErrorKind::ValueValidation, format!("{error}\n")).exit(),
+        Err(error) => Options::command().error(ErrorKind::ValueValidation, error).exit(),
     };
     let priority = Priority::new(options.ping_priority);
     let node = Muxer::Sluicegate(FirstStreamUrgent { config: node, priority });

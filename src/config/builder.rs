@@ -36,7 +36,7 @@ impl ConfigBuilder {
     /// The time without traffic after which the peer is pinged, so that NATs keep the connection and a dead peer is
     /// noticed.
     ///
-    /// Default 30 s, valid when more than zero. `None` turns it off.
+    /// Default 30 s, valid 1 ms..=24 h. `None` turns it off.
     pub fn keep_alive_interval(mut self, interval: Option<Duration>) -> Self {
         self.0.keep_alive_interval = interval;
         self
@@ -44,7 +44,7 @@ impl ConfigBuilder {
 
     /// The time between two measurements of the round trip, after which windows grow.
     ///
-    /// Default 30 s, valid when more than zero. Each measurement costs a ping of 12 bytes.
+    /// Default 30 s, valid 1 ms..=24 h. Each measurement costs a ping of 12 bytes.
     pub fn measure_rtt_interval(mut self, interval: Duration) -> Self {
         self.0.measure_rtt_interval = interval;
         self
@@ -55,7 +55,7 @@ impl ConfigBuilder {
     /// That is: the transport takes no bytes while some are waiting, a ping goes unanswered, or a graceful close cannot
     /// flush.
     ///
-    /// Default 10 s, valid when more than zero.
+    /// Default 10 s, valid 1 ms..=24 h.
     pub fn connection_write_timeout(mut self, timeout: Duration) -> Self {
         self.0.connection_write_timeout = timeout;
         self

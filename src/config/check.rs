@@ -66,32 +66,37 @@ impl Settings {
     }
 
     fn check_times(&self) -> Result<(), ConfigError> {
-        more_than_zero(
-            "keep_alive_interval",
-            self.keep_alive_interval != Some(Duration::ZERO),
-            "the peer would be pinged without pause; None turns it off",
-        )?;
-        more_than_zero(
-            "measure_rtt_interval",
-            !self.measure_rtt_interval.is_zero(),
-            "the peer would be pinged without pause",
-        )?;
-        more_than_zero(
-            "connection_write_timeout",
-            !self.connection_write_timeout.is_zero(),
-            "every connection would end at once",
-        )?;
-        let max = Duration::from_secs(1);
-        if self.write_coalesce_delay > max {
-            return Err(ConfigError::TooLong {
-                field: "write_coalesce_delay",
-                value: self.write_coalesce_delay,
-                max,
-                why: "a write that is not flushed would seem lost",
-            });
+        const TIMES: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(24 * 60 * 60);
+        let pause = "less would ping the peer without pause, and more would never ping it";
+        if let Some(interval) = self.keep_alive_interval {
+            within_time("keep_alive_interval", interval, TIMES, pause)?;
         }
-        Ok(())
+        within_time("measure_rtt_interval", self.measure_rtt_interval, TIMES, pause)?;
+        within_time(
+            "connection_write_timeout",
+            self.connection_write_timeout,
+            TIMES,
+            "less would end every connection at once, and more would keep dead ones",
+        )?;
+        within_time(
+            "write_coalesce_delay",
+            self.write_coalesce_delay,
+            Duration::ZERO..=Duration::from_secs(1),
+            "a write that is not flushed would seem lost",
+        )
     }
+}
+
+fn within_time(
+    field: &'static str,
+    value: Duration,
+    range: RangeInclusive<Duration>,
+    why: &'static str,
+) -> Result<(), ConfigError> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    Err(ConfigError::TimeOutOfRange { field, value, min: *range.start(), max: *range.end(), why })
 }
 
 fn within(field: &'static str, value: u64, range: RangeInclusive<u64>, why: &'static str) -> Result<(), ConfigError> {
@@ -124,7 +129,9 @@ mod tests {
     fn build(builder: ConfigBuilder) -> Result<(), ConfigError> {
         let mut outcome = builder.build().map(drop);
         if let Err(
-            ConfigError::OutOfRange { why, .. } | ConfigError::Zero { why, .. } | ConfigError::TooLong { why, .. },
+            ConfigError::OutOfRange { why, .. }
+            | ConfigError::Zero { why, .. }
+            | ConfigError::TimeOutOfRange { why, .. },
         ) = &mut outcome
         {
             assert!(!mem::take(why).is_empty());
@@ -157,20 +164,25 @@ mod tests {
         range("max_stream_window", 262_144, 1 << 30, |b, v| b.max_stream_window(v as u32));
     }
 
-    /// `set` takes any time but zero.
-    fn above_zero(field: &'static str, set: fn(ConfigBuilder, Duration) -> ConfigBuilder) {
-        for value in [Duration::from_nanos(1), Duration::MAX] {
+    /// `set` takes any time from `min` to `max`.
+    fn times(field: &'static str, min: Duration, max: Duration, set: fn(ConfigBuilder, Duration) -> ConfigBuilder) {
+        for value in [min, max] {
             assert_eq!(build(set(settings(), value)), Ok(()), "{field} {value:?}");
         }
-        let expected = ConfigError::Zero { field, why: "" };
-        assert_eq!(build(set(settings(), Duration::ZERO)), Err(expected));
+        let nano = Duration::from_nanos(1);
+        for value in [min.checked_sub(nano), Some(max + nano), Some(Duration::MAX)].into_iter().flatten() {
+            let expected = ConfigError::TimeOutOfRange { field, value, min, max, why: "" };
+            assert_eq!(build(set(settings(), value)), Err(expected));
+        }
     }
 
     #[test]
-    fn times_are_valid_above_zero_only() {
-        above_zero("keep_alive_interval", |b, v| b.keep_alive_interval(Some(v)));
-        above_zero("measure_rtt_interval", |b, v| b.measure_rtt_interval(v));
-        above_zero("connection_write_timeout", |b, v| b.connection_write_timeout(v));
+    fn times_are_valid_within_their_range_only() {
+        let (min, max) = (Duration::from_millis(1), Duration::from_secs(86_400));
+        times("keep_alive_interval", min, max, |b, v| b.keep_alive_interval(Some(v)));
+        times("measure_rtt_interval", min, max, |b, v| b.measure_rtt_interval(v));
+        times("connection_write_timeout", min, max, |b, v| b.connection_write_timeout(v));
+        times("write_coalesce_delay", Duration::ZERO, Duration::from_secs(1), |b, v| b.write_coalesce_delay(v));
         assert_eq!(build(settings().keep_alive_interval(None)), Ok(()));
     }
 
@@ -200,18 +212,6 @@ mod tests {
         assert_eq!(build(settings().max_incoming_streams(0)), Err(expected));
         for streams in [1, usize::MAX] {
             assert_eq!(build(settings().max_incoming_streams(streams)), Ok(()));
-        }
-    }
-
-    #[test]
-    fn write_coalesce_delay_is_valid_up_to_a_second() {
-        let max = Duration::from_secs(1);
-        for delay in [Duration::ZERO, max] {
-            assert_eq!(build(settings().write_coalesce_delay(delay)), Ok(()));
-        }
-        for value in [max + Duration::from_nanos(1), Duration::MAX] {
-            let expected = ConfigError::TooLong { field: "write_coalesce_delay", value, max, why: "" };
-            assert_eq!(build(settings().write_coalesce_delay(value)), Err(expected));
         }
     }
 

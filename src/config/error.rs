@@ -22,7 +22,7 @@ pub enum ConfigError {
         /// Why there is such a range.
         why: &'static str,
     },
-    /// A number or a time is zero.
+    /// A number is zero.
     #[error("{field} is 0, but must be more: {why}")]
     Zero {
         /// The setting, by the name of its setter.
@@ -30,16 +30,18 @@ pub enum ConfigError {
         /// Why it cannot be zero.
         why: &'static str,
     },
-    /// A time is too long.
-    #[error("{field} is {value:?}, but must be at most {max:?}: {why}")]
-    TooLong {
+    /// A time is outside of its range.
+    #[error("{field} is {value:?}, but must be {min:?}..={max:?}: {why}")]
+    TimeOutOfRange {
         /// The setting, by the name of its setter.
         field: &'static str,
         /// Its value.
         value: Duration,
+        /// The shortest that is valid.
+        min: Duration,
         /// The longest that is valid.
         max: Duration,
-        /// Why it cannot be longer.
+        /// Why there is such a range.
         why: &'static str,
     },
     /// A stream's first window is larger than its largest.
@@ -64,17 +66,18 @@ mod tests {
                 "ping_backlog is 0, but must be 1..=1024: a reason",
             ),
             (
-                ConfigError::Zero { field: "keep_alive_interval", why: "a reason" },
-                "keep_alive_interval is 0, but must be more: a reason",
+                ConfigError::Zero { field: "max_incoming_streams", why: "a reason" },
+                "max_incoming_streams is 0, but must be more: a reason",
             ),
             (
-                ConfigError::TooLong {
+                ConfigError::TimeOutOfRange {
                     field: "write_coalesce_delay",
                     value: Duration::from_millis(1500),
+                    min: Duration::ZERO,
                     max: Duration::from_secs(1),
                     why: "a reason",
                 },
-                "write_coalesce_delay is 1.5s, but must be at most 1s: a reason",
+                "write_coalesce_delay is 1.5s, but must be 0ns..=1s: a reason",
             ),
             (
                 ConfigError::WindowOrder { initial: 524_288, max: 262_144 },

@@ -258,7 +258,8 @@ mod tests {
     #[test]
     fn threads_never_pass_the_limit_and_end_at_zero() {
         const THREADS: usize = 8;
-        let limit = Arc::new(MemoryLimit::new(1000));
+        // Two reservations of one thread alone can pass it.
+        let limit = Arc::new(MemoryLimit::new(300));
         let start = Arc::new(Barrier::new(THREADS));
         let workers: Vec<_> = (0..THREADS)
             .map(|worker| {
@@ -274,7 +275,7 @@ mod tests {
                             Ok(reservation) => held.push(reservation),
                             Err(_) => refused += 1,
                         }
-                        assert!(limit.reserved() <= 1000);
+                        assert!(limit.reserved() <= 300);
                         if held.len() > turn % 4 {
                             drop(held.swap_remove(0));
                         }
@@ -285,7 +286,7 @@ mod tests {
             .collect();
         let refused: usize = workers.into_iter().map(|worker| worker.join().unwrap()).sum();
         assert_eq!(limit.reserved(), 0);
-        assert!(limit.peak() <= 1000);
+        assert!(limit.peak() <= 300);
         assert!(refused > 0, "the threads never met the limit");
     }
 

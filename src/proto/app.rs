@@ -115,7 +115,7 @@ impl Mux {
         if bytes.is_empty() {
             return Ok(0);
         }
-        let room = self.pool.room(stream.priority);
+        let room = self.pool.room(stream.priority, stream.send.buffer.len(), bytes.len());
         let wanted = bytes.len().min(room);
         let written = stream.send.window.take(wanted);
         if written == 0 {

@@ -299,7 +299,8 @@ impl Mux {
         stream.owed = Default::default();
         stream.growth_pending = false;
         let orphan = stream.handle == Handle::Released || stream.handshake == Handshake::Incoming;
-        if stream.receive.buffer.is_empty() {
+        // What the application has taken and not read yet is held as well (Y-MEM-4).
+        if stream.receive.window.held() == 0 {
             self.events.released.extend(stream.reservation.take());
         }
         self.notify(key, Ready::ALL);

@@ -171,11 +171,12 @@ impl Mux {
     /// Cuts the go-away that ends a connection which this end closes, once all else has left (Y-CLOSE-1).
     fn cut_last(&mut self, batch: &mut Batch, budget: usize) {
         let drained = self.control.is_empty() && self.control_queue.is_empty() && self.schedule.is_empty();
-        if let Lifecycle::Closing { code, said: said @ false, .. } = &mut self.lifecycle {
-            if drained && batch.len() < budget {
-                batch.header(Header::GoAway { code: *code });
-                *said = true;
-            }
+        if drained
+            && batch.len() < budget
+            && let Lifecycle::Closing { code, said: said @ false, .. } = &mut self.lifecycle
+        {
+            batch.header(Header::GoAway { code: *code });
+            *said = true;
         }
     }
 }

@@ -14,6 +14,9 @@ use web_time::Instant;
 /// Bytes that a writer is assumed to want when it is woken.
 const TYPICAL_WRITE: usize = 16 * 1024;
 
+/// Fewer bytes than this are not worth a write that wants more.
+const CRUMB: usize = 1024;
+
 #[derive(Debug)]
 pub(super) struct Pool {
     used: usize,
@@ -43,9 +46,18 @@ impl Pool {
         SEND_BASE + self.reservation.as_ref().map_or(0, Reservation::bytes)
     }
 
-    /// Bytes that a stream of `priority` may add now.
-    pub(super) fn room(&self, priority: Priority) -> usize {
-        priority.threshold(self.capacity()).saturating_sub(self.used)
+    /// Bytes that a stream of `priority`, which has `own` of them in the pool, may add now; it `wants` some.
+    ///
+    /// A stream gets half of what is free beyond what it has itself: busy ones always leave room for a small write of
+    /// their bucket, and large writes are not cut to crumbs.
+    pub(super) fn room(&self, priority: Priority, own: usize, wants: usize) -> usize {
+        let room = self.free(priority.bucket()).saturating_sub(own).div_ceil(2);
+        if room < wants.min(CRUMB) { 0 } else { room }
+    }
+
+    /// Bytes of a bucket's share that are not used.
+    fn free(&self, bucket: usize) -> usize {
+        Priority::level_of(bucket).threshold(self.capacity()).saturating_sub(self.used)
     }
 
     /// Bytes by which the pool wants to be larger, for a writer that found too little room.
@@ -103,13 +115,10 @@ impl Pool {
     /// The next writer to wake for the room that there is, the highest bucket first. `woken` is how many were woken for
     /// it already. When the pool is empty everyone is woken: there may be no other occasion.
     pub(super) fn next_waiting(&mut self, woken: usize) -> Option<Key> {
-        let capacity = self.capacity();
         for bucket in (0..Priority::BUCKETS).rev() {
-            let share = Priority::lowest_of(bucket).threshold(capacity).saturating_sub(self.used);
-            if self.used == 0 || share > woken * TYPICAL_WRITE {
-                if let Some(key) = self.waiting[bucket].pop_front() {
-                    return Some(key);
-                }
+            let room = self.used == 0 || self.free(bucket) > woken * TYPICAL_WRITE;
+            if room && let Some(key) = self.waiting[bucket].pop_front() {
+                return Some(key);
             }
         }
         None
@@ -138,13 +147,33 @@ mod tests {
     #[test]
     fn shares_keep_room_for_higher_buckets() {
         let mut pool = Pool::new(SEND_BASE);
-        for priority in [Priority::LOW, Priority::MEDIUM, Priority::HIGH, Priority::ALWAYS] {
-            let room = pool.room(priority);
-            assert!(room > 0, "{priority:?}");
-            pool.add(room);
-            assert_eq!((pool.used(), pool.room(priority)), (priority.threshold(SEND_BASE), 0));
+        for priority in [Priority::new(0), Priority::LOW, Priority::MEDIUM, Priority::HIGH, Priority::ALWAYS] {
+            let before = pool.used();
+            while pool.room(priority, 0, CRUMB) > 0 {
+                pool.add(pool.room(priority, 0, CRUMB));
+            }
+            let share = Priority::level_of(priority.bucket()).threshold(SEND_BASE);
+            assert!(
+                pool.used() <= share && share - pool.used() < 2 * CRUMB,
+                "{priority:?}: {} of {share}",
+                pool.used()
+            );
+            assert!(pool.used() > before || priority == Priority::LOW, "{priority:?}");
         }
-        assert_eq!(pool.used(), SEND_BASE);
+    }
+
+    #[test]
+    fn busy_streams_leave_room_for_a_small_write_of_their_bucket() {
+        for streams in [1, 2, 5, 100] {
+            let (mut pool, mut own) = (Pool::new(SEND_BASE), vec![0; streams]);
+            for turn in 0..1000 {
+                let own = &mut own[turn % streams];
+                let room = pool.room(Priority::MEDIUM, *own, SEND_BASE);
+                pool.add(room);
+                *own += room;
+            }
+            assert!(pool.room(Priority::MEDIUM, 0, CRUMB / 2) >= CRUMB / 2, "beside {streams}");
+        }
     }
 
     #[test]

@@ -42,10 +42,10 @@ impl Tombstones {
             return;
         }
         self.order.push_back(id);
-        if self.order.len() > TOMBSTONES {
-            if let Some(oldest) = self.order.pop_front() {
-                self.graves.remove(&oldest);
-            }
+        if self.order.len() > TOMBSTONES
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.graves.remove(&oldest);
         }
     }
 

@@ -7,6 +7,7 @@ use crate::memory::Reservation;
 use crate::proto::{Events, Key, Mux, Ready};
 use slotmap::SecondaryMap;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Waker};
@@ -190,8 +191,17 @@ impl Effects {
         }
     }
 
+    /// A memory manager that panics keeps nothing from being given back, and nobody from being woken.
     fn run(self) {
-        drop(self.released);
+        let mut panicked = None;
+        for reservation in self.released {
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(reservation))) {
+                panicked.get_or_insert(panic);
+            }
+        }
         self.first.into_iter().chain(self.others).for_each(Waker::wake);
+        if let Some(panic) = panicked {
+            resume_unwind(panic);
+        }
     }
 }

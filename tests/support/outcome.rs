@@ -1,8 +1,8 @@
 //! What things come to: the errors inside errors, and that a connection which is over says so for good.
 
-use super::{Transport, quiet};
 use super::node::Node;
 use super::peer::{Peer, pong};
+use super::{Transport, quiet};
 use futures::task::noop_waker;
 use futures::{AsyncReadExt, AsyncWriteExt, FutureExt};
 use sluicegate::wire::{Flags, Header, PingKind};

@@ -39,7 +39,11 @@ impl End {
                 assert!(!stream.has_control() || stream.control_links.is_queued(), "{stream:?}");
                 assert!(!stream.send.has_output() || stream.data_links.is_queued(), "{stream:?}");
             } else {
-                assert!(!stream.control_links.is_queued() && !stream.data_links.is_queued(), "{stream:?} {:?}", mux.closed());
+                assert!(
+                    !stream.control_links.is_queued() && !stream.data_links.is_queued(),
+                    "{stream:?} {:?}",
+                    mux.closed()
+                );
                 assert_eq!(stream.handle, Handle::Held, "a stream that nobody holds is gone");
             }
         }

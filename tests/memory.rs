@@ -1,0 +1,13 @@
+//! The memory manager as its implementers and users see it: what is asked for, when, and that it all comes back.
+
+#[path = "support/api.rs"]
+mod api;
+#[path = "memory/faults.rs"]
+mod faults;
+#[path = "memory/growth.rs"]
+mod growth;
+#[path = "memory/manager.rs"]
+mod manager;
+#[path = "memory/opening.rs"]
+mod opening;
+mod support;
