@@ -172,7 +172,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
         self.shared.with(|inner| inner.mux.close(code));
     }
 
-    /// Tells the peer that it may open no more streams. Those that are open, and opening them from here, go on.
+    /// Tells the peer that it may open no more streams. Those that are open live on; the peer closes the connection when
+    /// the last of them has ended, and may refuse what is opened from here meanwhile.
     pub fn go_away(&mut self) {
         self.shared.with(|inner| inner.mux.go_away());
     }

@@ -128,19 +128,19 @@ fn w80_the_other_fields_of_a_go_away_mean_nothing() {
 }
 
 #[test]
-fn w81_after_their_go_away_frames_are_taken_as_ever() {
+fn w81_after_their_go_away_open_streams_live_on_and_new_ones_are_refused() {
     run(async {
         let mut stage = Stage::server();
         let mut stream = stage.accepted(1).await;
         stage.peer.send(go_away(0)).await;
-        // It has said that it takes no streams, not that it opens none.
-        let other = stage.accepted(3).await;
+        // It is leaving: what it opens now would keep it.
+        stage.peer.send(update(3, Flags::SYN, 0)).await;
+        stage.peer.expect(update(3, Flags::RST, 0)).await;
         stage.peer.send_data(1, Flags::FIN, b"data").await;
         let (bytes, error) = drain(&mut stream).await;
         assert!(bytes == b"data" && error.is_none());
-        drop((stream, other));
+        drop(stream);
         stage.peer.expect(update(1, Flags::FIN, 0)).await;
-        stage.peer.expect(update(3, Flags::FIN, 0)).await;
         stage.peer.expect_end(0).await;
     });
 }

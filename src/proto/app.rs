@@ -232,7 +232,6 @@ impl Mux {
     pub(crate) fn stop(&mut self, key: Key, unread: u32, now: Instant) {
         let Some(stream) = self.store.get_mut(key) else { return };
         stream.receive.state = stream.receive.state.on(ReceiveEvent::Stop);
-        stream.growth_pending = false;
         let dropped = stream.receive.buffer.clear().saturating_add(unread);
         // What is discarded needs no memory, nor a larger window (Y-FLOW-10).
         stream.growth_pending = false;
@@ -251,7 +250,7 @@ impl Mux {
         stream.interest = Ready::NONE;
         let unsaid = stream.handshake == Handshake::Lazy && stream.send.buffer.is_empty() && !stream.owed.syn;
         self.events.released.extend(stream.reservation.take());
-        if self.store.get(key).is_some_and(|stream| self.store.find(stream.id) != Some(key)) {
+        if !self.is_linked(key) {
             self.remove(key);
             return;
         }

@@ -169,7 +169,7 @@ impl Mux {
 
     /// Why no inbound stream can be taken in now, as the code of its reset (Y-OPEN-6, Y-AWAY-4).
     fn refusal(&self) -> Option<u32> {
-        if self.local_away || !matches!(self.lifecycle, Lifecycle::Open) {
+        if self.local_away || self.remote_away || !matches!(self.lifecycle, Lifecycle::Open) {
             return Some(0);
         }
         let full =
@@ -181,7 +181,7 @@ impl Mux {
     fn refuse(&mut self, id: StreamId, code: u32, len: u32) -> Result<(), Violation> {
         tracing::debug!(stream = %id, code, "refused an inbound stream");
         self.control.owe_reset(id, code)?;
-        self.tombstones.insert(id, Tombstone { credit: INITIAL_WINDOW - len, answer: Answer::Silence });
+        self.tombstones.insert(id, Tombstone::new(INITIAL_WINDOW - len, Answer::Silence));
         self.events.attention = true;
         Ok(())
     }
@@ -254,28 +254,35 @@ impl Mux {
 
     /// Credit for a stream that has ended here, or never was; or the end of the peer's side of it.
     fn on_late_update(&mut self, id: StreamId, flags: Flags) -> Worth {
-        let Some(tombstone) = self.tombstones.get_mut(id) else { return Worth::Useless };
-        // Y-RST-6: peers give credit for, finish and reset streams that have ended.
-        if flags.contains(Flags::FIN) || flags.contains(Flags::RST) {
-            tombstone.answer = Answer::Silence;
-        }
-        Worth::Stray
+        let expected = match self.tombstones.get_mut(id) {
+            // Y-RST-6: peers give credit for, finish and reset streams that have ended.
+            Some(tombstone) => {
+                if flags.contains(Flags::FIN) || flags.contains(Flags::RST) {
+                    tombstone.end();
+                }
+                tombstone.expects()
+            }
+            None => self.tombstones.forgives(),
+        };
+        if expected { Worth::Stray } else { Worth::Useless }
     }
 
-    /// Data for a stream that has ended here, or never was (Y-RST-6, Y-RST-7, Y-LIMIT-4).
+    /// Data for a stream that has ended here, or never was (Y-DATA-1, Y-RST-6, Y-RST-7).
     fn on_late_data(&mut self, id: StreamId, flags: Flags, len: u32) -> Result<Worth, Violation> {
-        let ends = flags.contains(Flags::FIN) || flags.contains(Flags::RST);
         let beyond = |credit| Violation::WindowExceeded { stream: id.value(), len, credit };
         self.body = Some(Body { target: Target::Discard, left: len, fin: false });
-        let Some(tombstone) = self.tombstones.get_mut(id) else {
-            return if len > self.largest_window { Err(beyond(0)) } else { Ok(Worth::Useless) };
-        };
-        tombstone.credit = tombstone.credit.checked_sub(len).ok_or_else(|| beyond(tombstone.credit))?;
-        if ends {
-            tombstone.answer = Answer::Silence;
-        } else if len == 0 {
-            return Ok(Worth::Useless);
-        } else if std::mem::replace(&mut tombstone.answer, Answer::Silence) == Answer::Reset {
+        if len > self.largest_window {
+            return Err(beyond(0));
+        }
+        let Some(tombstone) = self.tombstones.get_mut(id) else { return Ok(self.on_late_update(id, flags)) };
+        if len == 0 {
+            return Ok(self.on_late_update(id, flags));
+        }
+        if flags.contains(Flags::FIN) || flags.contains(Flags::RST) {
+            tombstone.end();
+        }
+        let answer = tombstone.body(len).map_err(|left| beyond(left.0))?;
+        if answer == Answer::Reset {
             self.control.owe_reset(id, 0)?;
             self.events.attention = true;
         }
@@ -379,7 +386,7 @@ impl Mux {
     /// Both halves are over for the wire: the stream leaves it whatever the read half still holds.
     fn end_by_reset(&mut self, key: Key) {
         let Some(stream) = self.store.get(key) else { return };
-        let tombstone = Tombstone { credit: stream.receive.window.credit(), answer: Answer::Silence };
+        let tombstone = Tombstone::new(stream.receive.window.credit(), Answer::Silence);
         self.unlink(key, Some(tombstone));
         self.remove_if_released(key);
         self.close_if_drained();

@@ -263,7 +263,10 @@ impl Mux {
 
     /// The transport has ended, `inside` a frame or not (Y-CLOSE-4).
     pub(crate) fn handle_eof(&mut self, inside: bool) {
-        let clean = !inside && (self.remote_away || self.store.live() == 0);
+        // A stream whose SYN has not left is none that the peer could have ended.
+        let known = |key| self.store.get(key).is_some_and(|stream| stream.handshake != Handshake::Lazy);
+        let open = self.store.live() > 0 && self.store.keys().any(|key| known(key) && self.is_linked(key));
+        let clean = !inside && (self.remote_away || !open);
         self.fail(match (&self.lifecycle, clean) {
             (Lifecycle::Closing { reason, .. }, true) => reason.clone(),
             (_, true) => ConnectionError::Closed { by: Side::Remote },
@@ -397,7 +400,7 @@ impl Mux {
             } else {
                 Answer::Silence
             };
-            let tombstone = Tombstone { credit: stream.receive.window.credit(), answer };
+            let tombstone = Tombstone::new(stream.receive.window.credit(), answer);
             self.unlink(key, Some(tombstone));
             self.remove_if_released(key);
             self.close_if_drained();
@@ -465,10 +468,14 @@ impl Mux {
         }
     }
 
+    /// Whether a stream's wire life is not over.
+    pub(super) fn is_linked(&self, key: Key) -> bool {
+        self.store.get(key).is_some_and(|stream| self.store.find(stream.id) == Some(key))
+    }
+
     /// Queues a stream if it owes a control frame and is still on the wire.
     pub(super) fn queue_control(&mut self, key: Key) {
-        let owes = |stream: &&Stream| stream.has_control() && self.store.find(stream.id) == Some(key);
-        if self.store.get(key).filter(owes).is_some() {
+        if self.is_linked(key) && self.store.get(key).is_some_and(Stream::has_control) {
             self.control_queue.push(&mut self.store, key);
             self.events.attention = true;
         }

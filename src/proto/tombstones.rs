@@ -12,14 +12,53 @@ pub(super) struct Tombstones {
     spread: Spread,
     graves: IntMap<u64, Tombstone>,
     order: VecDeque<u64>,
+    /// Late frames that streams which were forgotten may still cause.
+    forgiven: u32,
 }
 
 /// An ended stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tombstone {
     /// Bytes that the peer could still send.
-    pub(super) credit: u32,
-    pub(super) answer: Answer,
+    credit: u32,
+    answer: Answer,
+    /// Frames without a body that are still expected.
+    patience: u8,
+}
+
+/// Frames without a body that an honest peer may send on a stream that has ended here: its ACK, FIN or RST, and credit
+/// for what it still reads.
+const PATIENCE: u8 = 16;
+
+/// The same for a stream that was forgotten, on average: its ACK, credit, and FIN or RST.
+const FORGIVEN: u32 = 4;
+
+/// A body passes the credit that an ended stream had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct BeyondCredit(pub(super) u32);
+
+impl Tombstone {
+    pub(super) const fn new(credit: u32, answer: Answer) -> Self {
+        Self { credit, answer, patience: PATIENCE }
+    }
+
+    /// Takes a body in; says how to answer it.
+    pub(super) fn body(&mut self, len: u32) -> Result<Answer, BeyondCredit> {
+        self.credit = self.credit.checked_sub(len).ok_or(BeyondCredit(self.credit))?;
+        Ok(std::mem::replace(&mut self.answer, Answer::Silence))
+    }
+
+    /// The peer ends the stream: it need not be told.
+    pub(super) const fn end(&mut self) {
+        self.answer = Answer::Silence;
+    }
+
+    /// Takes a frame without a body in; says whether it was to be expected.
+    pub(super) const fn expects(&mut self) -> bool {
+        let expected = self.patience > 0;
+        self.patience = self.patience.saturating_sub(1);
+        expected
+    }
 }
 
 /// What data for an ended stream is answered with.
@@ -33,7 +72,7 @@ pub(super) enum Answer {
 
 impl Tombstones {
     pub(super) fn new(spread: Spread) -> Self {
-        Self { spread, graves: IntMap::default(), order: VecDeque::new() }
+        Self { spread, graves: IntMap::default(), order: VecDeque::new(), forgiven: 0 }
     }
 
     pub(super) fn insert(&mut self, id: StreamId, tombstone: Tombstone) {
@@ -46,7 +85,15 @@ impl Tombstones {
             && let Some(oldest) = self.order.pop_front()
         {
             self.graves.remove(&oldest);
+            self.forgiven = self.forgiven.saturating_add(FORGIVEN);
         }
+    }
+
+    /// Whether a frame for a stream that nothing is known of may belong to one that was forgotten.
+    pub(super) const fn forgives(&mut self) -> bool {
+        let forgiven = self.forgiven > 0;
+        self.forgiven = self.forgiven.saturating_sub(1);
+        forgiven
     }
 
     pub(super) fn get_mut(&mut self, id: StreamId) -> Option<&mut Tombstone> {
@@ -74,7 +121,7 @@ mod tests {
     fn the_oldest_are_forgotten() {
         let mut tombstones = Tombstones::new(Spread::new(5));
         let id = |n: usize| StreamId::new(n as u32).expect("not zero");
-        let grave = Tombstone { credit: 1, answer: Answer::Silence };
+        let grave = Tombstone::new(1, Answer::Silence);
         for n in 1..=TOMBSTONES + 10 {
             tombstones.insert(id(n), grave);
         }
@@ -84,5 +131,16 @@ mod tests {
         tombstones.remove(id(11));
         assert_eq!(tombstones.get_mut(id(11)), None);
         assert_eq!((tombstones.order.len(), tombstones.graves.len()), (TOMBSTONES - 1, TOMBSTONES - 1));
+        let forgiven = std::iter::repeat_with(|| tombstones.forgives()).take_while(|forgives| *forgives).count();
+        assert_eq!(forgiven, 10 * FORGIVEN as usize);
+    }
+
+    #[test]
+    fn a_tombstone_answers_once_and_its_patience_ends() {
+        let mut tombstone = Tombstone::new(10, Answer::Reset);
+        assert_eq!([4, 5].map(|len| tombstone.body(len)), [Ok(Answer::Reset), Ok(Answer::Silence)]);
+        assert_eq!(tombstone.body(2), Err(BeyondCredit(1)));
+        let expected = std::iter::repeat_with(|| tombstone.expects()).take_while(|expects| *expects).count();
+        assert_eq!(expected, usize::from(PATIENCE));
     }
 }

@@ -277,8 +277,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
 
     /// The peer may have said why: what it has sent is read before the connection ends (Y-CLOSE-6).
     fn write_failed(&mut self, error: io::Error, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        while let Poll::Ready(Ok(1..)) = self.reader.poll_fill(&mut self.io, cx) {
+        let mut left = POLL_READ_BYTES;
+        while let Poll::Ready(Ok(read @ 1..)) = self.reader.poll_fill(&mut self.io, cx) {
             self.apply(now);
+            left = left.saturating_sub(read);
+            if left == 0 {
+                break;
+            }
         }
         self.shared.with(|inner| inner.mux.handle_write_error(ConnectionError::Io(Arc::new(error))));
         self.ended();

@@ -90,7 +90,7 @@ mod tests {
         let (mut reader, mut io) = (Reader::new(16 * 1024), bytes.as_slice());
         let mut sizes = Vec::new();
         let mut frames = 0;
-        while let Poll::Ready(Ok(read @ 1..)) = fill(&mut reader, &mut io) {
+        while let Poll::Ready(Ok(read @ 1..)) = fill(&mut reader, &mut io as &mut &[u8]) {
             sizes.push(read);
             while let Some(parsed) = reader.next().expect("legal") {
                 assert_eq!(parsed, Frame::Header(Header::GoAway { code: 3 }));

@@ -13,6 +13,7 @@ use sluicegate::{
     Config, Connection, ConnectionError, MemoryLimit, MemoryManager, Mode, OpenError, Priority, RefusedOpen, Side,
     Violation,
 };
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -131,6 +132,25 @@ fn an_open_that_waits_for_memory_is_woken_when_some_is_released() {
         other => panic!("{other:?}"),
     }
     assert_eq!((memory.limit.reserved(), memory.waiting(), connection.num_streams()), (0, 0, 0));
+}
+
+// Through libp2p it waits whatever the setting: an error would end the connection.
+#[cfg(feature = "libp2p")]
+#[test]
+fn an_open_through_libp2p_waits_for_memory_under_every_setting() {
+    use libp2p::core::muxing::StreamMuxer;
+    for choice in [RefusedOpen::Fail, RefusedOpen::Wait] {
+        let memory = Watched::new(WINDOW);
+        memory.reserve(WINDOW, Priority::ALWAYS).unwrap();
+        let config = quiet().memory(memory.clone()).refused_open(choice).build().unwrap();
+        let mut connection = Connection::new(pipe(4096).0, config, Mode::Client);
+        let (counter, waker) = Counter::new();
+        let cx = &mut Context::from_waker(&waker);
+        assert!(StreamMuxer::poll_outbound(Pin::new(&mut connection), cx).is_pending());
+        memory.release(WINDOW);
+        assert_eq!(counter.count(), 1);
+        assert!(StreamMuxer::poll_outbound(Pin::new(&mut connection), cx).is_ready());
+    }
 }
 
 // Memory that somebody else was quicker to take is waited for again.

@@ -33,7 +33,7 @@ impl Record {
 
     /// Whether this side answers data with a reset after its own end.
     fn may_answer_with_reset(&self) -> bool {
-        (self.finished || self.dropped) && (self.stopped || self.dropped)
+        self.dropped || (self.finished && self.stopped)
     }
 }
 
