@@ -376,7 +376,6 @@ fn a11_after_the_peers_go_away_opening_fails_and_the_open_streams_live() {
         }
         // What the one that is leaving opens is refused, and nothing else.
         let mut refused = server.open().await.unwrap();
-        refused.flush().await.unwrap();
         let error = refused.read(&mut [0]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
         let (echoed, received) = futures::join!(echo(far), exchange(near, b"alive"));

@@ -26,7 +26,6 @@ const FLOORS: &[(&str, Floor)] = &[
     ("proto", Floor::Proto),
     ("shell", Floor::Shell),
     ("muxer", Floor::Roof),
-    ("session", Floor::Roof),
     ("connection", Floor::Roof),
     ("stream", Floor::Roof),
     ("config", Floor::Pantry),

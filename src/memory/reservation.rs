@@ -53,6 +53,7 @@ impl Reservation {
 }
 
 impl Drop for Reservation {
+    /// Y-MEM-3.
     fn drop(&mut self) {
         if self.bytes > 0 {
             self.manager.release(self.bytes);

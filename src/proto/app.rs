@@ -76,10 +76,11 @@ impl Mux {
             return Ok(Taken::Bytes { due: stream.receive.window.until_due() });
         }
         let end = match (stream.receive.state, &self.lifecycle) {
+            // Y-FIN-1.
             (ReceiveState::Finished, _) => Ok(Taken::End),
             (ReceiveState::Reset, _) => Err(ReadError::Failed(stream.reset_error())),
             (ReceiveState::Stopped | ReceiveState::Done, _) => Err(ReadError::Failed(StreamError::ReadClosed)),
-            // Y-CLOSE-5: a lost connection is never an end of file.
+            // Y-EOF-2: a lost connection is never an end of file.
             (ReceiveState::Open, Lifecycle::Closed(reason)) => Err(ReadError::Failed(reason.clone().into())),
             (ReceiveState::Open, Lifecycle::Open | Lifecycle::Closing { .. }) => {
                 stream.interest = stream.interest | Ready::READ;
@@ -150,7 +151,7 @@ impl Mux {
         }
     }
 
-    /// Whether all that was written has reached the transport and was flushed there (Y-SEND-4). The SYN leaves even if
+    /// Whether all that was written has reached the transport and was flushed there (Y-SEND-3). The SYN leaves even if
     /// nothing was written.
     pub(crate) fn flush(&mut self, key: Key) -> Result<(), FlushError> {
         self.send_syn(key);
@@ -167,7 +168,7 @@ impl Mux {
         }
     }
 
-    /// Finishes the write half (Y-FIN-1); `Ok` once the FIN was flushed.
+    /// Finishes the write half (Y-FIN-4); `Ok` once the FIN was flushed.
     pub(crate) fn finish(&mut self, key: Key) -> Result<(), FlushError> {
         self.coalesce_until = None;
         let Some(stream) = self.store.get_mut(key) else { return Ok(()) };
@@ -200,7 +201,7 @@ impl Mux {
         Err(FlushError::Blocked)
     }
 
-    /// Ends both halves at once, with a code that the peer sees (Y-RST-5). What was queued is dropped.
+    /// Ends both halves at once, with a code that the peer sees (Y-RST-4). What was queued is dropped.
     pub(crate) fn reset(&mut self, key: Key, code: u32) {
         let Some(stream) = self.store.get_mut(key) else { return };
         let over = stream.is_wire_over() || stream.reset.is_some() || matches!(self.lifecycle, Lifecycle::Closed(_));
@@ -226,7 +227,7 @@ impl Mux {
         self.wake_writers();
     }
 
-    /// Reads no more: what is buffered is dropped, what still comes is discarded (Y-FIN-7).
+    /// Reads no more: what is buffered is dropped, what still comes is discarded (Y-FLOW-10).
     ///
     /// `unread` bytes were taken with [`Mux::read`] and not reported: they count as read now.
     pub(crate) fn stop(&mut self, key: Key, unread: u32, now: Instant) {
@@ -241,7 +242,7 @@ impl Mux {
         self.settle(key);
     }
 
-    /// The application has dropped the stream: what was written goes out, then the FIN; nothing more is read (Y-FIN-8).
+    /// The application has dropped the stream: what was written goes out, then the FIN; nothing more is read (Y-DROP-1).
     ///
     /// `unread` is as in [`Mux::stop`].
     pub(crate) fn release(&mut self, key: Key, unread: u32, now: Instant) {
@@ -255,7 +256,7 @@ impl Mux {
             return;
         }
         if unsaid && self.store.get(key).is_some_and(|stream| stream.send.state == SendState::Open) {
-            // Y-OPEN-5: the peer has never heard of it.
+            // Y-OPEN-4: the peer has never heard of it.
             self.unlink(key, None);
             self.remove(key);
             self.close_if_drained();
@@ -284,7 +285,7 @@ impl Mux {
         self.store.get(key).map(|stream| stream.priority)
     }
 
-    /// Lets the SYN of a lazily opened stream leave (Y-OPEN-4).
+    /// Lets the SYN of a lazily opened stream leave (Y-OPEN-2).
     fn send_syn(&mut self, key: Key) {
         let lazy = self.lifecycle_is_open();
         let Some(stream) = self.store.get_mut(key).filter(|stream| stream.handshake == Handshake::Lazy) else { return };

@@ -1,4 +1,5 @@
-//! Owns [`Control`]: what is owed to the peer for the connection as a whole, in bounded rings and single bits.
+//! Owns [`Control`]: what is owed to the peer for the connection as a whole, in bounded rings and single bits
+//! (Y-SEND-4).
 
 use super::limits::REFUSALS_OWED;
 use crate::error::Violation;

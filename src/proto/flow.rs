@@ -103,7 +103,8 @@ impl ReceiveWindow {
         if left == 0 { 1 } else { left }
     }
 
-    /// Hands out all that is owed, to be put into a frame.
+    /// Hands out all that is owed, to be put into a frame: the peer is held to what it was told, and to no more
+    /// (Y-FLOW-3).
     pub(super) fn grant(&mut self) -> u32 {
         let owed = self.owed();
         self.credit += owed;

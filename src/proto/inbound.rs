@@ -1,6 +1,6 @@
 //! Owns what a frame does when it arrives.
 //!
-//! A header is judged whole before anything changes; a body is taken in as it comes, and the flags that end a stream
+//! A header is judged whole before anything changes (Y-HDR-8); a body is taken in as it comes, and the flags that end a stream
 //! act when it is complete.
 
 use super::limits::INITIAL_WINDOW;
@@ -66,7 +66,7 @@ impl Mux {
     }
 
     /// Takes a frame, or a piece of one, in. A violation ends the connection; the go-away that says so is owed then
-    /// (Y-CLOSE-3).
+    /// (Y-CLOSE-2).
     pub(crate) fn handle_frame(&mut self, frame: Frame<&[u8]>, now: Instant) -> Admission {
         if self.closed().is_some() {
             return Admission::Settled;
@@ -138,13 +138,16 @@ impl Mux {
 
     // ---- opening -------------------------------------------------------------------------------------------------
 
-    /// A SYN. Everything that could be wrong is looked at before anything is made (Y-OPEN-2, Y-OPEN-3).
+    /// A SYN. Everything that could be wrong is looked at before anything is made (Y-OPEN-8). Any id of the
+    /// peer's that is not open will do (Y-OPEN-5).
     fn on_syn(&mut self, opening: Opening, flags: Flags, len: u32, now: Instant) -> Result<Worth, Violation> {
         let stream = opening.id.value();
         if opening.id.is_client() == self.mode.is_client() {
+            // Y-OPEN-6.
             return Err(Violation::Parity { stream });
         }
         if self.store.find(opening.id).is_some() {
+            // Y-OPEN-7.
             return Err(Violation::DuplicateStream { stream });
         }
         if len > INITIAL_WINDOW {
@@ -156,7 +159,7 @@ impl Mux {
         }
         let mut body = Body { target: Target::Discard, left: len, fin: flags.contains(Flags::FIN) };
         if reset {
-            // Y-OPEN-8: opened and reset at once. There is nothing to show the application.
+            // Y-OPEN-9: opened and reset at once. There is nothing to show the application.
             self.rapid.spend(now).map_err(|_| Violation::RapidReset)?;
         } else if let Some(code) = self.refusal() {
             self.refuse(opening.id, code, len)?;
@@ -167,7 +170,7 @@ impl Mux {
         Ok(Worth::Stray)
     }
 
-    /// Why no inbound stream can be taken in now, as the code of its reset (Y-OPEN-6, Y-AWAY-4).
+    /// Why no inbound stream can be taken in now, as the code of its reset (Y-OPEN-11, Y-AWAY-1, Y-AWAY-3).
     fn refusal(&self) -> Option<u32> {
         if self.local_away || self.remote_away || !matches!(self.lifecycle, Lifecycle::Open) {
             return Some(0);
@@ -186,7 +189,8 @@ impl Mux {
         Ok(())
     }
 
-    /// Decides on the stream that the last frame opens: `None`, and the memory manager has refused it (Y-MEM-2).
+    /// Decides on the stream that the last frame opens: `None`, and the memory manager has refused it (Y-MEM-1). With FIN it opens half
+    /// closed (Y-OPEN-12).
     pub(crate) fn admit(&mut self, granted: Option<Reservation>, now: Instant) {
         let Some(Body { target: Target::Undecided(opening), left, fin }) = self.body else {
             self.events.released.extend(granted);
@@ -225,6 +229,7 @@ impl Mux {
         if flags.contains(Flags::RST) {
             self.body = Some(Body { target: Target::Discard, left: len, fin: false });
             self.consume(key, len, now);
+            // Y-RST-5: whatever else the frame says.
             self.on_reset(key, 0, now)?;
             return Ok(Worth::Useful);
         }
@@ -304,7 +309,7 @@ impl Mux {
         self.finish_body(now);
     }
 
-    /// Lets the FIN of a data frame act once the body is complete (Y-FIN-2).
+    /// Lets the FIN of a data frame act once the body is complete (Y-HDR-6).
     fn finish_body(&mut self, now: Instant) {
         if let Some(Body { target: Target::Stream(key), left: 0, fin }) = self.body {
             self.body = None;
@@ -355,7 +360,7 @@ impl Mux {
         let state = stream.receive.state;
         stream.receive.state = state.on(ReceiveEvent::Fin);
         if stream.receive.state == state {
-            // Y-FIN-6: a second FIN.
+            // Y-FIN-2: a second FIN.
             return Worth::Useless;
         }
         self.notify(key, Ready::READ);
@@ -373,7 +378,7 @@ impl Mux {
         let unsent = stream.send.buffer.clear();
         self.pool.remove(unsent);
         self.notify(key, Ready::ALL);
-        // Y-OPEN-9: it leaves the backlog and is never handed out.
+        // Y-OPEN-10: it leaves the backlog and is never handed out.
         let unaccepted = self.leave_backlog(key);
         self.end_by_reset(key);
         if unaccepted {
@@ -414,7 +419,7 @@ impl Mux {
     fn on_go_away(&mut self, code: u32) -> Worth {
         tracing::debug!(code, "the peer goes away");
         if code != 0 {
-            // Y-AWAY-5.
+            // Y-AWAY-2.
             self.fail(ConnectionError::GoAway { by: Side::Remote, code });
             return Worth::Useful;
         }

@@ -1,6 +1,6 @@
 //! Owns [`Liveness`]: our pings, what they are for, and when the peer is taken for dead.
 //!
-//! One ping at a time, shared by keep-alive, the measuring of the round-trip time and the user. Any byte received is a
+//! One ping at a time, shared by keep-alive, the measuring of the round-trip time and the user (Y-PING-7). Any byte received is a
 //! sign of life; a ping is sent for keep-alive only when nothing has come for a while (Y-PING-6).
 
 use super::rtt::Rtt;
@@ -131,6 +131,7 @@ impl Liveness {
         }
     }
 
+    /// Y-PING-8.
     fn unanswered(&mut self, sent: Instant) -> Verdict {
         if self.heard <= sent && self.keep_alive.is_some() {
             return Verdict::Dead;

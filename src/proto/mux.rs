@@ -187,11 +187,11 @@ impl Mux {
         let failed = match &self.lifecycle {
             Lifecycle::Closed(reason) => OpenError::Connection(reason.clone()),
             Lifecycle::Closing { .. } => OpenError::Closing,
-            // Y-AWAY-2.
+            // Y-AWAY-1.
             Lifecycle::Open if self.remote_away => OpenError::RemoteGoAway,
             Lifecycle::Open => match self.next_id {
                 None => OpenError::StreamsExhausted,
-                // Y-ACK-4: derived from the streams' states, not a semaphore.
+                // Y-ACK-2, Y-ACK-4: derived from the streams' states, not a semaphore.
                 Some(_) if self.unacknowledged >= self.config.accept_backlog() => return Err(OpenBlocked::Backlog),
                 Some(id) => return Ok(id),
             },
@@ -199,7 +199,7 @@ impl Mux {
         Err(OpenBlocked::Failed(failed))
     }
 
-    /// Opens a stream with the window that `reservation` is for. Nothing is sent yet (Y-OPEN-5).
+    /// Opens a stream with the window that `reservation` is for. Nothing is sent yet (Y-OPEN-1, Y-OPEN-2).
     pub(crate) fn open(&mut self, reservation: Reservation) -> Result<(Key, StreamId), OpenBlocked> {
         let id = match self.can_open() {
             Ok(id) => id,
@@ -222,7 +222,7 @@ impl Mux {
         Ok(self.liveness.user_ping())
     }
 
-    /// Tells the peer that no new streams are taken; the open ones live on (Y-AWAY-1).
+    /// Tells the peer that no new streams are taken; the open ones live on (Y-AWAY-3).
     pub(crate) fn go_away(&mut self) {
         if !self.local_away && matches!(self.lifecycle, Lifecycle::Open) {
             self.local_away = true;
@@ -249,7 +249,7 @@ impl Mux {
         }
     }
 
-    /// After a go-away with code 0 from the peer the connection closes when its last stream has ended (Y-AWAY-3).
+    /// After a go-away with code 0 from the peer the connection closes when its last stream has ended (Y-AWAY-1).
     pub(super) fn close_if_drained(&mut self) {
         if self.remote_away && self.store.live() == 0 {
             self.begin_close(0, ConnectionError::Closed { by: Side::Remote });
@@ -261,7 +261,7 @@ impl Mux {
         self.fail(if self.remote_away { ConnectionError::Closed { by: Side::Remote } } else { error });
     }
 
-    /// The transport has ended, `inside` a frame or not (Y-CLOSE-4).
+    /// The transport has ended, `inside` a frame or not (Y-EOF-1, Y-EOF-3).
     pub(crate) fn handle_eof(&mut self, inside: bool) {
         // A stream whose SYN has not left is none that the peer could have ended.
         let known = |key| self.store.get(key).is_some_and(|stream| stream.handshake != Handshake::Lazy);
@@ -275,7 +275,7 @@ impl Mux {
     }
 
     /// Ends the connection: every stream fails, everything queued is dropped, all memory but that of unread bytes is
-    /// given back. The first reason stays.
+    /// given back. The first reason stays (Y-CLOSE-4).
     pub(crate) fn fail(&mut self, reason: ConnectionError) {
         if matches!(self.lifecycle, Lifecycle::Closed(_)) {
             return;
@@ -352,7 +352,7 @@ impl Mux {
         None
     }
 
-    /// Makes a window larger by what was granted; `None`, and it keeps its size (Y-FLOW-8). Either way what is owed
+    /// Makes a window larger by what was granted; `None`, and it keeps its size (Y-MEM-2). Either way what is owed
     /// leaves as one window update.
     pub(crate) fn grow(&mut self, key: Key, granted: Option<Reservation>) {
         let Some(stream) = self.store.get_mut(key).filter(|stream| stream.growth_pending) else {

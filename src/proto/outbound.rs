@@ -14,7 +14,7 @@ impl Mux {
     /// Cuts frames into `batch` until it holds `budget` bytes or there is nothing to send. Says whether it put any in.
     ///
     /// The order is the law's: what is owed for the connection, what is owed for streams, then data by priority
-    /// (Y-SEND-1).
+    /// (Y-PRIO-2, Y-PRIO-4).
     pub(crate) fn poll_transmit(&mut self, batch: &mut Batch, budget: usize, now: Instant) -> bool {
         let before = batch.len();
         let number = self.cut + 1;
@@ -49,7 +49,7 @@ impl Mux {
         self.flushing.iter().any(|key| self.store.get(*key).is_some_and(Stream::is_cut))
     }
 
-    /// The transport has flushed all that was cut (Y-SEND-4).
+    /// The transport has flushed all that was cut (Y-SEND-3).
     pub(crate) fn handle_flushed(&mut self) {
         self.flushed = self.cut;
         let store = &self.store;
@@ -92,7 +92,7 @@ impl Mux {
         }
     }
 
-    /// Cuts what one stream owes besides data: first the SYN, then ACK and credit as one frame; or only a reset.
+    /// Cuts what one stream owes besides data: first the SYN (Y-OPEN-3), then ACK and credit as one frame; or only a reset.
     fn cut_owed(&mut self, key: Key, batch: &mut Batch, number: u64) {
         let Some(stream) = self.store.get_mut(key) else { return };
         if std::mem::take(&mut stream.owed.reset) {
@@ -136,7 +136,7 @@ impl Mux {
         }
     }
 
-    /// Cuts one data frame of a stream, or its FIN when all data has left (Y-SEND-2, Y-FIN-1).
+    /// Cuts one data frame of a stream, or its FIN when all data has left (Y-SEND-1, Y-FIN-4).
     fn cut_frame(&mut self, key: Key, batch: &mut Batch, max: usize, number: u64) {
         if self.store.get(key).is_some_and(|stream| stream.handshake == Handshake::Lazy) {
             if let Some(stream) = self.store.get_mut(key) {
@@ -162,7 +162,7 @@ impl Mux {
         }
         let Some(stream) = self.store.get_mut(key) else { return };
         if stream.send.buffer.is_empty() && stream.send.state == SendState::Closing {
-            // Y-FIN-1: the FIN is a frame of its own, never on data.
+            // Y-SEND-2: the FIN is a frame of its own, never on data.
             stream.send.state = stream.send.state.on(SendEvent::FinCut);
             batch.header(Header::WindowUpdate { id, flags: Flags::FIN, value: 0 });
         }

@@ -1,7 +1,7 @@
 //! Owns [`Pool`]: the memory of a connection's send buffers and who may use how much of it.
 //!
-//! What is in the pool is covered by the peers' credit, so only the socket keeps it there: it drains whenever the
-//! connection moves. A small base needs no reservation, so that a connection moves however full the budget is. Buckets
+//! What is in the pool is covered by the peers' credit (Y-SEND-1), so only the socket keeps it there: it drains whenever the
+//! connection moves. A small base needs no reservation, so that a connection moves however full the budget is (Y-MEM-5). Buckets
 //! may fill shares of it as they do of the budget, so low ones never keep a high one from writing (Y-MEM-6).
 
 use super::limits::{POOL_IDLE, SEND_BASE};

@@ -302,7 +302,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         let stalled = self.stalled.and_then(|since| since.checked_add(timeout));
         let ours = stalled.into_iter().chain(self.close_by).min();
         if ours.is_some_and(|deadline| now >= deadline) {
-            // Y-CLOSE-5.
+            // Y-CLOSE-1, Y-CLOSE-5.
             self.end(ConnectionError::WriteTimeout);
             return true;
         }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::num::NonZeroU32;
 
 /// The number of a stream: odd where the client opened it, even where the server did. Zero is the session itself and
-/// is no stream, so it cannot be written here.
+/// is no stream, so it cannot be written here (Y-HDR-7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamId(NonZeroU32);
 

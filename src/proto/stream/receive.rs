@@ -86,7 +86,8 @@ fn chunk_size(window: u32) -> usize {
     (window as usize / 32).clamp(8 * 1024, 64 * 1024)
 }
 
-/// Bytes that arrived and were not read. Chunks grow with what comes, so a frame of one byte costs about one byte.
+/// Bytes that arrived and were not read. Chunks grow with what comes, so a frame of one byte costs about one byte
+/// (Y-MEM-7).
 #[derive(Default)]
 pub(in crate::proto) struct ReceiveBuffer {
     chunks: VecDeque<BytesMut>,
