@@ -11,7 +11,6 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 
 #[derive(Debug, Parser)]
 struct Options {
@@ -26,7 +25,8 @@ struct Options {
     bench: bool,
 }
 
-type Socket = Compat<TcpStream>;
+/// The socket that libp2p's TCP transport uses.
+type Socket = libp2p::tcp::tokio::TcpStream;
 
 #[derive(Clone, Copy, Debug)]
 enum Muxer {
@@ -81,7 +81,7 @@ async fn sockets() -> (Socket, Socket) {
     let (near, far) = (near.expect("connects"), far.expect("accepts").0);
     near.set_nodelay(true).expect("a socket");
     far.set_nodelay(true).expect("a socket");
-    (near.compat(), far.compat())
+    (libp2p::tcp::tokio::TcpStream(near), libp2p::tcp::tokio::TcpStream(far))
 }
 
 async fn transfer(muxer: Muxer, write: usize, bytes: usize) -> Duration {

@@ -114,6 +114,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
         opened.map_ok(|(key, id)| Stream::new(self.shared.clone(), key, id))
     }
 
+    /// Waits, in the place of whoever opens, for the end of the connection.
+    pub(crate) fn poll_opener_end(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionError> {
+        self.shared.with(|inner| match inner.mux.closed() {
+            Some(reason) if inner.ended() => Poll::Ready(reason.clone()),
+            _ => {
+                inner.park_outbound(cx);
+                Poll::Pending
+            }
+        })
+    }
+
     /// Accepts the oldest stream that the peer has opened, and acknowledges it. Not calling this is back-pressure: after
     /// `accept_backlog` streams the peer waits, or is refused.
     ///

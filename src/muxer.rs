@@ -68,12 +68,14 @@ where
     }
 
     /// A stream that cannot be opened is waited for, with memory as with the backlog: an error would end the connection.
-    /// The swarm gives up on its own time.
+    /// The swarm gives up on its own time; where no stream will ever be opened, only the end of the connection is left.
     fn poll_outbound(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Stream, ConnectionError>> {
-        match self.get_mut().poll_open(RefusedOpen::Wait, cx) {
+        let this = self.get_mut();
+        match this.poll_open(RefusedOpen::Wait, cx) {
             Poll::Ready(Ok(stream)) => Poll::Ready(Ok(stream)),
             Poll::Ready(Err(OpenError::Connection(reason))) => Poll::Ready(Err(reason)),
-            Poll::Ready(Err(_)) | Poll::Pending => Poll::Pending,
+            Poll::Ready(Err(_)) => this.poll_opener_end(cx).map(Err),
+            Poll::Pending => Poll::Pending,
         }
     }
 

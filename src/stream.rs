@@ -40,6 +40,8 @@ pub struct Stream {
     id: u32,
     /// Chunks taken off the connection and not read yet, none of them empty.
     chunks: VecDeque<Bytes>,
+    /// Chunks that were read to their end, for their memory.
+    spent: Vec<Bytes>,
     /// Bytes read and not reported, and how many of them make a report due.
     unreported: u32,
     due: u32,
@@ -47,7 +49,7 @@ pub struct Stream {
 
 impl Stream {
     pub(crate) fn new(shared: Arc<Shared>, key: Key, id: u32) -> Self {
-        Self { shared, key, id, chunks: VecDeque::new(), unreported: 0, due: u32::MAX }
+        Self { shared, key, id, chunks: VecDeque::new(), spent: Vec::new(), unreported: 0, due: u32::MAX }
     }
 
     /// The stream's id on the wire: odd where the client opened it, even where the server did.
@@ -96,11 +98,13 @@ impl Stream {
         if !self.chunks.is_empty() {
             return Poll::Ready(Ok(true));
         }
-        let (key, unreported, chunks) = (self.key, std::mem::take(&mut self.unreported), &mut self.chunks);
+        let (key, unreported) = (self.key, std::mem::take(&mut self.unreported));
+        let (chunks, spent) = (&mut self.chunks, &mut self.spent);
         let read = self.shared.with(|inner| {
             if unreported > 0 {
                 inner.mux.consume(key, unreported, Instant::now());
             }
+            inner.mux.recycle(spent.drain(..));
             let read = inner.mux.read(key, chunks);
             if let Err(ReadError::Blocked) = read {
                 inner.park(key, Ready::READ, cx);
@@ -124,7 +128,7 @@ impl Stream {
         let amt = amt.min(chunk.len());
         chunk.advance(amt);
         if chunk.is_empty() {
-            self.chunks.pop_front();
+            self.spent.extend(self.chunks.pop_front());
         }
         self.unreported = self.unreported.saturating_add(u32::try_from(amt).unwrap_or(u32::MAX));
         if self.unreported >= self.due {

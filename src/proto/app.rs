@@ -92,6 +92,13 @@ impl Mux {
         end
     }
 
+    /// Takes chunks back whose bytes have been used.
+    pub(crate) fn recycle(&mut self, spent: impl IntoIterator<Item = Bytes>) {
+        if !matches!(self.lifecycle, Lifecycle::Closed(_)) {
+            self.pool.recycle(spent);
+        }
+    }
+
     /// The application has used `bytes`: credit may be due, and the window may be worth growing.
     pub(crate) fn consume(&mut self, key: Key, bytes: u32, now: Instant) {
         let (max, open) = (self.config.max_stream_window(), self.lifecycle_is_open());
@@ -123,11 +130,12 @@ impl Mux {
             stream.interest = stream.interest | Ready::WRITE;
             let growth = if room == 0 { self.pool.growth() } else { None };
             if room == 0 {
-                self.pool.wait(key, stream.priority);
+                let priority = stream.priority;
+                self.pool.wait(&mut self.store, key, priority);
             }
             return Err(WriteError::Blocked { growth });
         }
-        stream.send.buffer.push(&bytes[..written]);
+        stream.send.buffer.push(&bytes[..written], &mut self.pool.spares);
         self.pool.add(written);
         self.hold_back(now);
         self.queue_data(key);
@@ -176,16 +184,16 @@ impl Mux {
         if sent {
             return Ok(());
         }
+        if stream.send.state == SendState::Reset {
+            return Err(FlushError::Failed(stream.reset_error()));
+        }
         if let Lifecycle::Closed(reason) = &self.lifecycle {
             return Err(FlushError::Failed(reason.clone().into()));
         }
         stream.send.state = stream.send.state.on(SendEvent::Finish);
-        let (state, error) = (stream.send.state, stream.reset_error());
-        if state == SendState::Reset {
-            return Err(FlushError::Failed(error));
-        }
+        let cut = stream.send.state == SendState::Closed;
         self.queue_data(key);
-        self.await_flush(key, state == SendState::Closed)
+        self.await_flush(key, cut)
     }
 
     fn await_flush(&mut self, key: Key, out: bool) -> Result<(), FlushError> {
@@ -193,10 +201,8 @@ impl Mux {
         if out && stream.send.last_batch <= self.flushed {
             return Ok(());
         }
-        if !stream.interest.contains(Ready::FLUSH) {
-            stream.interest = stream.interest | Ready::FLUSH;
-            self.flushing.push(key);
-        }
+        stream.interest = stream.interest | Ready::FLUSH;
+        self.flushing.insert(key);
         self.events.attention = true;
         Err(FlushError::Blocked)
     }
@@ -274,6 +280,7 @@ impl Mux {
     pub(crate) fn set_priority(&mut self, key: Key, priority: Priority) {
         let Some(stream) = self.store.get_mut(key) else { return };
         let before = std::mem::replace(&mut stream.priority, priority);
+        self.pool.leave(&mut self.store, key, before);
         if self.schedule.remove(&mut self.store, key, before) {
             self.queue_data(key);
         }
@@ -302,10 +309,10 @@ impl Mux {
     /// Wakes writers that wait for room in the pool, as many as there is room for.
     pub(super) fn wake_writers(&mut self) {
         let mut woken = 0;
-        while let Some(key) = self.pool.next_waiting(woken) {
-            let before = self.events.ready.len();
+        while let Some(key) = self.pool.next_waiting(&mut self.store, woken) {
+            let waits = self.store.get(key).is_some_and(|stream| stream.interest.contains(Ready::WRITE));
+            woken += usize::from(waits);
             self.notify(key, Ready::WRITE);
-            woken += self.events.ready.len() - before;
         }
     }
 }

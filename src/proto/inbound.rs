@@ -299,7 +299,8 @@ impl Mux {
         let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         body.left = body.left.saturating_sub(len);
         if let Target::Stream(key) = body.target {
-            let kept = self.store.get_mut(key).is_some_and(|stream| stream.receive.push(bytes));
+            let spares = &mut self.pool.spares;
+            let kept = self.store.get_mut(key).is_some_and(|stream| stream.receive.push(bytes, spares));
             if kept {
                 self.notify(key, Ready::READ);
             } else {

@@ -17,6 +17,7 @@ mod pool;
 mod ready;
 mod rtt;
 mod schedule;
+mod spares;
 mod store;
 mod stream;
 mod tombstones;
@@ -24,6 +25,8 @@ mod transmit;
 
 #[cfg(test)]
 mod sim;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use app::{FlushError, ReadError, Taken, WriteError};
 pub(crate) use inbound::Admission;

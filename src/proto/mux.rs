@@ -22,7 +22,7 @@ use crate::priority::Priority;
 use crate::wire::StreamId;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 use web_time::Instant;
 
@@ -55,12 +55,13 @@ pub(crate) struct Mux {
     /// Number of the last batch that was cut, and of the last one that was flushed.
     pub(super) cut: u64,
     pub(super) flushed: u64,
-    pub(super) flushing: Vec<Key>,
+    /// Streams that wait for a flush.
+    pub(super) flushing: BTreeSet<Key>,
     /// Small writes wait for more until then.
     pub(super) coalesce_until: Option<Instant>,
     pub(super) largest_window: u32,
     pub(super) events: Events,
-    next_id: Option<StreamId>,
+    pub(super) next_id: Option<StreamId>,
     unacknowledged: usize,
     pub(super) inbound: usize,
 }
@@ -134,7 +135,7 @@ impl Mux {
             local_away: false,
             cut: 0,
             flushed: 0,
-            flushing: Vec::new(),
+            flushing: BTreeSet::new(),
             coalesce_until: None,
             largest_window: INITIAL_WINDOW.max(config.initial_stream_window()),
             events: Events { attention: true, ..Events::default() },
@@ -218,8 +219,10 @@ impl Mux {
         if let Lifecycle::Closed(reason) = &self.lifecycle {
             return Err(reason.clone());
         }
-        self.events.attention = true;
-        Ok(self.liveness.user_ping())
+        let progress = self.liveness.user_ping();
+        // Who asks how it stands has no work for the driver, which may be the same task.
+        self.events.attention |= self.liveness.is_owed();
+        Ok(progress)
     }
 
     /// Tells the peer that no new streams are taken; the open ones live on (Y-AWAY-3).
@@ -285,7 +288,7 @@ impl Mux {
         self.tombstones.clear();
         self.incoming = VecDeque::new();
         self.growing = VecDeque::new();
-        self.flushing = Vec::new();
+        self.flushing = BTreeSet::new();
         self.body = None;
         self.coalesce_until = None;
         self.events.released.extend(self.pool.clear());
@@ -429,6 +432,7 @@ impl Mux {
         let (id, priority, unacknowledged) = (stream.id, stream.priority, stream.handshake.is_unacknowledged());
         self.control_queue.remove(&mut self.store, key);
         self.schedule.remove(&mut self.store, key, priority);
+        self.pool.leave(&mut self.store, key, priority);
         if self.store.find(id) != Some(key) || !self.store.unlink(id) {
             return;
         }
@@ -453,6 +457,7 @@ impl Mux {
     }
 
     pub(super) fn remove(&mut self, key: Key) {
+        self.flushing.remove(&key);
         if let Some(stream) = self.store.remove(key) {
             self.events.released.extend(stream.reservation);
         }

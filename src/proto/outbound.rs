@@ -7,7 +7,9 @@ use super::store::Key;
 use super::stream::{Handshake, HandshakeEvent, ReceiveState, SendEvent, SendState, Stream};
 use super::transmit::Batch;
 use crate::wire::{Flags, Header, PingKind};
+use bytes::Bytes;
 use rand::RngExt;
+use std::collections::BTreeSet;
 use web_time::Instant;
 
 impl Mux {
@@ -36,10 +38,11 @@ impl Mux {
         cut
     }
 
-    /// A batch was written to the transport: `data` bytes of bodies are gone from memory.
-    pub(crate) fn handle_written(&mut self, data: usize) {
+    /// A batch was written to the transport: `data` bytes of bodies are gone from memory, their chunks are `spent`.
+    pub(crate) fn handle_written(&mut self, data: usize, spent: impl IntoIterator<Item = Bytes>) {
         if self.closed().is_none() {
             self.pool.remove(data);
+            self.pool.recycle(spent);
             self.wake_writers();
         }
     }
@@ -53,12 +56,10 @@ impl Mux {
     pub(crate) fn handle_flushed(&mut self) {
         self.flushed = self.cut;
         let store = &self.store;
-        let (ready, waiting) = std::mem::take(&mut self.flushing)
-            .into_iter()
-            .filter(|key| store.get(*key).is_some())
-            .partition(|key| store.get(*key).is_some_and(Stream::is_cut));
-        self.flushing = waiting;
-        for key in Vec::<Key>::into_iter(ready) {
+        let ready: BTreeSet<Key>;
+        (ready, self.flushing) =
+            std::mem::take(&mut self.flushing).into_iter().partition(|key| store.get(*key).is_some_and(Stream::is_cut));
+        for key in ready {
             self.notify(key, Ready::FLUSH);
         }
         if let Lifecycle::Closing { reason, said: true, .. } = &self.lifecycle {

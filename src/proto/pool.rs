@@ -1,14 +1,16 @@
 //! Owns [`Pool`]: the memory of a connection's send buffers and who may use how much of it.
 //!
-//! What is in the pool is covered by the peers' credit (Y-SEND-1), so only the socket keeps it there: it drains whenever the
-//! connection moves. A small base needs no reservation, so that a connection moves however full the budget is (Y-MEM-5). Buckets
-//! may fill shares of it as they do of the budget, so low ones never keep a high one from writing (Y-MEM-6).
+//! What is in the pool is covered by the peers' credit (Y-SEND-1), so only the socket keeps it there: it drains whenever
+//! the connection moves. A small base needs no reservation, so that a connection moves however full the budget is
+//! (Y-MEM-5). Buckets may fill shares of it as they do of the budget, so low ones never keep a high one from writing
+//! (Y-MEM-6). Capacity that nobody uses holds chunks to be used again.
 
 use super::limits::{POOL_IDLE, SEND_BASE};
-use super::store::Key;
+use super::spares::{CHUNK, Spares};
+use super::store::{Key, Queue, RoomPlace, Store};
 use crate::memory::Reservation;
 use crate::priority::Priority;
-use std::collections::VecDeque;
+use bytes::Bytes;
 use web_time::Instant;
 
 /// Bytes that a writer is assumed to want when it is woken.
@@ -24,13 +26,17 @@ pub(super) struct Pool {
     reservation: Option<Reservation>,
     /// Since when nothing has been buffered, while memory is reserved.
     idle_since: Option<Instant>,
-    /// Writers that found no room, by bucket. A key that has gone is skipped.
-    waiting: [VecDeque<Key>; Priority::BUCKETS],
+    /// Chunks in the part of the capacity that is not used.
+    pub(super) spares: Spares,
+    /// Writers that found no room, by bucket. Each is there once, however often it asks.
+    waiting: [Queue<RoomPlace>; Priority::BUCKETS],
 }
 
 impl Pool {
     pub(super) fn new(max: usize) -> Self {
-        Self { used: 0, max: max.max(SEND_BASE), reservation: None, idle_since: None, waiting: Default::default() }
+        let waiting = std::array::from_fn(|_| Queue::new());
+        let spares = Spares::default();
+        Self { used: 0, max: max.max(SEND_BASE), reservation: None, idle_since: None, spares, waiting }
     }
 
     pub(super) const fn used(&self) -> usize {
@@ -77,9 +83,13 @@ impl Pool {
         excess
     }
 
-    pub(super) const fn add(&mut self, bytes: usize) {
+    pub(super) fn add(&mut self, bytes: usize) {
         self.idle_since = None;
         self.used += bytes;
+        let free = self.capacity().saturating_sub(self.used);
+        if self.spares.len() > free {
+            self.spares.shrink(free);
+        }
     }
 
     /// `bytes` have been written to the transport, or dropped.
@@ -89,7 +99,7 @@ impl Pool {
 
     /// There is nothing to send at the moment.
     pub(super) fn idle(&mut self, now: Instant) {
-        if self.used == 0 && self.reservation.is_some() {
+        if self.used == 0 && (self.reservation.is_some() || self.spares.len() > 0) {
             self.idle_since.get_or_insert(now);
         }
     }
@@ -103,31 +113,48 @@ impl Pool {
     pub(super) fn handle_timeout(&mut self, now: Instant) -> Option<Reservation> {
         self.poll_timeout().filter(|at| now >= *at)?;
         self.idle_since = None;
+        self.spares.shrink(0);
         self.reservation.take()
     }
 
-    pub(super) fn wait(&mut self, key: Key, priority: Priority) {
+    /// Keeps chunks that were used, as far as there is capacity that nobody uses.
+    pub(super) fn recycle(&mut self, spent: impl IntoIterator<Item = Bytes>) {
+        for bytes in spent {
+            if self.used + self.spares.len() + CHUNK <= self.capacity() {
+                self.spares.put(bytes);
+            }
+        }
+    }
+
+    pub(super) fn wait(&mut self, store: &mut Store, key: Key, priority: Priority) {
         if let Some(waiting) = self.waiting.get_mut(priority.bucket()) {
-            waiting.push_back(key);
+            waiting.push(store, key);
+        }
+    }
+
+    /// The writer waits no more, or not at this priority.
+    pub(super) fn leave(&mut self, store: &mut Store, key: Key, priority: Priority) {
+        if let Some(waiting) = self.waiting.get_mut(priority.bucket()) {
+            waiting.remove(store, key);
         }
     }
 
     /// The next writer to wake for the room that there is, the highest bucket first. `woken` is how many were woken for
     /// it already. When the pool is empty everyone is woken: there may be no other occasion.
-    pub(super) fn next_waiting(&mut self, woken: usize) -> Option<Key> {
+    pub(super) fn next_waiting(&mut self, store: &mut Store, woken: usize) -> Option<Key> {
         for bucket in (0..Priority::BUCKETS).rev() {
             let room = self.used == 0 || self.free(bucket) > woken * TYPICAL_WRITE;
-            if room && let Some(key) = self.waiting[bucket].pop_front() {
+            if room && let Some(key) = self.waiting[bucket].pop(store) {
                 return Some(key);
             }
         }
         None
     }
 
-    /// Forgets everything; gives back the reservation.
+    /// Forgets all bytes; gives back the reservation.
     pub(super) fn clear(&mut self) -> Option<Reservation> {
         (self.used, self.idle_since) = (0, None);
-        self.waiting = Default::default();
+        self.spares.shrink(0);
         self.reservation.take()
     }
 }

@@ -115,6 +115,10 @@ pub(super) struct ControlPlace;
 #[derive(Debug)]
 pub(super) struct DataPlace;
 
+/// The queues of writers that wait for room in the send buffers.
+#[derive(Debug)]
+pub(super) struct RoomPlace;
+
 impl Place for ControlPlace {
     fn of(stream: &mut Stream) -> &mut Links {
         &mut stream.control_links
@@ -124,6 +128,12 @@ impl Place for ControlPlace {
 impl Place for DataPlace {
     fn of(stream: &mut Stream) -> &mut Links {
         &mut stream.data_links
+    }
+}
+
+impl Place for RoomPlace {
+    fn of(stream: &mut Stream) -> &mut Links {
+        &mut stream.room_links
     }
 }
 

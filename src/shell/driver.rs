@@ -249,7 +249,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         }
         match result {
             Poll::Ready(Ok(data)) => {
-                self.shared.with(|inner| inner.mux.handle_written(data));
+                let spent = self.writer.spent();
+                self.shared.with(|inner| inner.mux.handle_written(data, spent));
                 Poll::Ready(())
             }
             Poll::Ready(Err(error)) => self.write_failed(error, now, cx),

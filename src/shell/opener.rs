@@ -1,6 +1,6 @@
 //! Owns [`Opener`]: opening a stream, which may have to wait for the peer or for memory.
 
-use super::shared::Shared;
+use super::shared::{Inner, Shared};
 use crate::config::{Config, RefusedOpen};
 use crate::error::OpenError;
 use crate::memory::{MemoryManager, Refused, Reservation};
@@ -34,16 +34,27 @@ impl Opener {
         cx: &mut Context<'_>,
     ) -> Poll<Result<(Key, u32), OpenError>> {
         loop {
-            if let Some(blocked) =
-                shared.with(|inner| inner.mux.can_open().err().map(|why| self.blocked(inner, why, cx)))
-            {
-                return blocked;
+            let waits_for_memory = self.memory.is_some();
+            let stopped = shared.with(|inner| match inner.mux.can_open() {
+                Err(why) => Some(blocked(inner, why, cx)),
+                Ok(_) => {
+                    if waits_for_memory {
+                        // The end of the connection ends the wait, too.
+                        inner.park_outbound(cx);
+                    }
+                    None
+                }
+            });
+            match stopped {
+                Some(Poll::Pending) => return Poll::Pending,
+                Some(failed) => {
+                    self.memory = None;
+                    return failed;
+                }
+                None => {}
             }
             if self.memory.as_mut().is_some_and(|memory| memory.poll_unpin(cx).is_pending()) {
-                return shared.with(|inner| {
-                    inner.park_outbound(cx);
-                    Poll::Pending
-                });
+                return Poll::Pending;
             }
             self.memory = None;
             let reservation = match (reserve_window(config), refused) {
@@ -61,30 +72,22 @@ impl Opener {
             self.memory = None;
             let opened = shared.with(|inner| match inner.mux.open(reservation) {
                 Ok((key, id)) => Poll::Ready(Ok((key, id.value()))),
-                Err(why) => self.blocked(inner, why, cx),
+                Err(why) => blocked(inner, why, cx),
             });
             return opened;
         }
     }
+}
 
-    fn blocked(
-        &mut self,
-        inner: &mut super::shared::Inner,
-        why: OpenBlocked,
-        cx: &Context<'_>,
-    ) -> Poll<Result<(Key, u32), OpenError>> {
-        match why {
-            // The reason is told when the driver is done: until then the peer is still being told, too.
-            OpenBlocked::Failed(OpenError::Connection(_)) if !inner.ended() => {}
-            OpenBlocked::Failed(error) => {
-                self.memory = None;
-                return Poll::Ready(Err(error));
-            }
-            OpenBlocked::Backlog => {}
-        }
-        inner.park_outbound(cx);
-        Poll::Pending
+fn blocked(inner: &mut Inner, why: OpenBlocked, cx: &Context<'_>) -> Poll<Result<(Key, u32), OpenError>> {
+    match why {
+        // The reason is told when the driver is done: until then the peer is still being told, too.
+        OpenBlocked::Failed(OpenError::Connection(_)) if !inner.ended() => {}
+        OpenBlocked::Failed(error) => return Poll::Ready(Err(error)),
+        OpenBlocked::Backlog => {}
     }
+    inner.park_outbound(cx);
+    Poll::Pending
 }
 
 impl fmt::Debug for Opener {

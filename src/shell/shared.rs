@@ -1,7 +1,7 @@
 //! Owns [`Shared`]: the one mutex of a connection, and the wakers of everyone who waits on it.
 //!
-//! [`Shared::with`] is the only way in. It runs a closure under the lock, and only when the lock is open again wakes
-//! and gives memory back: both run code that is not ours.
+//! [`Shared::with`] is the only way in. It runs a closure under the lock, and only when the lock is open again wakes,
+//! lets go of wakers and gives memory back: all of these run code that is not ours.
 
 use crate::memory::Reservation;
 use crate::proto::{Events, Key, Mux, Ready};
@@ -28,6 +28,7 @@ pub(crate) struct Inner {
     outbound: Slot,
     ping: Slot,
     streams: SecondaryMap<Key, Wakers>,
+    retired: Vec<Waker>,
 }
 
 /// A stream's wakers, one for each thing that a task may wait for: the two halves never share one.
@@ -48,6 +49,8 @@ struct Effects {
     first: Option<Waker>,
     others: Vec<Waker>,
     released: Vec<Reservation>,
+    /// Wakers that nobody will use. The last one of a task may take the task with it, and its streams.
+    retired: Vec<Waker>,
 }
 
 impl Shared {
@@ -61,6 +64,7 @@ impl Shared {
             outbound: Slot::default(),
             ping: Slot::default(),
             streams: SecondaryMap::new(),
+            retired: Vec::new(),
         };
         Self { id: NEXT.fetch_add(1, Ordering::Relaxed), inner: Mutex::new(inner) }
     }
@@ -92,23 +96,23 @@ impl Inner {
     /// Puts the driver to sleep: it has seen, in this critical section, that there is nothing to do.
     pub(crate) fn park_driver(&mut self, cx: &Context<'_>) {
         self.mux.events_mut().attention = false;
-        self.driver.park(cx);
+        self.driver.park(cx, &mut self.retired);
     }
 
     /// Parks whoever accepts streams: it has seen that there is none.
     pub(crate) fn park_inbound(&mut self, cx: &Context<'_>) {
         self.mux.events_mut().incoming = false;
-        self.inbound.park(cx);
+        self.inbound.park(cx, &mut self.retired);
     }
 
     pub(crate) fn park_outbound(&mut self, cx: &Context<'_>) {
         self.mux.events_mut().openable = false;
-        self.outbound.park(cx);
+        self.outbound.park(cx, &mut self.retired);
     }
 
     pub(crate) fn park_ping(&mut self, cx: &Context<'_>) {
         self.mux.events_mut().pong = false;
-        self.ping.park(cx);
+        self.ping.park(cx, &mut self.retired);
     }
 
     /// Parks a task that waits for one thing on a stream.
@@ -117,13 +121,15 @@ impl Inner {
             self.streams.insert(key, Wakers::default());
         }
         if let Some(wakers) = self.streams.get_mut(key) {
-            wakers.each(what).into_iter().flatten().for_each(|slot| slot.park(cx));
+            wakers.each(what).into_iter().flatten().for_each(|slot| slot.park(cx, &mut self.retired));
         }
     }
 
     /// The stream has no handle any more.
     pub(crate) fn forget(&mut self, key: Key) {
-        self.streams.remove(key);
+        if let Some(mut wakers) = self.streams.remove(key) {
+            self.retired.extend(wakers.each(Ready::ALL).into_iter().flatten().filter_map(|slot| slot.0.take()));
+        }
     }
 
     pub(crate) const fn ended(&self) -> bool {
@@ -138,7 +144,7 @@ impl Inner {
     }
 
     fn effects(&mut self) -> Effects {
-        let mut effects = Effects::default();
+        let mut effects = Effects { retired: std::mem::take(&mut self.retired), ..Effects::default() };
         let events = self.mux.events_mut();
         for (key, what) in events.ready.drain(..) {
             let Some(wakers) = self.streams.get_mut(key) else { continue };
@@ -174,10 +180,9 @@ impl Wakers {
 }
 
 impl Slot {
-    fn park(&mut self, cx: &Context<'_>) {
-        match &mut self.0 {
-            Some(waker) => waker.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
+    fn park(&mut self, cx: &Context<'_>, retired: &mut Vec<Waker>) {
+        if !self.0.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            retired.extend(self.0.replace(cx.waker().clone()));
         }
     }
 }

@@ -17,6 +17,8 @@ pub(super) struct Writer {
     /// Bytes of bodies in the batch.
     data: usize,
     joined: BytesMut,
+    /// Pieces that have been written.
+    spent: Vec<Bytes>,
     vectored: Vectored,
     flush: Flush,
 }
@@ -54,7 +56,8 @@ impl Writer {
         self.data += take(&mut self.pieces);
         if self.vectored == Vectored::No && self.pieces.len() > 1 {
             self.joined.reserve(self.pieces.iter().map(Bytes::len).sum());
-            self.pieces.drain(..).for_each(|piece| self.joined.extend_from_slice(&piece));
+            self.pieces.iter().for_each(|piece| self.joined.extend_from_slice(piece));
+            self.spent.extend(self.pieces.drain(..));
             self.pieces.push_back(self.joined.split().freeze());
         }
     }
@@ -116,8 +119,14 @@ impl Writer {
                 return;
             }
             written -= front.len();
-            self.pieces.pop_front();
+            front.advance(front.len());
+            self.spent.extend(self.pieces.pop_front());
         }
+    }
+
+    /// The pieces that have been written, for their memory.
+    pub(super) fn spent(&mut self) -> std::vec::Drain<'_, Bytes> {
+        self.spent.drain(..)
     }
 
     /// Flushes what was written.

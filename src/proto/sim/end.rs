@@ -9,6 +9,7 @@ use crate::mode::Mode;
 use crate::priority::Priority;
 use crate::proto::{Admission, Batch, FlushError, Key, Mux, ReadError, Taken, WriteError};
 use crate::wire::Parser;
+use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use web_time::Instant;
@@ -35,6 +36,7 @@ pub(super) struct End {
     /// What was cut and the socket has not taken, and how many bytes of bodies that is.
     pub(super) unsent: VecDeque<u8>,
     pub(super) unsent_data: usize,
+    spent: Vec<Bytes>,
     pub(super) refuses: usize,
     /// Bytes that the application still writes in this run.
     volume: u64,
@@ -69,6 +71,7 @@ impl End {
             batch: Batch::default(),
             unsent: VecDeque::new(),
             unsent_data: 0,
+            spent: Vec::new(),
             refuses: chance.pick(&[0, 0, 3, 10]) as usize,
             volume,
             may_end: false,
@@ -122,6 +125,7 @@ impl End {
                 let mut pieces = VecDeque::new();
                 self.unsent_data = self.batch.take(&mut pieces);
                 self.unsent.extend(pieces.iter().flat_map(|piece| piece.iter().copied()));
+                self.spent.extend(pieces);
             } else {
                 self.mux.handle_flushed();
                 self.mux.handle_idle(now);
@@ -130,7 +134,7 @@ impl End {
         let len = room.min(self.unsent.len());
         let sent: Vec<u8> = self.unsent.drain(..len).collect();
         if self.unsent.is_empty() && !sent.is_empty() {
-            self.mux.handle_written(std::mem::take(&mut self.unsent_data));
+            self.mux.handle_written(std::mem::take(&mut self.unsent_data), self.spent.drain(..));
         }
         self.settle();
         sent
@@ -221,6 +225,7 @@ impl End {
                 let used = if chance.of(2) { len } else { chance.below(len as usize) as u32 };
                 self.held[index].unread = len - used;
                 self.mux.consume(key, used, now);
+                self.mux.recycle(chunks);
                 false
             }
             Ok(Taken::End) => {

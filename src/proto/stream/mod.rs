@@ -38,6 +38,7 @@ pub(super) struct Stream {
     pub(super) growth_pending: bool,
     pub(super) control_links: Links,
     pub(super) data_links: Links,
+    pub(super) room_links: Links,
 }
 
 /// Who reset a stream, with which code.
@@ -83,6 +84,7 @@ impl Stream {
             growth_pending: false,
             control_links: Links::default(),
             data_links: Links::default(),
+            room_links: Links::default(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Owns the receive half of a stream: its state, the window it grants and what waits to be read.
 
 use crate::proto::flow::ReceiveWindow;
+use crate::proto::spares::{Spares, append};
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::fmt;
@@ -68,22 +69,13 @@ impl Receive {
     }
 
     /// Takes bytes of a body in; `false` where nobody will read them.
-    pub(in crate::proto) fn push(&mut self, bytes: &[u8]) -> bool {
+    pub(in crate::proto) fn push(&mut self, bytes: &[u8], spares: &mut Spares) -> bool {
         if self.state != ReceiveState::Open {
             return false;
         }
-        self.buffer.push(bytes, chunk_size(self.window.size()));
+        append(&mut self.buffer.chunks, bytes, spares);
         true
     }
-}
-
-/// Smallest chunk of a receive buffer, in bytes.
-const MIN_CHUNK: usize = 512;
-
-/// Largest chunk of a receive buffer. A buffer wastes at most the read part of its first and the free part of its last
-/// chunk, so a thirty-second of the window keeps that within a tenth.
-fn chunk_size(window: u32) -> usize {
-    (window as usize / 32).clamp(8 * 1024, 64 * 1024)
 }
 
 /// Bytes that arrived and were not read. Chunks grow with what comes, so a frame of one byte costs about one byte
@@ -102,23 +94,6 @@ impl fmt::Debug for ReceiveBuffer {
 impl ReceiveBuffer {
     pub(in crate::proto) fn is_empty(&self) -> bool {
         self.chunks.is_empty()
-    }
-
-    fn push(&mut self, mut bytes: &[u8], max_chunk: usize) {
-        while !bytes.is_empty() {
-            let room = self.chunks.back().map_or(0, |tail| tail.capacity() - tail.len());
-            if room == 0 {
-                let last = self.chunks.back().map_or(0, BytesMut::capacity);
-                let size = (2 * last).max(bytes.len()).clamp(MIN_CHUNK, max_chunk);
-                self.chunks.push_back(BytesMut::with_capacity(size));
-                continue;
-            }
-            let (head, rest) = bytes.split_at(room.min(bytes.len()));
-            if let Some(tail) = self.chunks.back_mut() {
-                tail.extend_from_slice(head);
-            }
-            bytes = rest;
-        }
     }
 
     /// Moves chunks from the front into `chunks` until that has grown by `enough` bytes.
@@ -181,9 +156,9 @@ mod tests {
     #[test]
     fn w88_a_window_of_one_byte_frames_costs_about_the_window() {
         for window in [INITIAL_WINDOW, 4 << 20] {
-            let mut receive = Receive::new(window);
+            let (mut receive, mut spares) = (Receive::new(window), Spares::default());
             for i in 0..window {
-                assert!(receive.push(&[i as u8]));
+                assert!(receive.push(&[i as u8], &mut spares));
             }
             let chunks = receive.buffer.chunks.len() * size_of::<BytesMut>();
             assert!(receive.buffer.capacity() + chunks <= window as usize / 10 * 11);
@@ -201,9 +176,9 @@ mod tests {
     fn nothing_is_kept_once_reading_is_over() {
         for event in [Fin, Stop, RemoteReset, LocalReset] {
             let mut receive = Receive::new(INITIAL_WINDOW);
-            assert!(receive.push(b"before"));
+            assert!(receive.push(b"before", &mut Spares::default()));
             receive.state = receive.state.on(event);
-            assert!(!receive.push(b"after"));
+            assert!(!receive.push(b"after", &mut Spares::default()));
             assert_eq!(receive.buffer.clear(), 6);
         }
     }

@@ -1,0 +1,122 @@
+//! Owns [`Spares`]: chunks that were used and are kept to be used again.
+//!
+//! A busy connection moves chunks at the rate of its link. Giving each back to the allocator and asking for it again
+//! costs more than the copying does, once the allocator returns pages to the system.
+
+use bytes::{Bytes, BytesMut};
+
+/// Size of the chunks that are kept, in bytes. Buffers begin with smaller ones, which are not.
+pub(super) const CHUNK: usize = 8 * 1024;
+
+/// Smallest chunk of a buffer, in bytes.
+const MIN_CHUNK: usize = 512;
+
+/// Empty chunks of [`CHUNK`] bytes.
+#[derive(Debug, Default)]
+pub(super) struct Spares {
+    chunks: Vec<BytesMut>,
+}
+
+impl Spares {
+    /// A chunk for `wanted` bytes behind one of `last` bytes: chunks grow with what a buffer holds, so that one byte
+    /// costs about one byte.
+    pub(super) fn take(&mut self, last: usize, wanted: usize) -> BytesMut {
+        let size = (2 * last).max(wanted).clamp(MIN_CHUNK, CHUNK);
+        let spare = if size == CHUNK { self.chunks.pop() } else { None };
+        spare.unwrap_or_else(|| BytesMut::with_capacity(size))
+    }
+
+    /// Keeps the chunk behind `bytes` if nobody else holds a part of it.
+    pub(super) fn put(&mut self, bytes: Bytes) {
+        let Ok(mut chunk) = bytes.try_into_mut() else { return };
+        chunk.clear();
+        if chunk.try_reclaim(CHUNK) {
+            self.chunks.push(chunk);
+        }
+    }
+
+    /// Bytes that are kept.
+    pub(super) const fn len(&self) -> usize {
+        self.chunks.len() * CHUNK
+    }
+
+    /// Drops chunks until at most `bytes` are kept.
+    pub(super) fn shrink(&mut self, bytes: usize) {
+        self.chunks.truncate(bytes / CHUNK);
+        if self.chunks.is_empty() {
+            self.chunks = Vec::new();
+        }
+    }
+}
+
+/// Appends `bytes` to the chunks of a buffer.
+pub(super) fn append(chunks: &mut std::collections::VecDeque<BytesMut>, mut bytes: &[u8], spares: &mut Spares) {
+    while !bytes.is_empty() {
+        let tail = chunks.back().map_or((0, 0), |tail| (tail.capacity(), tail.capacity() - tail.len()));
+        let (last, room) = tail;
+        if room == 0 {
+            chunks.push_back(spares.take(last, bytes.len()));
+            continue;
+        }
+        let (head, rest) = bytes.split_at(room.min(bytes.len()));
+        if let Some(tail) = chunks.back_mut() {
+            tail.extend_from_slice(head);
+        }
+        bytes = rest;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Buf;
+
+    /// A full chunk, and where it is.
+    fn full(spares: &mut Spares) -> (BytesMut, *const u8) {
+        let mut chunk = spares.take(CHUNK, 1);
+        chunk.resize(CHUNK, 7);
+        let place = chunk.as_ptr();
+        (chunk, place)
+    }
+
+    #[test]
+    fn a_chunk_that_was_read_to_its_end_is_used_again() {
+        let mut spares = Spares::default();
+        let (chunk, place) = full(&mut spares);
+        let mut bytes = chunk.freeze();
+        bytes.advance(CHUNK);
+        spares.put(bytes);
+        assert_eq!(spares.len(), CHUNK);
+        let (chunk, again) = full(&mut spares);
+        assert_eq!((again, chunk.capacity(), spares.len()), (place, CHUNK, 0));
+    }
+
+    #[test]
+    fn a_chunk_that_was_cut_in_pieces_is_used_again_after_the_last_of_them() {
+        let mut spares = Spares::default();
+        let (mut chunk, place) = full(&mut spares);
+        let first = chunk.split_to(100).freeze();
+        let second = chunk.split_to(CHUNK - 100).freeze();
+        drop(chunk);
+        spares.put(first);
+        assert_eq!(spares.len(), 0);
+        spares.put(second);
+        assert_eq!((spares.len(), full(&mut spares).1), (CHUNK, place));
+    }
+
+    #[test]
+    fn small_chunks_are_not_kept() {
+        let mut spares = Spares::default();
+        let mut small = spares.take(0, 10);
+        assert_eq!(small.capacity(), MIN_CHUNK);
+        small.extend_from_slice(b"small");
+        spares.put(small.freeze());
+        spares.put(Bytes::from_static(b"nobody's"));
+        assert_eq!(spares.len(), 0);
+        let (one, other) = (full(&mut spares).0, full(&mut spares).0);
+        spares.put(one.freeze());
+        spares.put(other.freeze());
+        spares.shrink(2 * CHUNK - 1);
+        assert_eq!(spares.len(), CHUNK);
+    }
+}

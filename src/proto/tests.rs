@@ -1,0 +1,202 @@
+//! What one core does that no peer and no simulation can show: books that must not grow, and the ends of ranges.
+
+use super::limits::INITIAL_WINDOW;
+use super::{Admission, Batch, FlushError, Key, Mux, WriteError};
+use crate::config::Config;
+use crate::error::{ConnectionError, OpenError, Side, StreamError};
+use crate::memory::{MemoryLimit, MemoryManager, Reservation};
+use crate::mode::Mode;
+use crate::priority::Priority;
+use crate::proto::OpenBlocked;
+use crate::wire::{Flags, Frame, Header, StreamId};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use web_time::Instant;
+
+struct Bench {
+    mux: Mux,
+    limit: Arc<MemoryLimit>,
+    manager: Arc<dyn MemoryManager>,
+    now: Instant,
+}
+
+fn id(value: u32) -> StreamId {
+    StreamId::new(value).expect("not zero")
+}
+
+impl Bench {
+    fn new() -> Self {
+        let limit = Arc::new(MemoryLimit::new(1 << 30));
+        let manager: Arc<dyn MemoryManager> = limit.clone();
+        let config = Config::builder().keep_alive_interval(None).build().expect("valid");
+        let now = Instant::now();
+        Self { mux: Mux::new(Mode::Client, config, 1, now), limit, manager, now }
+    }
+
+    fn reserve(&self) -> Reservation {
+        Reservation::new(&self.manager, INITIAL_WINDOW as usize, Priority::ALWAYS).expect("room")
+    }
+
+    fn open(&mut self) -> (Key, u32) {
+        let (key, id) = self.mux.open(self.reserve()).expect("opens");
+        (key, id.value())
+    }
+
+    fn receive(&mut self, header: Header) {
+        assert_eq!(self.mux.handle_frame(Frame::Header(header), self.now), Admission::Settled);
+    }
+
+    /// Cuts, writes and flushes all there is.
+    fn send(&mut self) {
+        let (mut batch, mut pieces) = (Batch::default(), VecDeque::new());
+        while self.mux.poll_transmit(&mut batch, usize::MAX, self.now) {
+            let data = batch.take(&mut pieces);
+            self.mux.handle_written(data, pieces.drain(..));
+        }
+        self.mux.handle_flushed();
+        self.settle();
+    }
+
+    /// What the shell does when the lock is open again.
+    fn settle(&mut self) {
+        let events = self.mux.events_mut();
+        events.ready.clear();
+        events.released.clear();
+    }
+
+    fn release(&mut self, key: Key) {
+        self.mux.release(key, 0, self.now);
+        self.settle();
+    }
+}
+
+#[test]
+fn w33_when_the_ids_run_out_opening_fails_and_the_open_streams_live_on() {
+    let mut bench = Bench::new();
+    bench.mux.next_id = Some(id(u32::MAX - 2));
+    let streams = [bench.open(), bench.open()];
+    assert_eq!(streams.map(|(_, id)| id), [u32::MAX - 2, u32::MAX]);
+    let reserved = bench.limit.reserved();
+    for _ in 0..2 {
+        let reservation = bench.reserve();
+        let refused = bench.mux.open(reservation).expect_err("no id is left");
+        assert!(matches!(refused, OpenBlocked::Failed(OpenError::StreamsExhausted)), "{refused:?}");
+        bench.settle();
+        assert_eq!((bench.limit.reserved(), bench.mux.num_streams()), (reserved, 2));
+    }
+    for (key, id) in streams {
+        assert_eq!(bench.mux.write(key, b"still here", bench.now).expect("lives"), 10);
+        bench.send();
+        assert!(bench.mux.flush(key).is_ok());
+        bench.receive(Header::WindowUpdate { id: StreamId::new(id).expect("not zero"), flags: Flags::RST, value: 0 });
+        bench.release(key);
+    }
+    assert_eq!((bench.mux.num_streams(), bench.mux.unacknowledged(), bench.limit.reserved()), (0, 0, 0));
+    assert!(bench.mux.closed().is_none());
+}
+
+/// Fills the send buffers with other streams' data.
+fn fill(bench: &mut Bench) {
+    for _ in 0..200 {
+        let (key, _) = bench.open();
+        while bench.mux.write(key, &[0; 64 * 1024], bench.now).is_ok() {}
+    }
+}
+
+#[test]
+fn c6_a_writer_that_is_woken_in_vain_waits_once() {
+    let mut bench = Bench::new();
+    let (key, stream) = bench.open();
+    assert_eq!(bench.mux.write(key, b"x", bench.now).expect("room"), 1);
+    bench.send();
+    fill(&mut bench);
+    let before = bench.mux.waiting_writers();
+    for _ in 0..1000 {
+        // The peer reads nothing, so there is no room; but it wakes the writer as often as it likes.
+        bench.receive(Header::WindowUpdate { id: id(stream), flags: Flags::NONE, value: 1 });
+        bench.settle();
+        let blocked = bench.mux.write(key, &[0; 4096], bench.now);
+        assert!(matches!(blocked, Err(WriteError::Blocked { .. })), "{blocked:?}");
+    }
+    assert_eq!(bench.mux.waiting_writers(), before + 1);
+}
+
+#[test]
+fn a_writer_that_is_gone_waits_no_more() {
+    let mut bench = Bench::new();
+    fill(&mut bench);
+    let before = bench.mux.waiting_writers();
+    let streams: Vec<_> = (0..50).map(|_| bench.open().0).collect();
+    for key in &streams {
+        assert!(bench.mux.write(*key, &[0; 4096], bench.now).is_err());
+    }
+    assert_eq!(bench.mux.waiting_writers(), before + 50);
+    for key in streams {
+        bench.release(key);
+    }
+    assert_eq!(bench.mux.waiting_writers(), before);
+    // Nor does it take the turn of one that is there.
+    bench.send();
+    assert_eq!(bench.mux.waiting_writers(), 0);
+}
+
+#[test]
+fn a_writer_whose_priority_changes_waits_in_its_new_bucket() {
+    let mut bench = Bench::new();
+    fill(&mut bench);
+    let (key, _) = bench.open();
+    let before = bench.mux.waiting_writers();
+    for priority in [Priority::LOW, Priority::MEDIUM, Priority::LOW, Priority::MEDIUM] {
+        bench.mux.set_priority(key, priority);
+        assert!(bench.mux.write(key, &[0; 4096], bench.now).is_err());
+        assert_eq!(bench.mux.waiting_writers(), before + 1);
+    }
+    bench.settle();
+    bench.send();
+    assert_eq!(bench.mux.waiting_writers(), 0, "all were woken");
+}
+
+#[test]
+fn a_flush_that_was_given_up_leaves_nothing() {
+    let mut bench = Bench::new();
+    for _ in 0..100 {
+        let (key, _) = bench.open();
+        assert!(matches!(bench.mux.flush(key), Err(FlushError::Blocked)));
+        assert!(matches!(bench.mux.flush(key), Err(FlushError::Blocked)));
+        bench.mux.reset(key, 0);
+        bench.release(key);
+    }
+    assert_eq!((bench.mux.flushing.len(), bench.mux.num_streams()), (0, 0));
+}
+
+#[test]
+fn a_close_that_failed_fails_so_again_after_the_end_of_the_connection() {
+    let mut bench = Bench::new();
+    let (key, _) = bench.open();
+    bench.mux.reset(key, 7);
+    for _ in 0..2 {
+        for failed in [bench.mux.finish(key), bench.mux.flush(key)] {
+            let Err(FlushError::Failed(StreamError::Reset { by: Side::Local, code: 7 })) = failed else {
+                panic!("{failed:?}")
+            };
+        }
+        bench.mux.fail(ConnectionError::Dropped);
+    }
+}
+
+#[test]
+fn b2_asking_how_a_ping_stands_is_no_work_for_the_driver() {
+    let mut bench = Bench::new();
+    bench.mux.ping().expect("open");
+    assert!(std::mem::take(&mut bench.mux.events_mut().attention), "the first time there is a ping to send");
+    bench.send();
+    bench.mux.events_mut().attention = false;
+    bench.mux.ping().expect("open");
+    assert!(!bench.mux.events_mut().attention, "the driver would be woken for ever");
+}
+
+impl Mux {
+    fn waiting_writers(&self) -> usize {
+        self.store.keys().filter(|key| self.store.get(*key).is_some_and(|stream| stream.room_links.is_queued())).count()
+    }
+}
