@@ -205,6 +205,7 @@ impl Effects {
             }
         }
         self.first.into_iter().chain(self.others).for_each(Waker::wake);
+        drop(self.retired);
         if let Some(panic) = panicked {
             resume_unwind(panic);
         }

@@ -119,17 +119,7 @@ impl Pair {
     fn drain(&mut self, chance: &mut Chance) {
         for round in 0.. {
             assert!(round < STEPS, "no progress: {}", self.brief());
-            for end in &mut self.ends {
-                end.accept();
-                for index in (0..end.held.len()).rev() {
-                    let read = end.read(index, &mut self.oracle, chance, self.now);
-                    let finished = end.finish(index, &mut self.oracle);
-                    if read && finished {
-                        end.release(index, &mut self.oracle, self.now);
-                    }
-                }
-                end.settle();
-            }
+            self.wind_down(chance);
             let moved = self.step(chance);
             if !moved && self.is_quiet() && self.ends.iter().all(|end| end.held.is_empty()) {
                 break;
@@ -141,22 +131,28 @@ impl Pair {
         self.ends.iter().for_each(End::check_empty);
     }
 
+    /// Each end accepts what there is, and reads and finishes what it holds; streams that are done are dropped.
+    fn wind_down(&mut self, chance: &mut Chance) {
+        for end in &mut self.ends {
+            end.accept();
+            for index in (0..end.held.len()).rev() {
+                let read = end.read(index, &mut self.oracle, chance, self.now);
+                let finished = end.finish(index, &mut self.oracle);
+                if read && finished {
+                    end.release(index, &mut self.oracle, self.now);
+                }
+            }
+            end.settle();
+        }
+    }
+
     fn go_away(&mut self, chance: &mut Chance) {
         self.ends.iter_mut().for_each(|end| end.may_end = true);
         let side = chance.below(2);
         self.ends[side].mux.go_away();
         for round in 0.. {
             assert!(round < STEPS, "no progress: {}", self.brief());
-            for end in &mut self.ends {
-                end.accept();
-                for index in (0..end.held.len()).rev() {
-                    let read = end.read(index, &mut self.oracle, chance, self.now);
-                    if end.finish(index, &mut self.oracle) && read {
-                        end.release(index, &mut self.oracle, self.now);
-                    }
-                }
-                end.settle();
-            }
+            self.wind_down(chance);
             let moved = self.step(chance);
             if !moved && self.is_quiet() {
                 // A transport ends when its sender is done with it.
