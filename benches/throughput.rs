@@ -7,7 +7,6 @@
 use clap::Parser;
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use std::future::poll_fn;
-use std::pin::pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
@@ -137,7 +136,7 @@ async fn sluicegate_transfer(near: Socket, far: Socket, write: usize, bytes: usi
         .expect("accepts");
         let driver = tokio::spawn(async move { poll_fn(|cx| server.poll(cx)).await });
         receive(stream, write, bytes).await;
-        driver
+        driver.abort_handle()
     });
     tokio::spawn(send(stream, write, bytes)).await.expect("sends");
     let time = start.elapsed();
@@ -157,10 +156,9 @@ async fn yamux_transfer(near: Socket, far: Socket, write: usize, bytes: usize) -
         let stream = poll_fn(|cx| server.poll_next_inbound(cx)).await.expect("accepts").expect("open");
         let driver = tokio::spawn(async move { poll_fn(|cx| server.poll_next_inbound(cx)).await.map(drop) });
         receive(stream, write, bytes).await;
-        driver
+        driver.abort_handle()
     });
-    let sending = tokio::spawn(send(stream, write, bytes));
-    pin!(sending).await.expect("sends");
+    tokio::spawn(send(stream, write, bytes)).await.expect("sends");
     let time = start.elapsed();
     driver.abort();
     receiver.await.expect("receives").abort();

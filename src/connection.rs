@@ -115,6 +115,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
     }
 
     /// Waits, in the place of whoever opens, for the end of the connection.
+    #[cfg(feature = "libp2p")]
     pub(crate) fn poll_opener_end(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionError> {
         self.shared.with(|inner| match inner.mux.closed() {
             Some(reason) if inner.ended() => Poll::Ready(reason.clone()),

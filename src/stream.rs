@@ -77,7 +77,12 @@ impl Stream {
     /// yet is dropped, as are bytes that were not read. On a stream that has ended nothing is sent.
     pub fn reset(&mut self, code: u32) {
         self.chunks = VecDeque::new();
-        self.shared.with(|inner| inner.mux.reset(self.key, code));
+        let unreported = std::mem::take(&mut self.unreported);
+        self.shared.with(|inner| {
+            // What was read is not what is dropped: a stream that was read to its end keeps that end.
+            inner.mux.consume(self.key, unreported, Instant::now());
+            inner.mux.reset(self.key, code);
+        });
     }
 
     /// Reads no more. Unread bytes are dropped, and what still arrives is discarded without holding memory; the peer

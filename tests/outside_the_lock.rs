@@ -5,7 +5,7 @@ mod support;
 
 use futures::future::BoxFuture;
 use futures::{AsyncRead, FutureExt};
-use sluicegate::wire::{Flags, PingKind};
+use sluicegate::wire::PingKind;
 use sluicegate::{
     Config, Connection, MemoryManager, Mode, OpenError, PingError, Priority, Refused, RefusedOpen, Stream,
 };
@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
-use support::peer::{Peer, go_away, update};
+use support::peer::{Peer, go_away};
 use support::{Pipe, pipe, quiet};
 
 /// Runs `test`; one that locks itself out fails.
@@ -182,6 +182,8 @@ fn b2_a_task_that_drives_and_waits_for_a_pong_sleeps_meanwhile() {
 #[test]
 fn w80_an_open_that_can_never_be_is_woken_by_the_end_of_the_connection() {
     use libp2p::core::muxing::StreamMuxer;
+    use sluicegate::wire::Flags;
+    use support::peer::update;
 
     let (mut connection, mut peer) = connection(quiet().build().expect("valid"));
     let _stream = open(&mut connection);

@@ -211,16 +211,19 @@ impl Mux {
     pub(crate) fn reset(&mut self, key: Key, code: u32) {
         let Some(stream) = self.store.get_mut(key) else { return };
         let over = stream.is_wire_over() || stream.reset.is_some() || matches!(self.lifecycle, Lifecycle::Closed(_));
-        if over {
-            return;
-        }
         self.leave_backlog(key);
         let Some(stream) = self.store.get_mut(key) else { return };
-        let sent = stream.handshake != Handshake::Lazy;
-        stream.reset = Some(ResetCause { by: Side::Local, code });
+        if over && stream.receive.window.held() == 0 {
+            // Nothing is left of it, neither to be told nor to be dropped.
+            return;
+        }
+        if !over {
+            stream.owed = super::stream::Owed { syn: false, reset: stream.handshake != Handshake::Lazy };
+        }
+        stream.reset.get_or_insert(ResetCause { by: Side::Local, code });
         stream.send.state = stream.send.state.on(SendEvent::Reset);
         stream.receive.state = stream.receive.state.on(ReceiveEvent::LocalReset);
-        stream.owed = super::stream::Owed { syn: false, reset: sent };
+        stream.growth_pending = false;
         stream.receive.buffer.clear();
         let unsent = stream.send.buffer.clear();
         let (priority, released) = (stream.priority, stream.reservation.take());

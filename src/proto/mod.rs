@@ -9,6 +9,7 @@ mod budget;
 mod control;
 mod flow;
 mod inbound;
+mod lifetime;
 pub(crate) mod limits;
 mod liveness;
 mod mux;

@@ -1,7 +1,7 @@
 //! What one core does that no peer and no simulation can show: books that must not grow, and the ends of ranges.
 
 use super::limits::INITIAL_WINDOW;
-use super::{Admission, Batch, FlushError, Key, Mux, WriteError};
+use super::{Admission, Batch, FlushError, Key, Mux, ReadError, WriteError};
 use crate::config::Config;
 use crate::error::{ConnectionError, OpenError, Side, StreamError};
 use crate::memory::{MemoryLimit, MemoryManager, Reservation};
@@ -91,7 +91,7 @@ fn w33_when_the_ids_run_out_opening_fails_and_the_open_streams_live_on() {
         bench.receive(Header::WindowUpdate { id: StreamId::new(id).expect("not zero"), flags: Flags::RST, value: 0 });
         bench.release(key);
     }
-    assert_eq!((bench.mux.num_streams(), bench.mux.unacknowledged(), bench.limit.reserved()), (0, 0, 0));
+    assert_eq!((bench.mux.num_streams(), bench.mux.unacknowledged, bench.limit.reserved()), (0, 0, 0));
     assert!(bench.mux.closed().is_none());
 }
 
@@ -182,6 +182,56 @@ fn a_close_that_failed_fails_so_again_after_the_end_of_the_connection() {
         }
         bench.mux.fail(ConnectionError::Dropped);
     }
+}
+
+/// A stream on which this much has come from the peer, and then its FIN.
+fn received(bench: &mut Bench, body: &[u8]) -> Key {
+    let (key, stream) = bench.open();
+    assert_eq!(bench.mux.write(key, b"?", bench.now).expect("room"), 1);
+    bench.send();
+    let len = u32::try_from(body.len()).expect("short");
+    bench.receive(Header::Data { id: id(stream), flags: Flags::FIN, len });
+    assert_eq!(bench.mux.handle_frame(Frame::Body(body), bench.now), Admission::Settled);
+    key
+}
+
+#[test]
+fn y_rst_4_a_reset_leaves_nothing_to_read_though_the_stream_has_ended_before() {
+    let ends: [fn(&mut Bench, Key); 2] = [
+        |bench, key| {
+            assert!(matches!(bench.mux.finish(key), Err(FlushError::Blocked)));
+            bench.send();
+        },
+        |bench, _| bench.mux.fail(ConnectionError::Dropped),
+    ];
+    for end in ends {
+        let mut bench = Bench::new();
+        let key = received(&mut bench, b"the second half of what was sent");
+        end(&mut bench, key);
+        assert!(!bench.mux.is_linked(key));
+        // The handle has dropped the first half: with the second one there would be a hole.
+        bench.mux.reset(key, 7);
+        bench.settle();
+        assert_eq!(bench.limit.reserved(), 0);
+        for _ in 0..2 {
+            let read = bench.mux.read(key, &mut Default::default());
+            let Err(ReadError::Failed(StreamError::Reset { by: Side::Local, code: 7 })) = read else {
+                panic!("{read:?}")
+            };
+        }
+        bench.release(key);
+        assert_eq!(bench.mux.store.len(), 0);
+    }
+}
+
+#[test]
+fn y_open_4_a_stream_that_was_reset_before_its_syn_has_no_tombstone() {
+    let mut bench = Bench::new();
+    let (key, stream) = bench.open();
+    bench.mux.reset(key, 7);
+    bench.release(key);
+    assert_eq!(bench.mux.tombstones.get_mut(id(stream)), None);
+    assert_eq!((bench.mux.num_streams(), bench.mux.unacknowledged, bench.limit.reserved()), (0, 0, 0));
 }
 
 #[test]

@@ -222,11 +222,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             if inner.mux.poll_transmit(batch, BATCH_BYTES, now) {
                 return Next::Batch;
             }
-            if unflushed {
-                return Next::Flush;
-            }
             if inner.mux.wants_growth() {
                 return Next::Growth;
+            }
+            if unflushed {
+                // What is written while a flush is pending does not wait for it.
+                inner.park_driver(cx);
+                return Next::Flush;
             }
             inner.mux.handle_idle(now);
             inner.park_driver(cx);
@@ -239,6 +241,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     fn load(&mut self) {
         let batch = &mut self.batch;
         self.writer.load(|pieces| batch.take(pieces));
+        // Joined pieces are copies by now: what they were is not held beside them.
+        let spent = self.writer.spent();
+        if spent.len() > 0 {
+            self.shared.with(|inner| inner.mux.recycle(spent));
+        }
     }
 
     fn poll_batch(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()> {

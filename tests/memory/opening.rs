@@ -13,7 +13,6 @@ use sluicegate::{
     Config, Connection, ConnectionError, MemoryLimit, MemoryManager, Mode, OpenError, Priority, RefusedOpen, Side,
     Violation,
 };
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -139,6 +138,7 @@ fn an_open_that_waits_for_memory_is_woken_when_some_is_released() {
 #[test]
 fn an_open_through_libp2p_waits_for_memory_under_every_setting() {
     use libp2p::core::muxing::StreamMuxer;
+    use std::pin::Pin;
     for choice in [RefusedOpen::Fail, RefusedOpen::Wait] {
         let memory = Watched::new(WINDOW);
         memory.reserve(WINDOW, Priority::ALWAYS).unwrap();

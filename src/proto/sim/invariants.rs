@@ -19,7 +19,7 @@ impl End {
         let live: Vec<_> = streams(mux).filter(|(key, stream)| linked(key, stream)).collect();
         assert_eq!(live.len(), mux.store.live());
         let unacknowledged = live.iter().filter(|(_, stream)| stream.handshake.is_unacknowledged()).count();
-        assert_eq!(unacknowledged, mux.unacknowledged(), "places are derived from states");
+        assert_eq!(unacknowledged, mux.unacknowledged, "places are derived from states");
         assert!(unacknowledged <= mux.config.accept_backlog());
         let inbound = live.iter().filter(|(_, stream)| stream.id.is_client() != mux.mode.is_client()).count();
         assert_eq!(inbound, mux.inbound);
@@ -53,7 +53,7 @@ impl End {
     /// Nothing is left of any stream.
     pub(super) fn check_empty(&self) {
         assert_eq!((self.mux.store.live(), self.mux.store.len()), (0, 0), "{:?}", streams(&self.mux).next());
-        assert_eq!((self.mux.unacknowledged(), self.mux.inbound, self.mux.incoming.len()), (0, 0, 0));
+        assert_eq!((self.mux.unacknowledged, self.mux.inbound, self.mux.incoming.len()), (0, 0, 0));
         assert_eq!(self.limit.reserved(), 0);
     }
 }

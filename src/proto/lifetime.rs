@@ -1,0 +1,123 @@
+//! Owns the ends: of a stream on the wire, of a stream in the store, and of all of them with the connection.
+//!
+//! Each way a stream can end comes through here, so that queues, ids, places and memory are given up exactly once.
+
+use super::mux::{Lifecycle, Mux};
+use super::ready::Ready;
+use super::store::Key;
+use super::stream::{Handle, Handshake, ReceiveState};
+use super::tombstones::{Answer, Tombstone};
+use crate::error::ConnectionError;
+use std::collections::{BTreeSet, VecDeque};
+
+impl Mux {
+    /// Ends the connection: every stream fails, everything queued is dropped, all memory but that of unread bytes is
+    /// given back. The first reason stays (Y-CLOSE-4).
+    pub(crate) fn fail(&mut self, reason: ConnectionError) {
+        if matches!(self.lifecycle, Lifecycle::Closed(_)) {
+            return;
+        }
+        self.lifecycle = Lifecycle::Closed(reason);
+        self.control.clear();
+        self.tombstones.clear();
+        self.incoming = VecDeque::new();
+        self.growing = VecDeque::new();
+        self.flushing = BTreeSet::new();
+        self.body = None;
+        self.coalesce_until = None;
+        self.events.released.extend(self.pool.clear());
+        (self.events.incoming, self.events.openable, self.events.pong) = (true, true, true);
+        self.events.attention = true;
+        for key in self.store.keys().collect::<Vec<_>>() {
+            self.fail_stream(key);
+        }
+    }
+
+    fn fail_stream(&mut self, key: Key) {
+        let Some(stream) = self.store.get_mut(key) else { return };
+        stream.lost |= stream.send.buffer.clear() > 0;
+        stream.owed = Default::default();
+        stream.growth_pending = false;
+        let orphan = stream.handle == Handle::Released || stream.handshake == Handshake::Incoming;
+        // What the application has taken and not read yet is held as well (Y-MEM-4).
+        if stream.receive.window.held() == 0 {
+            self.events.released.extend(stream.reservation.take());
+        }
+        self.notify(key, Ready::ALL);
+        self.unlink(key, None);
+        if orphan {
+            self.remove(key);
+        }
+    }
+
+    /// Ends a stream's wire life if both halves are over (Y-FIN-5), and the stream itself if nobody holds it.
+    pub(super) fn settle(&mut self, key: Key) {
+        let Some(stream) = self.store.get(key) else { return };
+        if stream.is_wire_over() {
+            let answer = if stream.receive.state == ReceiveState::Stopped && stream.reset.is_none() {
+                Answer::Reset
+            } else {
+                Answer::Silence
+            };
+            // Y-OPEN-4: no trace of a stream that the peer has never heard of.
+            let known = stream.handshake != Handshake::Lazy;
+            let tombstone = known.then(|| Tombstone::new(stream.receive.window.credit(), answer));
+            self.unlink(key, tombstone);
+            self.remove_if_released(key);
+            self.close_if_drained();
+        }
+    }
+
+    /// Takes a stream that nobody has accepted out of the backlog; says whether it was there.
+    pub(super) fn leave_backlog(&mut self, key: Key) -> bool {
+        let Some(stream) = self.store.get_mut(key).filter(|stream| stream.handshake == Handshake::Incoming) else {
+            return false;
+        };
+        stream.handle = Handle::Released;
+        self.incoming.retain(|other| *other != key);
+        true
+    }
+
+    pub(super) fn remove_if_released(&mut self, key: Key) {
+        if self.store.get(key).is_some_and(|stream| stream.handle == Handle::Released) {
+            self.remove(key);
+        }
+    }
+
+    /// Takes a stream off the wire: out of the queues, its id free, its places given up. Safe to call again.
+    pub(super) fn unlink(&mut self, key: Key, tombstone: Option<Tombstone>) {
+        let Some(stream) = self.store.get(key) else { return };
+        let (id, priority, unacknowledged) = (stream.id, stream.priority, stream.handshake.is_unacknowledged());
+        self.control_queue.remove(&mut self.store, key);
+        self.schedule.remove(&mut self.store, key, priority);
+        self.pool.leave(&mut self.store, key, priority);
+        if self.store.find(id) != Some(key) || !self.store.unlink(id) {
+            return;
+        }
+        if id.is_client() != self.mode.is_client() {
+            self.inbound -= 1;
+        }
+        if unacknowledged {
+            self.unacknowledged -= 1;
+            self.events.openable = true;
+        }
+        if let Some(tombstone) = tombstone {
+            self.tombstones.insert(id, tombstone);
+        }
+        if let Some(stream) = self.store.get_mut(key) {
+            // The count above is done with this stream whatever happens to its handshake from here on.
+            stream.handshake = Handshake::Done;
+            if stream.receive.window.held() == 0 {
+                // Y-MEM-4: nothing can arrive and nothing is left.
+                self.events.released.extend(stream.reservation.take());
+            }
+        }
+    }
+
+    pub(super) fn remove(&mut self, key: Key) {
+        self.flushing.remove(&key);
+        if let Some(stream) = self.store.remove(key) {
+            self.events.released.extend(stream.reservation);
+        }
+    }
+}
