@@ -15,7 +15,7 @@ use std::io;
 use std::time::Duration;
 use support::node::Node;
 use support::outcome::{lost, reset, violation};
-use support::peer::{Peer, data, go_away, id, update};
+use support::peer::{Peer, data, fin, go_away, id, update};
 use support::{pipe, quiet, run};
 
 fn backlog(streams: usize) -> Config {
@@ -311,7 +311,7 @@ fn d8_the_syn_goes_ahead_of_all_else_of_its_stream() {
         let mut closed = client.open().await.unwrap();
         closed.close().await.unwrap();
         peer.expect(update(5, Flags::SYN, 0)).await;
-        peer.expect(update(5, Flags::FIN, 0)).await;
+        peer.expect(fin(5)).await;
         let mut read = client.open().await.unwrap();
         assert!(futures::poll!(read.read(&mut [0])).is_pending());
         peer.expect(update(7, Flags::SYN, 0)).await;

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 use support::node::Node;
-use support::peer::{Peer, data, go_away, pong, update};
+use support::peer::{Peer, data, fin, go_away, pong, update};
 use support::{quiet, run, run_threaded};
 use tokio::net::TcpStream;
 use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
@@ -109,7 +109,7 @@ async fn expect_echo(peer: &mut Peer<Compat<TcpStream>>, stream: u32, bytes: &[u
 /// Finishes a stream on which all has been echoed.
 async fn finish(peer: &mut Peer<Compat<TcpStream>>, stream: u32) {
     peer.send(update(stream, FIN, 0)).await;
-    peer.expect(update(stream, FIN, 0)).await;
+    peer.expect(fin(stream)).await;
 }
 
 /// Bytes that tell where they come from.
@@ -141,11 +141,11 @@ fn a_hand_driven_client_is_echoed_at_once_until_its_fin() {
         // Data and FIN in one frame.
         peer.send_data(1, FIN, b"bye").await;
         peer.expect_data(1, b"bye").await;
-        peer.expect(update(1, FIN, 0)).await;
+        peer.expect(fin(1)).await;
         // A stream that says nothing at all, opened and finished in one frame.
         peer.send(update(3, SYN | FIN, 0)).await;
         expect_ack(&mut peer, 3).await;
-        peer.expect(update(3, FIN, 0)).await;
+        peer.expect(fin(3)).await;
         peer.expect_silence().await;
         peer.send(go_away(0)).await;
         peer.expect_end(0).await;

@@ -8,7 +8,7 @@ use sluicegate::{ConfigBuilder, MemoryLimit, Mode, Side, Stream};
 use std::sync::Arc;
 use support::node::Node;
 use support::outcome::{WINDOW, expect_reset, fill, read_exactly, read_to_eof, roomy, waits};
-use support::peer::{Peer, data, update};
+use support::peer::{Peer, data, fin, update};
 use support::{Pipe, pipe, run};
 
 /// A client that has said hello to its peer.
@@ -62,7 +62,7 @@ fn w35_a_stream_that_is_dropped_as_soon_as_accepted_is_acknowledged_too() {
         for id in [2, 4] {
             drop(node.accept().await.expect("a stream"));
             peer.expect(update(id, Flags::ACK, 0)).await;
-            peer.expect(update(id, Flags::FIN, 0)).await;
+            peer.expect(fin(id)).await;
         }
         peer.expect_quiet().await;
     });
@@ -161,7 +161,7 @@ fn w34_what_the_peer_has_not_answered_keeps_its_place() {
         stream.write_all(b"all").await.expect("credit");
         stream.close().await.expect("closes");
         peer.expect_data(1, b"all").await;
-        peer.expect(update(1, Flags::FIN, 0)).await;
+        peer.expect(fin(1)).await;
         let mut opening = Box::pin(node.open());
         assert!(waits(&node, &mut opening).await);
         peer.expect_quiet().await;
@@ -249,7 +249,7 @@ fn w38_a_stream_that_is_never_acknowledged_works() {
         peer.send(update(1, Flags::FIN, 0)).await;
         assert_eq!(read_to_eof(&mut stream).await, vec![b'a'; WINDOW as usize / 2]);
         stream.close().await.expect("closes");
-        peer.expect(update(1, Flags::FIN, 0)).await;
+        peer.expect(fin(1)).await;
         assert_eq!(node.num_streams().await, 0);
     });
 }

@@ -293,7 +293,7 @@ fn n3_w42_many_writers_never_pass_the_credit_that_they_were_given() {
                 let (header, body) = peer.next().await.expect("a frame");
                 let (id, len) = match header {
                     Header::Data { id, flags: Flags::NONE, len } => (id.value(), len as usize),
-                    Header::WindowUpdate { flags: Flags::FIN, value: 0, .. } => {
+                    Header::Data { flags: Flags::FIN, len: 0, .. } => {
                         finished += 1;
                         continue;
                     }

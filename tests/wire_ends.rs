@@ -9,7 +9,7 @@ use sluicegate::wire::{Flags, Header};
 use stage::{Stage, WINDOW, drain, pattern};
 use std::io;
 use std::pin::pin;
-use support::peer::{data, update};
+use support::peer::{data, fin, update};
 use support::{quiet, run};
 
 /// The two frames that a FIN may come in.
@@ -19,12 +19,12 @@ const FINS: [fn(u32) -> Header; 2] = [|id| update(id, Flags::FIN, 0), |id| data(
 
 #[test]
 fn w56_after_a_fin_come_the_data_then_the_end_and_writing_goes_on() {
-    for fin in FINS {
+    for their_fin in FINS {
         run(async {
             let mut stage = Stage::server();
             let mut stream = stage.accepted(1).await;
             stage.peer.send_data(1, Flags::NONE, b"abc").await;
-            stage.peer.send(fin(1)).await;
+            stage.peer.send(their_fin(1)).await;
             let (bytes, error) = drain(&mut stream).await;
             assert!(bytes == b"abc" && error.is_none());
 
@@ -33,7 +33,7 @@ fn w56_after_a_fin_come_the_data_then_the_end_and_writing_goes_on() {
             stage.peer.expect_data(1, b"def").await;
             assert_eq!(stage.node.num_streams().await, 1);
             stream.close().await.expect("closes");
-            stage.peer.expect(update(1, Flags::FIN, 0)).await;
+            stage.peer.expect(fin(1)).await;
             stage.expect_clean().await;
             assert_eq!(stream.read(&mut [0; 8]).await.expect("the end repeats"), 0);
         });
@@ -75,7 +75,7 @@ fn w58_a_second_fin_is_ignored() {
                 stream.write_all(b"def").await.expect("the other half lives");
                 stream.close().await.expect("closes");
                 stage.peer.expect_data(1, b"def").await;
-                stage.peer.expect(update(1, Flags::FIN, 0)).await;
+                stage.peer.expect(fin(1)).await;
                 stage.peer.send(second(1)).await;
                 stage.expect_clean().await;
             });
@@ -85,7 +85,7 @@ fn w58_a_second_fin_is_ignored() {
 
 #[test]
 fn w59_a_fin_before_the_ack_counts_as_the_ack() {
-    for fin in FINS {
+    for their_fin in FINS {
         run(async {
             let mut stage = Stage::with(Mode::Client, 1 << 20, quiet().accept_backlog(1));
             let mut first = stage.opened().await;
@@ -93,7 +93,7 @@ fn w59_a_fin_before_the_ack_counts_as_the_ack() {
             assert!(poll!(&mut second).is_pending());
             assert_eq!(stage.node.num_streams().await, 1);
             assert!(poll!(&mut second).is_pending());
-            stage.peer.send(fin(1)).await;
+            stage.peer.send(their_fin(1)).await;
             assert_eq!(second.await.expect("there is a place").id(), 3);
             let (bytes, error) = drain(&mut first).await;
             assert!(bytes.is_empty() && error.is_none());
@@ -117,7 +117,7 @@ fn w67_the_fin_leaves_once_in_a_frame_of_its_own_after_all_data() {
         for frame in bytes.chunks(4096) {
             stage.peer.expect_data(1, frame).await;
         }
-        stage.peer.expect(update(1, Flags::FIN, 0)).await;
+        stage.peer.expect(fin(1)).await;
         drop(stream);
         stage.peer.expect_silence().await;
         stage.peer.send(update(1, Flags::FIN, 0)).await;
@@ -134,7 +134,7 @@ fn w68_after_both_fins_only_the_unread_bytes_are_left_and_they_are_paid_for() {
             let bytes = pattern(WINDOW);
             stage.peer.send_data(1, Flags::FIN, &bytes).await;
             stream.close().await.expect("closes");
-            stage.peer.expect(update(1, Flags::FIN, 0)).await;
+            stage.peer.expect(fin(1)).await;
             assert_eq!(stage.reserved().await, WINDOW);
             assert_eq!(stage.node.num_streams().await, 0);
             // The id is free: an old stream that is still being read is not in the way of a new one.
@@ -150,7 +150,7 @@ fn w68_after_both_fins_only_the_unread_bytes_are_left_and_they_are_paid_for() {
             }
             assert_eq!(stage.reserved().await, WINDOW);
             drop(again);
-            stage.peer.expect(update(1, Flags::FIN, 0)).await;
+            stage.peer.expect(fin(1)).await;
             stage.expect_clean().await;
         });
     }
@@ -181,7 +181,7 @@ fn n11_after_the_peers_fin_sixteen_windows_go_out() {
         }
         assert!(received == bytes);
         writing.await.expect("no panic").expect("everything went out");
-        stage.peer.expect(update(1, Flags::FIN, 0)).await;
+        stage.peer.expect(fin(1)).await;
         stage.expect_clean().await;
     });
 }
@@ -196,7 +196,7 @@ fn n15_a_peer_that_writes_to_a_dropped_stream_gets_one_reset_after_our_data_and_
         stream.write_all(b"last").await.expect("within the window");
         drop(stream);
         stage.peer.expect_data(1, b"last").await;
-        stage.peer.expect(update(1, Flags::FIN, 0)).await;
+        stage.peer.expect(fin(1)).await;
         stage.expect_clean().await;
         stage.peer.send_data(1, Flags::NONE, b"anyone?").await;
         stage.peer.expect(update(1, Flags::RST, 0)).await;
@@ -216,13 +216,13 @@ fn n15_a_peer_whose_window_was_full_when_the_stream_was_dropped_does_not_hang() 
             stage.peer.expect_silence().await;
             if closed_first {
                 stream.close().await.expect("closes");
-                stage.peer.expect(update(1, Flags::FIN, 0)).await;
+                stage.peer.expect(fin(1)).await;
             }
             drop(stream);
             // Credit or a reset: either lets the peer's writer go on to its end.
             stage.peer.expect(update(1, Flags::NONE, WINDOW as u32)).await;
             if !closed_first {
-                stage.peer.expect(update(1, Flags::FIN, 0)).await;
+                stage.peer.expect(fin(1)).await;
             }
             stage.peer.send_data(1, Flags::NONE, b"more").await;
             stage.peer.expect(update(1, Flags::RST, 0)).await;

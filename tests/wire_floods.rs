@@ -12,7 +12,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Context;
-use support::peer::{data, ping, pong, update};
+use support::peer::{data, fin, ping, pong, update};
 use support::{quiet, run};
 
 /// Frames that change nothing before the connection ends, if they come at once.
@@ -148,7 +148,7 @@ fn n16_w30_w89_streams_reset_before_they_were_accepted_leave_the_backlog_and_are
         assert_eq!(stage.memory.peak(), WINDOW);
         // One that stays is the first that is accepted.
         drop(stage.accepted(99_999).await);
-        stage.peer.expect(update(99_999, Flags::FIN, 0)).await;
+        stage.peer.expect(fin(99_999)).await;
         stage.peer.send_raw(&cancels(RAPID..10 * RAPID)).await;
         assert_same(stage.node.ended().await, ended(Violation::RapidReset));
         stage.peer.expect_end(1).await;
@@ -239,7 +239,7 @@ fn w91_half_closed_and_dropped_streams_count_until_they_have_ended() {
         let mut stage = Stage::with(Mode::Server, 1024, quiet().max_incoming_streams(3).refusal_code(7));
         let mut ours = stage.accepted(1).await;
         ours.close().await.expect("closes");
-        stage.peer.expect(update(1, Flags::FIN, 0)).await;
+        stage.peer.expect(fin(1)).await;
         let mut theirs = stage.accepted(3).await;
         stage.peer.send(update(3, Flags::FIN, 0)).await;
         let mut dropped = stage.accepted(5).await;
@@ -252,14 +252,14 @@ fn w91_half_closed_and_dropped_streams_count_until_they_have_ended() {
             let (header, body) = stage.peer.next().await.expect("alive");
             received += body.len();
             refused |= header == update(7, Flags::RST, 7);
-            finished |= header == update(5, Flags::FIN, 0);
+            finished |= header == fin(5);
         }
         // That one is gone now; for the next there is no room.
         let last = stage.accepted(9).await;
         stage.peer.send(update(11, Flags::SYN, 0)).await;
         stage.peer.expect(update(11, Flags::RST, 7)).await;
         theirs.close().await.expect("closes");
-        stage.peer.expect(update(3, Flags::FIN, 0)).await;
+        stage.peer.expect(fin(3)).await;
         drop(stage.accepted(13).await);
         drop((ours, last));
     });
@@ -293,7 +293,7 @@ fn w34_y_rst_6_more_streams_than_are_remembered_end_without_harm() {
         for n in 0..600 {
             let id = 2 * n + 1;
             drop(stage.accepted(id).await);
-            stage.peer.expect(update(id, Flags::FIN, 0)).await;
+            stage.peer.expect(fin(id)).await;
         }
         // The oldest is forgotten: not answered. The last is answered once.
         stage.peer.send_data(1, Flags::NONE, b"late").await;

@@ -10,7 +10,7 @@ use std::io;
 use std::sync::Arc;
 use support::node::Node;
 use support::outcome::{WINDOW, expect_reset, read_exactly, read_to_eof, read_to_error, roomy, stream_error, waits};
-use support::peer::{Peer, data, ping, pong, update};
+use support::peer::{Peer, data, fin, ping, pong, update};
 use support::{Pipe, pipe, run};
 
 const HALF: u32 = WINDOW / 2;
@@ -71,7 +71,7 @@ fn w45_credit_for_streams_that_have_ended_is_ignored() {
             match end {
                 "FINs" => {
                     stream.close().await.expect("closes");
-                    peer.expect(update(1, Flags::FIN, 0)).await;
+                    peer.expect(fin(1)).await;
                     peer.send(update(1, Flags::FIN, 0)).await;
                 }
                 "reset by the peer" => peer.send(update(1, Flags::RST, 0)).await,
@@ -81,7 +81,7 @@ fn w45_credit_for_streams_that_have_ended_is_ignored() {
                 }
                 _ => {
                     drop(stream);
-                    peer.expect(update(1, Flags::FIN, 0)).await;
+                    peer.expect(fin(1)).await;
                 }
             }
             for value in [0, 1, u32::MAX, u32::MAX] {
@@ -113,7 +113,7 @@ fn w46_credit_after_the_peers_fin_is_applied() {
                 received.extend(peer.receive_data(1, WINDOW as usize, 16 * 1024).await);
                 peer.send(update(1, Flags::NONE, WINDOW)).await;
             }
-            peer.expect(update(1, Flags::FIN, 0)).await;
+            peer.expect(fin(1)).await;
         };
         futures::join!(writing, receiving);
         assert!(received == sent);
@@ -127,7 +127,7 @@ fn w47_credit_after_our_fin_changes_nothing() {
         let (node, mut peer, _) = pair().await;
         let mut stream = accepted(&node, &mut peer, 1).await;
         stream.close().await.expect("closes");
-        peer.expect(update(1, Flags::FIN, 0)).await;
+        peer.expect(fin(1)).await;
         peer.send(update(1, Flags::NONE, u32::MAX - WINDOW)).await;
         peer.expect_quiet().await;
         let error = stream.write(b"late").await.expect_err("closed");
@@ -196,7 +196,7 @@ fn w49_a_read_half_that_is_closed_holds_no_memory_and_costs_the_peer_no_credit()
         peer.expect_data(1, b"still").await;
         peer.send(update(1, Flags::FIN, 0)).await;
         stream.close().await.expect("closes");
-        peer.expect(update(1, Flags::FIN, 0)).await;
+        peer.expect(fin(1)).await;
         assert_eq!((node.num_streams().await, budget.reserved()), (0, 0));
     });
 }
@@ -222,7 +222,7 @@ fn w50_a_peer_that_writes_to_a_stream_that_is_gone_is_told_once() {
                 }
             };
             peer.expect_data(1, b"last words").await;
-            peer.expect(update(1, Flags::FIN, 0)).await;
+            peer.expect(fin(1)).await;
             peer.send(data(1, Flags::NONE, 0)).await;
             peer.expect_quiet().await;
             peer.send_data(1, Flags::NONE, b"anybody?").await;
@@ -256,7 +256,7 @@ fn w50_it_is_told_only_after_all_that_was_written() {
         }
         assert_eq!((node.num_streams().await, budget.reserved()), (1, reserved));
         assert!(peer.receive_data(1, written.len(), 16 * 1024).await == written);
-        peer.expect(update(1, Flags::FIN, 0)).await;
+        peer.expect(fin(1)).await;
         peer.expect_quiet().await;
         assert_eq!(node.num_streams().await, 0);
         peer.send_data(1, Flags::NONE, b"still writing").await;
@@ -270,7 +270,7 @@ fn w50_a_peer_that_finishes_or_resets_first_is_not_told() {
         run(async {
             let (node, mut peer, _) = pair().await;
             drop(accepted(&node, &mut peer, 1).await);
-            peer.expect(update(1, Flags::FIN, 0)).await;
+            peer.expect(fin(1)).await;
             peer.send(header).await;
             peer.send_data(1, Flags::NONE, b"late").await;
             peer.expect_quiet().await;
@@ -303,7 +303,7 @@ fn w55_a_slow_body_is_read_as_it_comes_and_holds_nobody_up() {
                 stream.write_all(b"both ways").await.expect("credit");
                 peer.expect_data(1, b"both ways").await;
                 drop(another);
-                peer.expect(update(4, Flags::FIN, 0)).await;
+                peer.expect(fin(4)).await;
                 assert!(waits(&node, &mut ping_waits).await);
             }
             peer.send_raw(&[round as u8]).await;

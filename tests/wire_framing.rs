@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use support::node::Node;
 use support::outcome::{WINDOW, lost, over, read_exactly, read_to_eof, read_to_error, stream_error};
-use support::peer::{Peer, data, update};
+use support::peer::{Peer, data, fin, update};
 use support::{Pipe, Transport, pipe, quiet, run};
 
 /// A node that has said hello to its peer, whose streams' memory is counted.
@@ -59,7 +59,7 @@ fn w1_w4_w32_bytes_that_a_client_sends() {
         // 300 000 - 262 144 = 0x93E0.
         assert_eq!(take(&mut far).await, [0, 1, 0, 1, 0, 0, 0, 1, 0, 0, 0x93, 0xE0]);
         assert_eq!(take(&mut far).await, [0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2, b'h', b'i']);
-        assert_eq!(take(&mut far).await, [0, 1, 0, 4, 0, 0, 0, 1, 0, 0, 0, 0]);
+        assert_eq!(take(&mut far).await, [0, 0, 0, 4, 0, 0, 0, 1, 0, 0, 0, 0]);
 
         let mut stream = node.open().await.expect("opens");
         stream.flush().await.expect("flushes");
@@ -154,7 +154,7 @@ fn w9_an_end_between_frames_without_a_stream_is_clean() {
         let mut stream = node.accept().await.expect("a stream");
         stream.close().await.expect("closes");
         peer.expect(update(2, Flags::ACK, 0)).await;
-        peer.expect(update(2, Flags::FIN, 0)).await;
+        peer.expect(fin(2)).await;
         peer.expect_quiet().await;
         drop(peer);
         let reason = over(&node).await;

@@ -9,7 +9,7 @@ use sluicegate::{ConnectionError, Mode, OpenError, PingError, Side};
 use stage::{Stage, assert_same, drain, pattern, reason};
 use std::pin::pin;
 use support::node::Node;
-use support::peer::{Peer, data, go_away, ping, pong, update};
+use support::peer::{Peer, data, fin, go_away, ping, pong, update};
 use support::{quiet, run, tcp};
 
 const OK: Result<(), ConnectionError> = Ok(());
@@ -34,7 +34,7 @@ fn w77_after_go_away_0_open_streams_live_on_and_the_last_one_closes_the_connecti
         let (bytes, error) = drain(&mut one).await;
         assert!(bytes == b"here" && error.is_none());
         one.close().await.expect("closes");
-        stage.peer.expect(update(1, Flags::FIN, 0)).await;
+        stage.peer.expect(fin(1)).await;
         stage.peer.expect_silence().await;
 
         two.reset(3);
@@ -140,7 +140,7 @@ fn w81_after_their_go_away_open_streams_live_on_and_new_ones_are_refused() {
         let (bytes, error) = drain(&mut stream).await;
         assert!(bytes == b"data" && error.is_none());
         drop(stream);
-        stage.peer.expect(update(1, Flags::FIN, 0)).await;
+        stage.peer.expect(fin(1)).await;
         stage.peer.expect_end(0).await;
     });
 }
@@ -180,7 +180,7 @@ fn w26_w82_after_our_go_away_streams_live_on_and_new_ones_are_refused() {
         stream.write_all(b"out").await.expect("it lives");
         stream.close().await.expect("closes");
         stage.peer.expect_data(1, b"out").await;
-        stage.peer.expect(update(1, Flags::FIN, 0)).await;
+        stage.peer.expect(fin(1)).await;
         // Opening from here goes on.
         let ours = stage.node.open().await.expect("only the peer may not open");
         assert_eq!(ours.id(), 2);
@@ -213,7 +213,7 @@ fn n14_w83_w84_a_close_sends_what_was_written_then_the_fin_then_the_go_away() {
                     received.extend_from_slice(&body);
                 }
                 assert!(received == bytes);
-                peer.expect(update(1, Flags::FIN, 0)).await;
+                peer.expect(fin(1)).await;
                 peer.expect_end(code).await;
                 drop(peer);
                 let expected = match code {
@@ -271,7 +271,7 @@ fn w83_closing_waits_for_a_peer_that_reads_slowly_and_refuses_its_streams() {
             received.extend_from_slice(&body);
         }
         assert!(received == bytes);
-        assert_eq!(others, [pong(9), update(3, Flags::RST, 0), update(1, Flags::FIN, 0), go_away(0)]);
+        assert_eq!(others, [pong(9), update(3, Flags::RST, 0), fin(1), go_away(0)]);
     });
 }
 
@@ -294,7 +294,7 @@ fn y_close_1_nothing_follows_the_go_away() {
             received.extend(stage.peer.next().await.expect("all of the data").1);
         }
         assert!(received == bytes);
-        stage.peer.expect(update(1, Flags::FIN, 0)).await;
+        stage.peer.expect(fin(1)).await;
         stage.peer.expect_end(0).await;
     });
 }

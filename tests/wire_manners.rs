@@ -181,10 +181,13 @@ fn audit(mut bytes: &[u8], parity: u32, max_message_size: u32) -> Audit {
 impl Audit {
     fn on_data(&mut self, id: u32, flags: u16, len: u32, parity: u32, max_message_size: u32) {
         let said = self.streams.entry(id).or_default();
-        assert_eq!(flags, 0, "flags on data of stream {id}");
-        assert!(len > 0 && len <= max_message_size, "{len} bytes in a frame of stream {id}");
         assert!(if id % 2 == parity { said.syn } else { said.ack }, "data before SYN or ACK on stream {id}");
         assert!(!said.fin && !said.rst, "data after the end of stream {id}");
+        match flags {
+            0 => assert!(len > 0 && len <= max_message_size, "{len} bytes in a frame of stream {id}"),
+            FIN => assert!(len == 0 && !std::mem::replace(&mut said.fin, true), "FIN of stream {id}"),
+            _ => panic!("flags {flags:#x} on data of stream {id}"),
+        }
         said.data += u64::from(len);
     }
 
@@ -196,7 +199,6 @@ impl Audit {
             0 => assert!(value > 0, "no credit for stream {id}"),
             SYN => assert!(id % 2 == parity && !std::mem::replace(&mut said.syn, true), "SYN of stream {id}"),
             ACK => assert!(id % 2 != parity && !std::mem::replace(&mut said.ack, true), "ACK of stream {id}"),
-            FIN => assert!(value == 0 && !std::mem::replace(&mut said.fin, true), "FIN of stream {id}"),
             RST => said.rst = true,
             _ => panic!("flags {flags:#x} on an update of stream {id}"),
         }

@@ -8,7 +8,7 @@ use sluicegate::{ConfigBuilder, MemoryLimit, Mode, Side};
 use std::sync::Arc;
 use support::node::Node;
 use support::outcome::{WINDOW, expect_reset, fill, read_exactly, read_to_eof, reset, roomy, waits};
-use support::peer::{Peer, data, update};
+use support::peer::{Peer, data, fin, update};
 use support::{Pipe, pipe, run};
 
 /// A node that has said hello to its peer.
@@ -107,7 +107,7 @@ fn w22_an_id_of_an_ended_stream_opens_a_new_one() {
             match round {
                 0 => {
                     stream.close().await.expect("closes");
-                    peer.expect(update(1, Flags::FIN, 0)).await;
+                    peer.expect(fin(1)).await;
                     peer.send(update(1, Flags::FIN, 0)).await;
                     assert_eq!(read_to_eof(&mut stream).await, b"");
                 }
@@ -173,7 +173,7 @@ fn w28_a_syn_with_a_fin_opens_a_stream_that_ends_behind_its_data() {
             stream.write_all(b"answer").await.expect("the other half is open");
             stream.close().await.expect("closes");
             peer.expect_data(id, b"answer").await;
-            peer.expect(update(id, Flags::FIN, 0)).await;
+            peer.expect(fin(id)).await;
         }
         assert_eq!(node.num_streams().await, 0);
         peer.expect_quiet().await;
@@ -214,9 +214,9 @@ fn w32_n17_whatever_is_done_first_announces_the_stream() {
     for (action, after) in [
         ("write", vec![data(1, Flags::NONE, 2)]),
         ("flush", vec![]),
-        ("close", vec![update(1, Flags::FIN, 0)]),
+        ("close", vec![fin(1)]),
         ("read", vec![]),
-        ("write and drop", vec![data(1, Flags::NONE, 2), update(1, Flags::FIN, 0)]),
+        ("write and drop", vec![data(1, Flags::NONE, 2), fin(1)]),
         ("flush and reset", vec![update(1, Flags::RST, 6)]),
     ] {
         println!("{action}");

@@ -8,7 +8,7 @@ use sluicegate::{ConfigBuilder, MemoryLimit, Mode, Side, Stream};
 use std::sync::Arc;
 use support::node::Node;
 use support::outcome::{WINDOW, expect_reset, fill, read_exactly, read_to_eof, roomy, waits};
-use support::peer::{Peer, data, go_away, update};
+use support::peer::{Peer, data, fin, go_away, update};
 use support::{Pipe, pipe, run};
 
 const CODE: u32 = 0x1002;
@@ -99,12 +99,12 @@ fn w24_streams_beyond_the_limit_are_reset() {
         peer.send(update(1, Flags::FIN, 0)).await;
         assert_eq!(read_to_eof(&mut first).await, b"");
         second.close().await.expect("closes");
-        peer.expect(update(3, Flags::FIN, 0)).await;
+        peer.expect(fin(3)).await;
         expect_refused(&mut peer, 5, CODE).await;
 
         // Ended, they do not, though they are held.
         first.close().await.expect("closes");
-        peer.expect(update(1, Flags::FIN, 0)).await;
+        peer.expect(fin(1)).await;
         peer.send(update(5, Flags::SYN, 0)).await;
         let mut third = accept(&node, &mut peer, 5).await;
         expect_refused(&mut peer, 7, CODE).await;
@@ -131,7 +131,7 @@ fn w25_streams_without_memory_are_reset() {
         expect_alive(&mut peer, &mut first).await;
 
         drop(second);
-        peer.expect(update(3, Flags::FIN, 0)).await;
+        peer.expect(fin(3)).await;
         peer.send_data(5, Flags::SYN, b"now").await;
         let mut third = accept(&node, &mut peer, 5).await;
         assert_eq!(read_exactly(&mut third, 3).await, b"now");

@@ -8,7 +8,7 @@ use sluicegate::wire::Flags;
 use sluicegate::{Mode, Side};
 use stage::{Stage, WINDOW, drain, frugal, pattern, reset};
 use std::pin::pin;
-use support::peer::{data, ping, pong, update};
+use support::peer::{data, fin, ping, pong, update};
 use support::run;
 
 // ---- RST received ---------------------------------------------------------------------------------------------------
@@ -152,7 +152,7 @@ fn w65_a_reset_for_a_stream_that_is_not_open_is_ignored() {
         let stream = stage.accepted(1).await;
         stage.peer.send(update(1, Flags::FIN, 0)).await;
         drop(stream);
-        stage.peer.expect(update(1, Flags::FIN, 0)).await;
+        stage.peer.expect(fin(1)).await;
         for id in [1, 2, 3, 99, u32::MAX] {
             stage.peer.send(update(id, Flags::RST, 3)).await;
             stage.peer.send(data(id, Flags::RST, 0)).await;
@@ -203,7 +203,7 @@ fn w66_a_reset_is_sent_for_a_half_closed_stream_and_not_for_one_that_has_ended()
         let mut stage = Stage::server();
         let mut ours = stage.accepted(1).await;
         ours.close().await.expect("closes");
-        stage.peer.expect(update(1, Flags::FIN, 0)).await;
+        stage.peer.expect(fin(1)).await;
         ours.reset(8);
         stage.peer.expect(update(1, Flags::RST, 8)).await;
 
@@ -216,7 +216,7 @@ fn w66_a_reset_is_sent_for_a_half_closed_stream_and_not_for_one_that_has_ended()
         let mut ended = stage.accepted(5).await;
         stage.peer.send(update(5, Flags::FIN, 0)).await;
         ended.close().await.expect("closes");
-        stage.peer.expect(update(5, Flags::FIN, 0)).await;
+        stage.peer.expect(fin(5)).await;
         ended.reset(10);
         stage.expect_clean().await;
         assert_eq!(ended.read(&mut [0; 8]).await.expect("it had ended in good order"), 0);

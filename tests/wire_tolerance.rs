@@ -7,7 +7,7 @@ use futures::{AsyncReadExt, AsyncWriteExt};
 use sluicegate::wire::{Flags, Header};
 use sluicegate::{Mode, Side};
 use stage::{Stage, WINDOW, drain, frugal, pattern, reset};
-use support::peer::{data, go_away, ping, pong, update};
+use support::peer::{data, fin, go_away, ping, pong, update};
 use support::run;
 
 const NONE: Flags = Flags::NONE;
@@ -22,7 +22,7 @@ async fn serve(stage: &mut Stage, id: u32, body: &[u8]) {
     stream.write_all(b"answer").await.expect("writes");
     stream.close().await.expect("closes");
     stage.peer.expect_data(id, b"answer").await;
-    stage.peer.expect(update(id, Flags::FIN, 0)).await;
+    stage.peer.expect(fin(id)).await;
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn t2_acks_never_late_twice_or_with_a_reset() {
         assert!(bytes.is_empty());
         assert_eq!(reset(&error.expect("reset")), (Side::Remote, 5));
         never.close().await.expect("closes");
-        stage.peer.expect(update(1, Flags::FIN, 0)).await;
+        stage.peer.expect(fin(1)).await;
         stage.expect_clean().await;
     });
 }
@@ -84,7 +84,7 @@ fn t3_t4_t9_frames_for_streams_that_never_were_or_have_ended() {
         let mut stream = stage.accepted(5).await;
         stage.peer.send(update(5, Flags::FIN, 0)).await;
         stream.close().await.expect("closes");
-        stage.peer.expect(update(5, Flags::FIN, 0)).await;
+        stage.peer.expect(fin(5)).await;
         for value in [0, 1, u32::MAX, u32::MAX] {
             stage.peer.send(update(5, NONE, value)).await;
         }

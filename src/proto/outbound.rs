@@ -163,9 +163,9 @@ impl Mux {
         }
         let Some(stream) = self.store.get_mut(key) else { return };
         if stream.send.buffer.is_empty() && stream.send.state == SendState::Closing {
-            // Y-SEND-2: the FIN is a frame of its own, never on data.
+            // Y-SEND-2, Y-FIN-4: the FIN is a frame of its own, never on a body.
             stream.send.state = stream.send.state.on(SendEvent::FinCut);
-            batch.header(Header::WindowUpdate { id, flags: Flags::FIN, value: 0 });
+            batch.header(Header::Data { id, flags: Flags::FIN, len: 0 });
         }
     }
 

@@ -8,7 +8,8 @@ use crate::memory::{MemoryLimit, MemoryManager, Reservation};
 use crate::mode::Mode;
 use crate::priority::Priority;
 use crate::proto::OpenBlocked;
-use crate::wire::{Flags, Frame, Header, StreamId};
+use crate::wire::{Flags, Frame, Header, Parser, StreamId};
+use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use web_time::Instant;
@@ -46,15 +47,19 @@ impl Bench {
         assert_eq!(self.mux.handle_frame(Frame::Header(header), self.now), Admission::Settled);
     }
 
-    /// Cuts, writes and flushes all there is.
-    fn send(&mut self) {
-        let (mut batch, mut pieces) = (Batch::default(), VecDeque::new());
+    /// Cuts, writes and flushes all there is. Gives the headers.
+    fn send(&mut self) -> Vec<Header> {
+        let (mut batch, mut pieces, mut sent) = (Batch::default(), VecDeque::<Bytes>::new(), Vec::new());
         while self.mux.poll_transmit(&mut batch, usize::MAX, self.now) {
             let data = batch.take(&mut pieces);
+            sent.extend(pieces.iter().flatten());
             self.mux.handle_written(data, pieces.drain(..));
         }
         self.mux.handle_flushed();
         self.settle();
+        let (mut parser, mut input) = (Parser::default(), &sent[..]);
+        let frames = std::iter::from_fn(|| parser.next(&mut input).expect("legal"));
+        frames.filter_map(|frame| if let Frame::Header(header) = frame { Some(header) } else { None }).collect()
     }
 
     /// What the shell does when the lock is open again.
@@ -93,6 +98,20 @@ fn w33_when_the_ids_run_out_opening_fails_and_the_open_streams_live_on() {
     }
     assert_eq!((bench.mux.num_streams(), bench.mux.unacknowledged, bench.limit.reserved()), (0, 0, 0));
     assert!(bench.mux.closed().is_none());
+}
+
+#[test]
+fn w67_a_fin_is_a_data_frame_of_length_0() {
+    let mut bench = Bench::new();
+    bench.send();
+    let (key, stream) = bench.open();
+    assert_eq!(bench.mux.write(key, b"end", bench.now).expect("room"), 3);
+    assert!(matches!(bench.mux.finish(key), Err(FlushError::Blocked)));
+    let id = id(stream);
+    let syn = Header::WindowUpdate { id, flags: Flags::SYN, value: 0 };
+    let data = |flags, len| Header::Data { id, flags, len };
+    assert_eq!(bench.send(), [syn, data(Flags::NONE, 3), data(Flags::FIN, 0)]);
+    assert!(bench.mux.finish(key).is_ok());
 }
 
 /// Fills the send buffers with other streams' data.

@@ -23,6 +23,11 @@ pub fn data(stream: u32, flags: Flags, len: u32) -> Header {
     Header::Data { id: id(stream), flags, len }
 }
 
+/// How this crate ends its half of a stream.
+pub fn fin(stream: u32) -> Header {
+    data(stream, Flags::FIN, 0)
+}
+
 pub fn update(stream: u32, flags: Flags, value: u32) -> Header {
     Header::WindowUpdate { id: id(stream), flags, value }
 }
