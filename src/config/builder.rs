@@ -19,7 +19,8 @@ impl ConfigBuilder {
     ///
     /// Default 256, valid 1..=65 536. An inbound stream beyond it is reset with the [refusal code](Self::refusal_code);
     /// opening a stream beyond it waits. Other implementations refuse beyond 256, so more helps only between peers that
-    /// agree on it.
+    /// agree on it. A burst of inbound streams is no overflow where they are accepted as they come: while more than half
+    /// of the backlog is taken, reading waits up to 10 ms for one to be accepted.
     pub fn accept_backlog(mut self, streams: usize) -> Self {
         self.0.accept_backlog = streams;
         self

@@ -56,10 +56,21 @@ impl Mux {
     /// Takes the oldest stream that waits to be accepted; its ACK is owed then (Y-ACK-1).
     pub(crate) fn accept(&mut self) -> Option<Key> {
         let key = self.incoming.pop_front()?;
+        self.accepted += 1;
         let next = self.store.get(key)?.handshake.on(HandshakeEvent::Accept);
         self.set_handshake(key, next);
         self.queue_control(key);
         Some(key)
+    }
+
+    /// Streams that wait to be accepted.
+    pub(crate) fn waiting(&self) -> usize {
+        self.incoming.len()
+    }
+
+    /// Streams that have been accepted so far.
+    pub(crate) const fn accepted(&self) -> u64 {
+        self.accepted
     }
 
     pub(crate) fn stream_id(&self, key: Key) -> Option<u32> {

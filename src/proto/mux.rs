@@ -43,6 +43,8 @@ pub(crate) struct Mux {
     pub(super) tombstones: Tombstones,
     /// Inbound streams that were not accepted yet.
     pub(super) incoming: VecDeque<Key>,
+    /// Streams that have been accepted so far.
+    pub(super) accepted: u64,
     /// The body that is arriving.
     pub(super) body: Option<Body>,
     /// Streams whose window should grow once memory for it is granted.
@@ -127,6 +129,7 @@ impl Mux {
             pool: Pool::new(config.max_send_buffer()),
             tombstones: Tombstones::new(spread),
             incoming: VecDeque::new(),
+            accepted: 0,
             body: None,
             growing: VecDeque::new(),
             useless: Budget::new(USELESS_FRAMES, now),

@@ -6,6 +6,7 @@
 mod driver;
 mod last_words;
 mod opener;
+mod patience;
 mod reader;
 mod shared;
 mod timer;

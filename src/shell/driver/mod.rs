@@ -1,0 +1,185 @@
+//! Owns [`Driver`]: one poll of it reads what there is, applies it, cuts a batch, writes it, flushes once, and parks.
+//!
+//! It alone touches the transport. Memory is reserved, tasks are woken and bytes are moved outside the lock. Here are the
+//! phases and the clock; `reading` and `writing` are the two directions.
+
+mod reading;
+mod writing;
+
+use super::last_words::{Gone, LastWords};
+use super::patience::Patience;
+use super::reader::Reader;
+use super::shared::Shared;
+use super::timer::Timer;
+use super::writer::Writer;
+use crate::config::Config;
+use crate::error::ConnectionError;
+use crate::proto::Batch;
+use crate::proto::limits::BATCH_BYTES;
+use futures::{AsyncRead, AsyncWrite};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use web_time::Instant;
+
+/// Moves the bytes of a connection.
+#[derive(Debug)]
+pub(crate) struct Driver<T> {
+    io: T,
+    shared: Arc<Shared>,
+    config: Config,
+    reader: Reader,
+    writer: Writer,
+    batch: Batch,
+    timer: Timer,
+    /// Since when the transport has taken no bytes though some are waiting.
+    stalled: Option<Instant>,
+    /// Until when a graceful close has to be done.
+    close_by: Option<Instant>,
+    patience: Patience,
+    phase: Phase,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Running,
+    Leaving(LastWords),
+    Ended,
+}
+
+/// Whether a part of a poll has stopped because it waits, or because it has done enough for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stop {
+    Waits,
+    Yields,
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
+    pub(crate) fn new(io: T, shared: Arc<Shared>, config: Config) -> Self {
+        Self {
+            io,
+            shared,
+            reader: Reader::new(config.read_buffer_size()),
+            writer: Writer::default(),
+            batch: Batch::default(),
+            timer: Timer::default(),
+            stalled: None,
+            close_by: None,
+            patience: Patience::default(),
+            phase: Phase::Running,
+            config,
+        }
+    }
+
+    pub(crate) const fn io(&self) -> &T {
+        &self.io
+    }
+
+    /// Drives the connection until it is over; then says why, again and again.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionError> {
+        loop {
+            let now = Instant::now();
+            let changed = match &self.phase {
+                Phase::Running => self.poll_running(now, cx),
+                Phase::Leaving(_) => self.poll_leaving(now, cx),
+                Phase::Ended => return Poll::Ready(self.reason()),
+            };
+            if changed.is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    fn reason(&self) -> ConnectionError {
+        self.shared.with(|inner| inner.mux.closed().cloned().unwrap_or(ConnectionError::Dropped))
+    }
+
+    /// Ready when the phase has changed.
+    fn poll_running(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let read = self.poll_read(now, cx);
+        // Time passes after what had arrived before it was read: a task that slept is not a peer that was silent.
+        self.shared.with(|inner| inner.mux.handle_timeout(now));
+        if self.has_closed(now) {
+            return Poll::Ready(());
+        }
+        self.grow_windows(now);
+        let write = self.poll_write(now, cx);
+        if self.has_closed(now) {
+            return Poll::Ready(());
+        }
+        if read == Stop::Yields || write == Stop::Yields {
+            cx.waker().wake_by_ref();
+        }
+        match self.check_time(now, cx) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    }
+
+    /// Sets the alarm; says whether the phase has changed.
+    fn check_time(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
+        let timeout = self.config.connection_write_timeout();
+        let (deadline, closing) = self.shared.with(|inner| (inner.mux.poll_timeout(), inner.mux.is_closing()));
+        if closing && self.close_by.is_none() {
+            self.close_by = now.checked_add(timeout);
+        }
+        let stalled = self.stalled.and_then(|since| since.checked_add(timeout));
+        let ours = stalled.into_iter().chain(self.close_by).min();
+        if ours.is_some_and(|deadline| now >= deadline) {
+            // Y-CLOSE-1, Y-CLOSE-5.
+            self.end(ConnectionError::WriteTimeout);
+            return true;
+        }
+        // A deadline that passes while it is being set is looked at in the next poll.
+        if self.timer.poll(deadline.into_iter().chain(ours).chain(self.patience.deadline()).min(), now, cx) {
+            cx.waker().wake_by_ref();
+        }
+        false
+    }
+
+    /// Whether the connection is over, as far as its streams go; then the driver takes its leave.
+    fn has_closed(&mut self, now: Instant) -> bool {
+        if !matches!(self.phase, Phase::Running) {
+            return true;
+        }
+        let Some(reason) = self.shared.with(|inner| inner.mux.closed().cloned()) else { return false };
+        match reason {
+            ConnectionError::KeepAliveTimeout | ConnectionError::WriteTimeout | ConnectionError::Io(_) => self.ended(),
+            _ => {
+                // The go-away that says why, behind what is half written.
+                let batch = &mut self.batch;
+                self.shared.with(|inner| inner.mux.poll_transmit(batch, BATCH_BYTES, now));
+                self.load();
+                self.phase = Phase::Leaving(LastWords::new(false, now));
+            }
+        }
+        true
+    }
+
+    fn poll_leaving(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let Phase::Leaving(last_words) = &mut self.phase else { return Poll::Ready(()) };
+        match last_words.poll(&mut self.io, &mut self.reader, &mut self.writer, now, cx) {
+            Poll::Ready(Gone) => {
+                self.ended();
+                Poll::Ready(())
+            }
+            Poll::Pending => {
+                let deadline = last_words.deadline();
+                if self.timer.poll(Some(deadline), now, cx) {
+                    cx.waker().wake_by_ref();
+                }
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Ends the connection here and now: the transport is not touched again (Y-CLOSE-7).
+    fn end(&mut self, reason: ConnectionError) {
+        self.shared.with(|inner| inner.mux.fail(reason));
+        self.ended();
+    }
+
+    fn ended(&mut self) {
+        self.phase = Phase::Ended;
+        self.shared.with(super::shared::Inner::end);
+    }
+}

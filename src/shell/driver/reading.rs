@@ -1,0 +1,123 @@
+//! The way in: transport to core, with memory reserved in between, and a wait where streams come faster than they are
+//! accepted.
+
+use super::{Driver, Phase, Stop};
+use crate::error::ConnectionError;
+use crate::memory::Reservation;
+use crate::proto::Admission;
+use crate::proto::limits::POLL_READ_BYTES;
+use crate::shell::last_words::LastWords;
+use crate::shell::opener::reserve_window;
+use futures::{AsyncRead, AsyncWrite};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use web_time::Instant;
+
+/// How much of what was read has been applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Applied {
+    All,
+    /// Up to a stream that fills more than half of the backlog.
+    UpToCrowd,
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
+    pub(super) fn poll_read(&mut self, now: Instant, cx: &mut Context<'_>) -> Stop {
+        // What was read and not applied before reading had to wait.
+        let mut rest = self.patience.deadline().is_some();
+        if rest && self.awaits_acceptor(now, cx) {
+            return Stop::Waits;
+        }
+        let mut left = POLL_READ_BYTES;
+        while (rest || left > 0) && matches!(self.phase, Phase::Running) {
+            if !std::mem::take(&mut rest) {
+                match self.reader.poll_fill(&mut self.io, cx) {
+                    Poll::Pending => return Stop::Waits,
+                    Poll::Ready(Ok(0)) => {
+                        let inside = self.reader.is_inside_frame();
+                        self.shared.with(|inner| inner.mux.handle_eof(inside));
+                        self.phase = Phase::Leaving(LastWords::new(true, now));
+                        continue;
+                    }
+                    Poll::Ready(Ok(read)) => left = left.saturating_sub(read),
+                    Poll::Ready(Err(error)) => {
+                        self.end(ConnectionError::Io(Arc::new(error)));
+                        continue;
+                    }
+                }
+                self.shared.with(|inner| inner.mux.heard(now));
+            }
+            let applied = self.apply(now);
+            if self.shared.with(|inner| inner.mux.closed().is_some()) {
+                return Stop::Waits;
+            }
+            if applied == Applied::UpToCrowd && self.awaits_acceptor(now, cx) {
+                return Stop::Waits;
+            }
+            rest = applied == Applied::UpToCrowd;
+        }
+        Stop::Yields
+    }
+
+    /// Whether the rest of what was read waits for somebody to accept a stream. The task is parked in the critical
+    /// section that saw that nobody has.
+    fn awaits_acceptor(&mut self, now: Instant, cx: &Context<'_>) -> bool {
+        let patience = &mut self.patience;
+        self.shared.with(|inner| {
+            let waits = patience.lasts(inner.mux.accepted(), now);
+            if waits {
+                inner.park_driver(cx);
+            }
+            waits
+        })
+    }
+
+    /// Hands what was read to the core: one critical section, unless memory has to be reserved in between.
+    fn apply(&mut self, now: Instant) -> Applied {
+        loop {
+            let reader = &mut self.reader;
+            let admission = self.shared.with(|inner| {
+                loop {
+                    match reader.next() {
+                        Ok(Some(frame)) => match inner.mux.handle_frame(frame, now) {
+                            Admission::Settled => {}
+                            Admission::Reserve => return Admission::Reserve,
+                        },
+                        Ok(None) => return Admission::Settled,
+                        Err(violation) => {
+                            inner.mux.violated(violation);
+                            return Admission::Settled;
+                        }
+                    }
+                }
+            });
+            if admission == Admission::Settled {
+                return Applied::All;
+            }
+            let granted = reserve_window(&self.config).ok();
+            let taken_in = granted.is_some();
+            let (waiting, accepted) = self.shared.with(|inner| {
+                inner.mux.admit(granted, now);
+                (inner.mux.waiting(), inner.mux.accepted())
+            });
+            // Y-OPEN-13.
+            let crowded = taken_in && 2 * waiting > self.config.accept_backlog();
+            if crowded && self.patience.begin(accepted, now) {
+                return Applied::UpToCrowd;
+            }
+        }
+    }
+
+    /// Asks the memory manager for the windows that want to grow.
+    pub(super) fn grow_windows(&mut self, now: Instant) {
+        while let Some(growth) = self.shared.with(|inner| inner.mux.next_growth(now)) {
+            let granted = Reservation::new(self.config.memory(), growth.bytes as usize, growth.priority).ok();
+            self.shared.with(|inner| inner.mux.grow(growth.key, granted));
+        }
+    }
+
+    /// Applies what was read and waits for nobody: the connection is ending.
+    pub(super) fn apply_all(&mut self, now: Instant) {
+        while self.apply(now) == Applied::UpToCrowd {}
+    }
+}

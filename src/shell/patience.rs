@@ -1,0 +1,106 @@
+//! Owns [`Patience`]: when reading waits for whoever accepts streams, and how long. No clock, no lock.
+
+use crate::proto::limits::{BACKLOG_PATIENCE, BACKLOG_PATIENCE_SHARE, BACKLOG_PATIENCE_WINDOW};
+use web_time::Instant;
+
+/// A peer that opens without waiting for acknowledgements may open more at once than the backlog holds. That is no
+/// overflow where streams are accepted as they come, so reading waits for that: a moment where nobody accepts, and a
+/// small share of the time where somebody does slowly.
+#[derive(Debug, Default)]
+pub(super) struct Patience {
+    wait: Option<Wait>,
+    /// How many streams had been accepted when reading last waited in vain. It waits again when there are more.
+    in_vain: Option<u64>,
+    /// When the share of the time will have made up for the waits so far.
+    made_up: Option<Instant>,
+}
+
+/// Reading waits, since a stream was taken in after so many were accepted.
+#[derive(Debug)]
+struct Wait {
+    accepted: u64,
+    since: Instant,
+}
+
+impl Patience {
+    /// A stream was taken in, and more than half of the backlog is taken. Says whether reading waits from now on.
+    pub(super) fn begin(&mut self, accepted: u64, now: Instant) -> bool {
+        let spent = self.made_up.is_some_and(|at| at > now + BACKLOG_PATIENCE_WINDOW);
+        if spent || self.in_vain == Some(accepted) {
+            return false;
+        }
+        self.wait = Some(Wait { accepted, since: now });
+        true
+    }
+
+    /// Says whether reading still waits. Once it does not, it goes on with what was read before.
+    pub(super) fn lasts(&mut self, accepted: u64, now: Instant) -> bool {
+        let Some(Wait { accepted: before, since }) = self.wait else { return false };
+        let nobody = accepted == before;
+        if nobody && now < since + BACKLOG_PATIENCE {
+            return true;
+        }
+        if nobody {
+            self.in_vain = Some(accepted);
+        }
+        let cost = now.saturating_duration_since(since) * BACKLOG_PATIENCE_SHARE;
+        self.made_up = Some(self.made_up.map_or(now, |at| at.max(now)) + cost);
+        self.wait = None;
+        false
+    }
+
+    /// Until when reading waits, if it does.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.wait.as_ref().map(|wait| wait.since + BACKLOG_PATIENCE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn reading_waits_once_for_one_who_does_not_accept() {
+        let (start, mut patience) = (Instant::now(), Patience::default());
+        assert!(!patience.lasts(0, start) && patience.deadline().is_none());
+        assert!(patience.begin(0, start) && patience.lasts(0, start));
+        let until = start + BACKLOG_PATIENCE;
+        assert_eq!(patience.deadline(), Some(until));
+        assert!(patience.lasts(0, until - BACKLOG_PATIENCE / 2));
+        assert!(!patience.lasts(0, until) && patience.deadline().is_none());
+        for later in 0..100 {
+            assert!(!patience.begin(0, until + later * BACKLOG_PATIENCE));
+        }
+        assert!(patience.begin(1, until));
+    }
+
+    #[test]
+    fn reading_goes_on_as_soon_as_a_stream_is_accepted() {
+        let (start, mut patience) = (Instant::now(), Patience::default());
+        assert!(patience.begin(7, start) && patience.lasts(7, start));
+        assert!(!patience.lasts(8, start) && patience.deadline().is_none());
+        assert!(patience.begin(8, start));
+    }
+
+    /// One who accepts a stream just before each wait is over holds up a share of the reading, and no more.
+    #[test]
+    fn waits_for_a_slow_acceptor_take_a_share_of_the_time() {
+        let (start, mut patience) = (Instant::now(), Patience::default());
+        let (mut now, mut waited) = (start, Duration::ZERO);
+        let slow = BACKLOG_PATIENCE * 9 / 10;
+        for accepted in 0.. {
+            if now > start + Duration::from_secs(60) {
+                break;
+            }
+            if patience.begin(accepted, now) {
+                waited += slow;
+            }
+            now += slow;
+            assert!(!patience.lasts(accepted + 1, now));
+        }
+        let share = Duration::from_secs(60) / BACKLOG_PATIENCE_SHARE;
+        let burst = BACKLOG_PATIENCE_WINDOW / BACKLOG_PATIENCE_SHARE;
+        assert!(waited > share && waited < share + burst + 2 * BACKLOG_PATIENCE, "{waited:?}");
+    }
+}

@@ -1,0 +1,93 @@
+//! Section 1.2, W23: more streams at once than the backlog holds, from a peer that waits for no acknowledgement. That is no
+//! overflow for one who accepts them as they come (Y-OPEN-13).
+
+#[path = "support/api.rs"]
+mod api;
+mod line;
+mod support;
+
+use api::Counter;
+use line::{Line, queue};
+use sluicegate::wire::Flags;
+use sluicegate::{Mode, Priority, Stream};
+use std::task::{Context, Poll, Waker};
+use support::node::Node;
+use support::peer::{Peer, data, update};
+use support::{pipe, quiet, run, run_threaded};
+
+const STREAMS: usize = 3000;
+
+/// All of it is there when the node reads; all of it is accepted, in order, and none is refused.
+async fn burst(backlog: usize, len: u32) {
+    let settings = quiet().accept_backlog(backlog).max_incoming_streams(STREAMS);
+    let (near, far) = pipe(8 << 20);
+    let (node, mut peer) = (Node::new(near, settings.build().expect("valid"), Mode::Server), Peer::new(far));
+    peer.greet().await;
+    let ids = || (0..STREAMS).map(|n| 2 * n as u32 + 1);
+    let mut burst = Vec::new();
+    for id in ids() {
+        burst.extend_from_slice(&data(id, Flags::SYN, len).encode());
+        burst.extend(std::iter::repeat_n(7, len as usize));
+    }
+    let accepting = async {
+        let mut accepted = Vec::new();
+        while accepted.len() < STREAMS {
+            accepted.push(node.accept().await.expect("a stream"));
+        }
+        accepted
+    };
+    let ((), accepted) = futures::join!(peer.send_raw(&burst), accepting);
+    assert!(accepted.iter().map(Stream::id).eq(ids()));
+    for id in ids() {
+        peer.expect(update(id, Flags::ACK, 0)).await;
+    }
+    peer.expect_quiet().await;
+}
+
+#[test]
+fn w23_a_burst_of_streams_is_no_overflow_for_who_accepts_them() {
+    for (backlog, len) in [(256, 0), (16, 0), (1, 0), (256, 1000)] {
+        run(burst(backlog, len));
+    }
+}
+
+#[test]
+fn w23_a_burst_of_streams_is_no_overflow_on_two_threads() {
+    for len in [0, 1000] {
+        run_threaded(async move { tokio::spawn(burst(256, len)).await.expect("no panic") });
+    }
+}
+
+/// Whether or not the transport takes what this end has to say.
+#[test]
+fn w23_accepting_wakes_a_connection_that_waits_for_it() {
+    for blocked in [false, true] {
+        let mut line = Line::new(quiet().accept_backlog(8));
+        let [mut writing] = line.open(Priority::MEDIUM, 0);
+        if blocked {
+            queue(&mut writing, 1000);
+            line.poll();
+        } else {
+            line.give(usize::MAX);
+        }
+        for n in 1..=20 {
+            line.feed(update(2 * n, Flags::SYN, 0), &[]);
+        }
+        let (counter, waker) = Counter::new();
+        let mut accepted = Vec::new();
+        // Five of eight places are taken.
+        assert!(poll(&mut line, &waker).is_pending());
+        assert_eq!((line.connection.num_streams(), counter.count()), (1 + 5, 0));
+        while accepted.len() < 20 {
+            let (before, unread) = (counter.count(), 20 - accepted.len() > 5);
+            accepted.push(line.accept());
+            assert!(!unread || counter.count() > before, "accepting stream {} wakes nobody", 2 * accepted.len());
+            assert!(poll(&mut line, &waker).is_pending());
+        }
+        assert!(accepted.iter().map(Stream::id).eq((1..=20).map(|n| 2 * n)));
+    }
+}
+
+fn poll(line: &mut Line, waker: &Waker) -> Poll<()> {
+    line.connection.poll(&mut Context::from_waker(waker)).map(|ended| panic!("{ended:?}"))
+}
