@@ -8,10 +8,8 @@ mod support;
 mod away;
 #[path = "swarm/host.rs"]
 mod host;
-#[path = "peers/pattern.rs"]
-#[allow(dead_code, reason = "each test binary uses a part of it")]
-mod pattern;
-
+#[path = "swarm/whole.rs"]
+mod whole;
 use futures::{AsyncReadExt, AsyncWriteExt};
 use host::{Host, Muxer, Notice, Pings};
 use libp2p::swarm::ConnectionError;
@@ -20,7 +18,7 @@ use libp2p_stream::OpenStreamError;
 use sluicegate::{Config, MemoryLimit, MemoryManager, Side};
 use std::io;
 use std::sync::Arc;
-use support::run_threaded;
+use support::{pattern, run_threaded};
 
 const WINDOW: usize = 256 << 10;
 

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 
+use crate::support::far::far;
 use crate::support::node::Node;
 use crate::support::{Pipe, Transport, pipe, quiet};
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -12,8 +13,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio_util::compat::TokioAsyncReadCompatExt;
 
 /// The window with which every stream starts.
 pub const WINDOW: usize = super::support::outcome::WINDOW as usize;
@@ -163,32 +162,6 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Gated<T> {
 
 /// Two ends of a transport on which every byte takes `delay` in either direction.
 pub fn slow(delay: Duration) -> (Pipe, Pipe) {
-    let ((near, relay_near), (relay_far, far)) = (tokio::io::duplex(1 << 20), tokio::io::duplex(1 << 20));
-    let ((near_read, near_write), (far_read, far_write)) = (tokio::io::split(relay_near), tokio::io::split(relay_far));
-    tokio::spawn(relay(near_read, far_write, delay));
-    tokio::spawn(relay(far_read, near_write, delay));
-    (near.compat(), far.compat())
-}
-
-type ReadEnd = tokio::io::ReadHalf<tokio::io::DuplexStream>;
-type WriteEnd = tokio::io::WriteHalf<tokio::io::DuplexStream>;
-
-async fn relay(mut from: ReadEnd, mut to: WriteEnd, delay: Duration) {
-    let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
-    let read = async move {
-        let mut buffer = vec![0; 64 * 1024];
-        while let Ok(read @ 1..) = from.read(&mut buffer).await {
-            let _ = sender.send((tokio::time::Instant::now() + delay, buffer[..read].to_vec()));
-        }
-    };
-    let write = async move {
-        while let Some((due, bytes)) = receiver.recv().await {
-            tokio::time::sleep_until(due).await;
-            if to.write_all(&bytes).await.is_err() {
-                return;
-            }
-        }
-        let _ = to.shutdown().await;
-    };
-    tokio::join!(read, write);
+    let (here, there) = pipe(1 << 20);
+    (far(here, delay), there)
 }

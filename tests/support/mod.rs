@@ -2,8 +2,10 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 
+pub mod far;
 pub mod node;
 pub mod outcome;
+pub mod pattern;
 pub mod peer;
 
 use futures::{AsyncRead, AsyncWrite};
@@ -11,6 +13,9 @@ use sluicegate::{Config, ConfigBuilder};
 use std::future::Future;
 use std::time::Duration;
 use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
+
+/// Any transport.
+pub type Io = Box<dyn Transport>;
 
 /// A transport in memory.
 pub type Pipe = Compat<tokio::io::DuplexStream>;

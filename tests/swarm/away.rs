@@ -1,7 +1,7 @@
 //! A peer that says that it takes no more streams, and goes on with those that are open.
 
 use crate::host::{ECHO, Host, Notice, Pings};
-use crate::pattern::exchange;
+use crate::support::pattern::exchange;
 use crate::support::run_threaded;
 use crate::{ours, reason, reserved_falls_to};
 use futures::future::{Either, join, poll_fn, select};

@@ -1,6 +1,7 @@
 //! A libp2p swarm in a task of its own, with handles to use it from a test.
 
-use crate::pattern::{receive, send};
+use crate::support::pattern::{receive, send};
+use crate::whole::Whole;
 use futures::channel::{mpsc, oneshot};
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt, select};
 use libp2p::request_response::{self, ProtocolSupport};
@@ -242,48 +243,4 @@ fn answer(swarm: &mut Swarm<Behaviour>, waiting: &mut Waiting, event: request_re
         Event::ResponseSent { .. } => {}
         failure => panic!("{failure:?}"),
     }
-}
-
-/// A message is all that a half of a stream carries.
-#[derive(Clone)]
-pub struct Whole;
-
-impl request_response::Codec for Whole {
-    type Protocol = StreamProtocol;
-    type Request = Vec<u8>;
-    type Response = Vec<u8>;
-
-    async fn read_request<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Vec<u8>>
-    where
-        T: futures::AsyncRead + Unpin + Send,
-    {
-        read_whole(io).await
-    }
-
-    async fn read_response<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Vec<u8>>
-    where
-        T: futures::AsyncRead + Unpin + Send,
-    {
-        read_whole(io).await
-    }
-
-    async fn write_request<T>(&mut self, _: &StreamProtocol, io: &mut T, request: Vec<u8>) -> io::Result<()>
-    where
-        T: futures::AsyncWrite + Unpin + Send,
-    {
-        io.write_all(&request).await
-    }
-
-    async fn write_response<T>(&mut self, _: &StreamProtocol, io: &mut T, response: Vec<u8>) -> io::Result<()>
-    where
-        T: futures::AsyncWrite + Unpin + Send,
-    {
-        io.write_all(&response).await
-    }
-}
-
-async fn read_whole<T: futures::AsyncRead + Unpin + Send>(io: &mut T) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    io.read_to_end(&mut bytes).await?;
-    Ok(bytes)
 }

@@ -1,6 +1,8 @@
 //! Bytes in which no part looks like another. What arrives is compared with what was sent, byte by byte, so that a loss,
 //! a repetition and an exchange between streams all show.
 
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
+
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use std::io;
 use std::sync::OnceLock;
@@ -8,10 +10,10 @@ use std::sync::OnceLock;
 /// After so many bytes the pattern begins again. A prime, so that no window or frame is a multiple of it.
 const LEN: usize = 65_521;
 /// Bytes offered to one write.
-const CHUNK: usize = 16 * 1024;
+pub const CHUNK: usize = 16 * 1024;
 
 /// At least [`CHUNK`] bytes of the pattern of `seed`, from `offset` on.
-fn at(seed: usize, offset: usize) -> &'static [u8] {
+pub fn at(seed: usize, offset: usize) -> &'static [u8] {
     static TABLE: OnceLock<Vec<u8>> = OnceLock::new();
     let table = TABLE.get_or_init(|| {
         let mut state = 0x9E37_79B9_7F4A_7C15_u64;
@@ -39,15 +41,21 @@ pub async fn send<W: AsyncWrite + Unpin + ?Sized>(io: &mut W, seed: usize, from:
     io.flush().await
 }
 
-/// Writes the pattern until the write would wait, and says where it has come to.
-pub async fn send_until_pending<W: AsyncWrite + Unpin + ?Sized>(io: &mut W, seed: usize, from: usize) -> usize {
+/// Writes the pattern up to `to` or until the write would wait, and says where it has come to.
+pub async fn send_until_pending<W: AsyncWrite + Unpin + ?Sized>(
+    io: &mut W,
+    seed: usize,
+    from: usize,
+    to: usize,
+) -> usize {
     let mut sent = from;
-    loop {
-        match futures::poll!(io.write(&at(seed, sent)[..CHUNK])) {
+    while sent < to {
+        match futures::poll!(io.write(&at(seed, sent)[..CHUNK.min(to - sent)])) {
             std::task::Poll::Ready(written) => sent += written.expect("the stream is open"),
-            std::task::Poll::Pending => return sent,
+            std::task::Poll::Pending => break,
         }
     }
+    sent
 }
 
 /// Reads the bytes `from..to` of a pattern.

@@ -1,0 +1,114 @@
+//! The matrix of interoperation: peer x role x scenario, each cell a test of its own. `tests/interop/README.md` says how
+//! the foreign peers are steered.
+
+#![allow(unreachable_pub, reason = "a test binary has no users")]
+
+mod support;
+
+#[path = "interop/cell.rs"]
+mod cell;
+#[path = "interop/child.rs"]
+mod child;
+#[path = "interop/in_process/mod.rs"]
+mod in_process;
+#[path = "interop/line.rs"]
+mod line;
+#[path = "interop/matrix.rs"]
+mod matrix;
+#[path = "interop/nodes/mod.rs"]
+mod nodes;
+#[path = "interop/peers.rs"]
+mod peers;
+#[path = "interop/said.rs"]
+mod said;
+#[path = "interop/scenarios/mod.rs"]
+mod scenarios;
+#[path = "interop/self_check.rs"]
+mod self_check;
+#[path = "interop/tap.rs"]
+mod tap;
+#[path = "interop/theirs.rs"]
+mod theirs;
+#[path = "interop/toolchain.rs"]
+mod toolchain;
+#[path = "interop/verdict.rs"]
+mod verdict;
+#[path = "swarm/whole.rs"]
+mod whole;
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use matrix::Matrix;
+use std::process::ExitCode;
+use std::sync::Arc;
+use verdict::{Role, Verdict};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let matrix = Arc::new(Matrix::default());
+    let checks = [
+        check("versions_are_those_that_are_pinned", matrix::check_versions),
+        check("failures_are_explained", self_check::failures_are_explained),
+        check("missing_toolchains_are_reported", self_check::missing_toolchains_are_reported),
+    ];
+    let others = checks.len();
+    let mut trials = Vec::from(checks);
+    for scenario in scenarios::SCENARIOS {
+        for peer in peers::PEERS {
+            for role in Role::BOTH {
+                let cell = (scenario.name, peer.name, role);
+                trials.push(trial(&matrix, cell, move || cell::run(peer, role, scenario)));
+            }
+        }
+    }
+    for scenario in nodes::SCENARIOS {
+        for peer in nodes::PEERS {
+            for role in Role::BOTH {
+                let cell = (scenario.name, peer.name, role);
+                trials.push(trial(&matrix, cell, move || nodes::run(peer, role, scenario)));
+            }
+        }
+    }
+    verdict::keep_panics();
+    let cells = trials.len() - others;
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    if !arguments.list {
+        match matrix.write(cells) {
+            Ok(said) => println!("{said}"),
+            Err(error) => {
+                eprintln!("the matrix cannot be written: {error}");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    conclusion.exit_code()
+}
+
+fn check(name: &str, holds: fn() -> Result<(), String>) -> Trial {
+    Trial::test(name, move || Ok(holds()?))
+}
+
+/// A cell as a test.
+fn trial(
+    matrix: &Arc<Matrix>,
+    (scenario, peer, role): matrix::Key,
+    run: impl FnOnce() -> Verdict + Send + 'static,
+) -> Trial {
+    let matrix = matrix.clone();
+    let name = format!("{}::{}::{scenario}", peer.replace(' ', "-"), role.name());
+    Trial::ignorable_test(name, move || {
+        let verdict = run();
+        matrix.enter((scenario, peer, role), verdict.clone());
+        match verdict {
+            Verdict::Passed(_) => Ok(Completion::Completed),
+            Verdict::Cannot(why) => Ok(Completion::ignored_with(why)),
+            Verdict::Missing(what) if required() => Err(Failed::from(what)),
+            Verdict::Missing(what) => Ok(Completion::ignored_with(what)),
+            Verdict::Failed(what) => Err(Failed::from(what)),
+        }
+    })
+}
+
+/// Whether a toolchain that is missing is a failure.
+fn required() -> bool {
+    std::env::var("INTEROP").is_ok_and(|value| value == "required")
+}

@@ -1,0 +1,3 @@
+module sluicegate/interop/line
+
+go 1.23
