@@ -173,6 +173,9 @@ pub enum StreamError {
     /// The read half was closed before with `close_read`.
     #[error("the read half is closed")]
     ReadClosed,
+    /// The deadline of this half has passed. The stream itself is as it was.
+    #[error("the deadline of the stream has passed")]
+    DeadlineExceeded,
     /// The connection is over, or is being closed.
     #[error(transparent)]
     Connection(#[from] ConnectionError),
@@ -185,6 +188,7 @@ impl StreamError {
             Self::Reset { .. } => io::ErrorKind::ConnectionReset,
             Self::WriteClosed => io::ErrorKind::BrokenPipe,
             Self::ReadClosed => io::ErrorKind::NotConnected,
+            Self::DeadlineExceeded => io::ErrorKind::TimedOut,
             Self::Connection(error) => error.kind(),
         }
     }

@@ -39,6 +39,7 @@
 
 mod config;
 mod connection;
+mod deadlines;
 mod error;
 mod memory;
 mod mode;
@@ -52,6 +53,7 @@ pub mod wire;
 
 pub use config::{Config, ConfigBuilder, ConfigError, RefusedOpen};
 pub use connection::Connection;
+pub use deadlines::Deadlines;
 pub use error::{ConnectionError, OpenError, PingError, Side, StreamError, Violation};
 pub use memory::{MemoryLimit, MemoryManager, Refused, Reservation, Unlimited};
 pub use mode::Mode;

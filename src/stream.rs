@@ -3,10 +3,12 @@
 //! Owns the handle of one stream and the chunk that it is reading; the rest is the core's, behind the connection's
 //! lock. Never does IO: that is `Connection::poll`'s.
 
+use crate::deadlines::Deadlines;
+use crate::error::StreamError;
 use crate::memory::Reservation;
 use crate::priority::Priority;
-use crate::proto::{FlushError, Key, ReadError, Ready, Taken, WriteError};
-use crate::shell::Shared;
+use crate::proto::{FlushError, Key, Mux, ReadError, Ready, Taken, WriteError};
+use crate::shell::{Shared, Timer};
 use bytes::{Buf, Bytes};
 use futures::{AsyncBufRead, AsyncRead, AsyncWrite};
 use std::collections::VecDeque;
@@ -45,11 +47,21 @@ pub struct Stream {
     /// Bytes read and not reported, and how many of them make a report due.
     unreported: u32,
     due: u32,
+    /// Until when operations wait, once somebody has asked for deadlines.
+    waits: Option<Box<Waits>>,
+}
+
+/// Deadlines, and an alarm for the task of each half.
+#[derive(Default)]
+struct Waits {
+    deadlines: Deadlines,
+    read: Timer,
+    write: Timer,
 }
 
 impl Stream {
     pub(crate) fn new(shared: Arc<Shared>, key: Key, id: u32) -> Self {
-        Self { shared, key, id, chunks: VecDeque::new(), spent: Vec::new(), unreported: 0, due: u32::MAX }
+        Self { shared, key, id, chunks: VecDeque::new(), spent: Vec::new(), unreported: 0, due: u32::MAX, waits: None }
     }
 
     /// The stream's id on the wire: odd where the client opened it, even where the server did.
@@ -71,6 +83,43 @@ impl Stream {
     /// memory budget its window and its writes may grow into. The peer does not learn of it.
     pub fn set_priority(&self, priority: Priority) {
         self.shared.with(|inner| inner.mux.set_priority(self.key, priority));
+    }
+
+    /// Until when reads and writes may wait; see [`Deadlines`].
+    pub fn set_deadline(&mut self, at: Option<Instant>) {
+        self.deadlines().set(at);
+    }
+
+    /// Until when reads may wait; see [`Deadlines`].
+    pub fn set_read_deadline(&mut self, at: Option<Instant>) {
+        self.deadlines().set_read(at);
+    }
+
+    /// Until when writes, flushes and closes may wait; see [`Deadlines`].
+    pub fn set_write_deadline(&mut self, at: Option<Instant>) {
+        self.deadlines().set_write(at);
+    }
+
+    /// The deadlines of the stream, to change them while its halves are in use elsewhere.
+    ///
+    /// ```
+    /// # async fn example(stream: sluicegate::Stream) -> std::io::Result<()> {
+    /// use futures::{AsyncReadExt, io::ErrorKind};
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let mut stream = stream;
+    /// let deadlines = stream.deadlines();
+    /// let (mut reader, _writer) = stream.split();
+    /// deadlines.set_read(Some(Instant::now() + Duration::from_secs(5)));
+    /// match reader.read(&mut [0; 1024]).await {
+    ///     Err(error) if error.kind() == ErrorKind::TimedOut => deadlines.set_read(None),
+    ///     other => println!("{other:?}"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn deadlines(&mut self) -> Deadlines {
+        self.waits.get_or_insert_default().deadlines.clone()
     }
 
     /// Ends both halves at once. The peer sees the reset with `code`; 0 is "no code". What was written and has not left
@@ -99,7 +148,10 @@ impl Stream {
     }
 
     /// Makes sure that there is something to read; `false` at the end of the stream.
-    fn poll_chunks(&mut self, cx: &Context<'_>) -> Poll<io::Result<bool>> {
+    fn poll_chunks(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        if self.waits.as_ref().is_some_and(|waits| waits.deadlines.read().has_passed()) {
+            return Poll::Ready(exceeded());
+        }
         if !self.chunks.is_empty() {
             return Poll::Ready(Ok(true));
         }
@@ -123,7 +175,18 @@ impl Stream {
             }
             Ok(Taken::End) => Poll::Ready(Ok(false)),
             Err(ReadError::Failed(error)) => Poll::Ready(Err(error.into())),
-            Err(ReadError::Blocked) => Poll::Pending,
+            Err(ReadError::Blocked) => match &mut self.waits {
+                Some(waits) => waits.deadlines.read().poll_passed(&mut waits.read, cx).map(|()| exceeded()),
+                None => Poll::Pending,
+            },
+        }
+    }
+
+    /// A write, a flush or a close has to wait: until when?
+    fn poll_write_deadline<R>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<R>> {
+        match &mut self.waits {
+            Some(waits) => waits.deadlines.write().poll_passed(&mut waits.write, cx).map(|()| exceeded()),
+            None => Poll::Pending,
         }
     }
 
@@ -165,12 +228,12 @@ impl Stream {
     }
 
     fn poll_flushed(
-        &self,
-        result: impl FnOnce(&mut crate::proto::Mux) -> Result<(), FlushError>,
-        cx: &Context<'_>,
+        &mut self,
+        result: impl FnOnce(&mut Mux, Key) -> Result<(), FlushError>,
+        cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         let result = self.shared.with(|inner| {
-            let result = result(&mut inner.mux);
+            let result = result(&mut inner.mux, self.key);
             if let Err(FlushError::Blocked) = result {
                 inner.park(self.key, Ready::FLUSH, cx);
             }
@@ -179,9 +242,13 @@ impl Stream {
         match result {
             Ok(()) => Poll::Ready(Ok(())),
             Err(FlushError::Failed(error)) => Poll::Ready(Err(error.into())),
-            Err(FlushError::Blocked) => Poll::Pending,
+            Err(FlushError::Blocked) => self.poll_write_deadline(cx),
         }
     }
+}
+
+fn exceeded<R>() -> io::Result<R> {
+    Err(StreamError::DeadlineExceeded.into())
 }
 
 impl AsyncRead for Stream {
@@ -217,7 +284,10 @@ impl AsyncBufRead for Stream {
 impl AsyncWrite for Stream {
     /// Takes as many bytes as the peer has given credit for and the connection has memory for; pending while that is
     /// none. What was taken goes out, also if the stream is dropped. An empty `buf` is `Ok(0)` at once.
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if !buf.is_empty() && self.waits.as_ref().is_some_and(|waits| waits.deadlines.write().has_passed()) {
+            return Poll::Ready(exceeded());
+        }
         let mut result = self.try_write(cx, buf);
         while let Err(WriteError::Blocked { growth: Some(bytes) }) = result {
             if !self.grow_pool(bytes) {
@@ -228,19 +298,19 @@ impl AsyncWrite for Stream {
         match result {
             Ok(written) => Poll::Ready(Ok(written)),
             Err(WriteError::Failed(error)) => Poll::Ready(Err(error.into())),
-            Err(WriteError::Blocked { .. }) => Poll::Pending,
+            Err(WriteError::Blocked { .. }) => self.poll_write_deadline(cx),
         }
     }
 
     /// Ready when everything written has been handed to the transport, and the transport was flushed after it. On a
     /// stream that has said nothing yet, it lets the peer know of the stream.
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_flushed(|mux| mux.flush(self.key), cx)
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_flushed(Mux::flush, cx)
     }
 
     /// Finishes the write half; ready when its FIN was flushed. Reading goes on. Closing again is `Ok`.
-    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_flushed(|mux| mux.finish(self.key), cx)
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_flushed(Mux::finish, cx)
     }
 }
 

@@ -28,6 +28,7 @@ const FLOORS: &[(&str, Floor)] = &[
     ("muxer", Floor::Roof),
     ("connection", Floor::Roof),
     ("stream", Floor::Roof),
+    ("deadlines", Floor::Roof),
     ("config", Floor::Pantry),
     ("error", Floor::Pantry),
     ("priority", Floor::Pantry),

@@ -3,6 +3,7 @@
 //! The only floor that says waker, lock, clock and transport. It holds no rule of the protocol: it carries bytes to and
 //! from the [`Mux`](crate::proto::Mux), does outside the lock what must not be done inside it, and wakes whoever waits.
 
+mod deadline;
 mod driver;
 mod last_words;
 mod opener;
@@ -12,6 +13,8 @@ mod shared;
 mod timer;
 mod writer;
 
+pub(crate) use deadline::Deadline;
 pub(crate) use driver::Driver;
 pub(crate) use opener::Opener;
 pub(crate) use shared::Shared;
+pub(crate) use timer::Timer;

@@ -12,13 +12,13 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// An alarm. A deadline that moves away lets it ring early, which costs less than setting it again with every frame.
 #[derive(Default)]
-pub(super) struct Timer {
+pub(crate) struct Timer {
     alarm: Option<(Delay, Instant)>,
 }
 
 impl Timer {
     /// Makes sure that the task is woken at `deadline`. Says whether that has passed already.
-    pub(super) fn poll(&mut self, deadline: Option<Instant>, now: Instant, cx: &mut Context<'_>) -> bool {
+    pub(crate) fn poll(&mut self, deadline: Option<Instant>, now: Instant, cx: &mut Context<'_>) -> bool {
         let Some(deadline) = deadline else { return false };
         let left = deadline.saturating_duration_since(now).min(LONGEST);
         if left.is_zero() {

@@ -93,6 +93,8 @@ impl Oracle {
             }
             StreamError::WriteClosed => own.finished,
             StreamError::ReadClosed => own.stopped,
+            // The core knows of none.
+            StreamError::DeadlineExceeded => false,
             StreamError::Connection(_) => connection_may_end,
         };
         assert!(explained, "side {side} stream {id}: {error:?}, but own {own:?} and peer {peer:?}");
