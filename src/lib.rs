@@ -36,6 +36,7 @@
 //! # Features
 //!
 //! * `libp2p` (default): the `StreamMuxer` and connection upgrade implementations.
+//! * `tokio`: `tokio::io::AsyncRead`, `AsyncBufRead` and `AsyncWrite` on [`Stream`], beside those of `futures`.
 
 mod config;
 mod connection;
@@ -49,6 +50,8 @@ mod priority;
 mod proto;
 mod shell;
 mod stream;
+#[cfg(feature = "tokio")]
+mod tokio_io;
 pub mod wire;
 
 pub use config::{Config, ConfigBuilder, ConfigError, RefusedOpen};

@@ -13,6 +13,7 @@ use bytes::{Buf, Bytes};
 use futures::{AsyncBufRead, AsyncRead, AsyncWrite};
 use std::collections::VecDeque;
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -148,7 +149,7 @@ impl Stream {
     }
 
     /// Makes sure that there is something to read; `false` at the end of the stream.
-    fn poll_chunks(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+    pub(crate) fn poll_chunks(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         if self.waits.as_ref().is_some_and(|waits| waits.deadlines.read().has_passed()) {
             return Poll::Ready(exceeded());
         }
@@ -190,7 +191,41 @@ impl Stream {
         }
     }
 
-    /// `amt` bytes of the first chunk have been read. The core is told when that makes credit due, not with every read.
+    /// The next bytes as they arrived, without copying them; `None` at the end of the stream. What is held of them is
+    /// the application's own memory from here on: it counts as read.
+    ///
+    /// # Errors
+    ///
+    /// As for reading.
+    pub fn poll_read_bytes(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
+        let more = ready!(self.poll_chunks(cx))?;
+        let chunk = if more { self.chunks.pop_front() } else { None };
+        self.report(chunk.as_ref().map_or(0, Bytes::len));
+        Poll::Ready(Ok(chunk))
+    }
+
+    /// Waits for [`poll_read_bytes`](Self::poll_read_bytes). Giving up loses nothing.
+    ///
+    /// # Errors
+    ///
+    /// As for reading.
+    pub async fn read_bytes(&mut self) -> io::Result<Option<Bytes>> {
+        poll_fn(|cx| self.poll_read_bytes(cx)).await
+    }
+
+    /// Hands out up to `most` bytes of the chunks that were taken, piece by piece.
+    pub(crate) fn hand_out(&mut self, most: usize, mut to: impl FnMut(&[u8])) -> usize {
+        let mut read = 0;
+        while let Some(chunk) = self.chunks.front().filter(|_| read < most) {
+            let amt = chunk.len().min(most - read);
+            to(&chunk[..amt]);
+            self.used(amt);
+            read += amt;
+        }
+        read
+    }
+
+    /// `amt` bytes of the first chunk have been read.
     fn used(&mut self, amt: usize) {
         let Some(chunk) = self.chunks.front_mut() else { return };
         let amt = amt.min(chunk.len());
@@ -198,6 +233,11 @@ impl Stream {
         if chunk.is_empty() {
             self.spent.extend(self.chunks.pop_front());
         }
+        self.report(amt);
+    }
+
+    /// Bytes have been read. The core is told when that makes credit due, not with every read.
+    fn report(&mut self, amt: usize) {
         self.unreported = self.unreported.saturating_add(u32::try_from(amt).unwrap_or(u32::MAX));
         if self.unreported >= self.due {
             let unreported = std::mem::take(&mut self.unreported);
@@ -257,13 +297,12 @@ impl AsyncRead for Stream {
         if buf.is_empty() || !ready!(self.poll_chunks(cx))? {
             return Poll::Ready(Ok(0));
         }
-        let mut read = 0;
-        while let Some(chunk) = self.chunks.front().filter(|_| read < buf.len()) {
-            let amt = chunk.len().min(buf.len() - read);
-            buf[read..read + amt].copy_from_slice(&chunk[..amt]);
-            self.used(amt);
-            read += amt;
-        }
+        let mut room = &mut *buf;
+        let read = self.hand_out(room.len(), |piece| {
+            let (filled, rest) = std::mem::take(&mut room).split_at_mut(piece.len());
+            filled.copy_from_slice(piece);
+            room = rest;
+        });
         Poll::Ready(Ok(read))
     }
 }

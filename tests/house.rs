@@ -29,6 +29,7 @@ const FLOORS: &[(&str, Floor)] = &[
     ("connection", Floor::Roof),
     ("stream", Floor::Roof),
     ("deadlines", Floor::Roof),
+    ("tokio_io", Floor::Roof),
     ("config", Floor::Pantry),
     ("error", Floor::Pantry),
     ("priority", Floor::Pantry),

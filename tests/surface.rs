@@ -2,12 +2,13 @@
 
 mod support;
 
-use futures::{AsyncBufReadExt, AsyncWriteExt};
+use futures::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use sluicegate::wire::Flags;
-use sluicegate::{Config, ConfigError, ConnectionError, Side};
+use sluicegate::{Config, ConfigError, ConnectionError, MemoryLimit, Side};
+use std::sync::Arc;
 use support::node::Node;
 use support::peer::{Peer, go_away, update};
-use support::{pipe, quiet, run, tcp};
+use support::{pattern, pipe, quiet, run, tcp};
 
 #[test]
 fn the_transport_and_its_addresses_can_be_reached() {
@@ -94,6 +95,48 @@ fn buffered_reads_give_what_arrived_and_take_what_is_consumed() {
         }
         assert_eq!(lines, ["ne\n", "two\n", "three"]);
         assert!(stream.fill_buf().await.expect("the end of the file").is_empty());
+    });
+}
+
+#[test]
+fn chunks_are_handed_over_whole_and_give_their_credit_back() {
+    const LEN: usize = 3 << 20;
+    run(async {
+        let budget = Arc::new(MemoryLimit::new(64 << 20));
+        let (near, far) = pipe(1 << 16);
+        // Windows that stay, so that nothing moves without credit.
+        let config = quiet().memory(budget.clone()).max_stream_window(256 << 10).build().expect("valid");
+        let (client, server) = (Node::client(near, quiet().build().expect("valid")), Node::server(far, config));
+        let mut near = client.open().await.expect("opens");
+        let write = async {
+            pattern::send(&mut near, 1, 0, LEN).await.expect("credit comes back");
+            near.close().await.expect("closes");
+        };
+        let read = async {
+            let mut far = server.accept().await.expect("a stream");
+            let (mut held, mut first) = (Vec::new(), [0; 5]);
+            far.read_exact(&mut first).await.expect("data");
+            assert_eq!(first, pattern::at(1, 0)[..5]);
+            while let Some(chunk) = far.read_bytes().await.expect("readable") {
+                held.push(chunk);
+            }
+            assert!(far.read_bytes().await.expect("still the end").is_none());
+            held
+        };
+        let ((), held) = futures::join!(write, read);
+        // Nothing that was handed over was used for anything else meanwhile.
+        let mut at = 5;
+        for chunk in held {
+            assert!(!chunk.is_empty());
+            for piece in chunk.chunks(pattern::CHUNK) {
+                assert!(piece == &pattern::at(1, at)[..piece.len()], "other bytes than were sent at {at}");
+                at += piece.len();
+            }
+        }
+        assert_eq!(at, LEN);
+        client.close().await.expect("closes");
+        server.ended().await.expect("closed in good order");
+        assert_eq!(budget.reserved(), 0);
     });
 }
 

@@ -1,0 +1,47 @@
+//! Roof: the tokio face of [`Stream`]. The only room that names `tokio`.
+//!
+//! Owns nothing: each method is that of the `futures` trait in other words.
+
+use crate::stream::Stream;
+use futures::AsyncWrite as _;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
+
+impl AsyncRead for Stream {
+    /// Reads at least one byte, or nothing at the end of the stream or where there is no room in `buf`.
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if buf.remaining() > 0 && ready!(this.poll_chunks(cx))? {
+            this.hand_out(buf.remaining(), |piece| buf.put_slice(piece));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncBufRead for Stream {
+    fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        futures::AsyncBufRead::poll_fill_buf(self, cx)
+    }
+
+    /// More than [`poll_fill_buf`](AsyncBufRead::poll_fill_buf) gave counts as all of it.
+    fn consume(self: Pin<&mut Self>, amt: usize) {
+        futures::AsyncBufRead::consume(self, amt);
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        futures::AsyncWrite::poll_write(self, cx, buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        futures::AsyncWrite::poll_flush(self, cx)
+    }
+
+    /// Finishes the write half; ready when its FIN was flushed. Reading goes on. Shutting down again is `Ok`.
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_close(cx)
+    }
+}

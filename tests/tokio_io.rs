@@ -1,0 +1,83 @@
+//! Streams under tokio's traits, through tokio's own helpers.
+
+mod support;
+
+use sluicegate::Stream;
+use std::io;
+use support::node::Node;
+use support::{pattern, pipe, quiet, run};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
+
+/// More than a window.
+const LEN: usize = 1 << 20;
+
+async fn pair() -> ([Node<support::Pipe>; 2], [Stream; 2]) {
+    let config = || quiet().build().expect("valid");
+    let (near, far) = pipe(1 << 16);
+    let nodes = [Node::client(near, config()), Node::server(far, config())];
+    let mut near = nodes[0].open().await.expect("opens");
+    AsyncWriteExt::flush(&mut near).await.expect("announces itself");
+    let far = nodes[1].accept().await.expect("is accepted");
+    (nodes, [near, far])
+}
+
+fn bytes() -> Vec<u8> {
+    (0..LEN).step_by(pattern::CHUNK).flat_map(|at| &pattern::at(7, at)[..pattern::CHUNK]).copied().collect()
+}
+
+#[test]
+fn everything_that_is_copied_arrives_and_comes_back() {
+    run(async {
+        let (_nodes, [near, mut far]) = pair().await;
+        let sent = bytes();
+        let (mut reader, mut writer) = tokio::io::split(near);
+        let echo = async {
+            let (mut reader, mut writer) = tokio::io::split(&mut far);
+            assert_eq!(tokio::io::copy(&mut reader, &mut writer).await.expect("copies"), LEN as u64);
+            writer.shutdown().await.expect("shuts down");
+        };
+        let write = async {
+            writer.write_all(&sent).await.expect("credit comes back");
+            writer.shutdown().await.expect("shuts down");
+            writer.shutdown().await.expect("shutting down again is fine");
+        };
+        let mut received = Vec::new();
+        let ((), (), read) = tokio::join!(echo, write, reader.read_to_end(&mut received));
+        assert_eq!(read.expect("to the end"), LEN);
+        assert!(received == sent);
+        let error = writer.write(b"more").await.expect_err("the half is finished");
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+    });
+}
+
+#[test]
+fn a_read_fills_what_room_there_is_and_keeps_the_rest() {
+    run(async {
+        let (_nodes, [mut near, mut far]) = pair().await;
+        near.write_all(b"one\ntwo\nthree").await.expect("credit");
+        near.shutdown().await.expect("shuts down");
+        assert_eq!(AsyncReadExt::read(&mut far, &mut []).await.expect("nothing is asked for"), 0);
+        let mut first = [0; 3];
+        far.read_exact(&mut first).await.expect("data");
+        assert_eq!(&first, b"one");
+        let mut line = String::new();
+        for expected in ["\n", "two\n", "three", ""] {
+            line.clear();
+            far.read_line(&mut line).await.expect("text");
+            assert_eq!(line, expected);
+        }
+    });
+}
+
+#[test]
+fn a_reset_is_an_error_and_never_the_end() {
+    run(async {
+        let (_nodes, [mut near, mut far]) = pair().await;
+        near.write_all(b"cut").await.expect("credit");
+        AsyncWriteExt::flush(&mut near).await.expect("flushes");
+        near.reset(7);
+        let mut received = Vec::new();
+        let error = far.read_to_end(&mut received).await.expect_err("reset");
+        assert_eq!((error.kind(), received.as_slice()), (io::ErrorKind::ConnectionReset, &b"cut"[..]));
+    });
+}
