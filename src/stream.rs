@@ -135,6 +135,21 @@ impl Stream {
         });
     }
 
+    /// A hint that the peer is about to send about `bytes`: where the window is smaller it is made as large at once, so
+    /// that they need not wait for credit. That is at most `max_stream_window`, and reserved from the memory manager at
+    /// the stream's priority; where it is refused, or where the read half has ended, the window stays as it is. A window
+    /// does not become smaller again.
+    pub fn expect(&self, bytes: u32) {
+        let growth = self.shared.with(|inner| {
+            let memory = inner.mux.config().memory().clone();
+            inner.mux.shortfall(self.key, bytes).map(|growth| (growth, memory))
+        });
+        let Some((growth, memory)) = growth else { return };
+        let granted = Reservation::new(&memory, growth.bytes as usize, growth.priority).ok();
+        // Y-FLOW-11.
+        self.shared.with(|inner| inner.mux.widen(growth.key, granted));
+    }
+
     /// Reads no more. Unread bytes are dropped, and what still arrives is discarded without holding memory; the peer
     /// may go on writing for as long as this end does. Reading fails with [`StreamError::ReadClosed`](crate::StreamError::ReadClosed) from here on.
     pub fn close_read(&mut self) {

@@ -12,7 +12,7 @@ use super::pool::Pool;
 use super::ready::Ready;
 use super::schedule::Schedule;
 use super::store::{ControlPlace, Key, Queue, Spread, Store};
-use super::stream::{Handshake, Stream};
+use super::stream::{Handshake, ReceiveState, Stream};
 use super::tombstones::Tombstones;
 use crate::config::Config;
 use crate::error::{ConnectionError, OpenError, Side};
@@ -323,13 +323,32 @@ impl Mux {
             return;
         };
         stream.growth_pending = false;
-        match (&mut stream.reservation, granted) {
-            (Some(own), Some(granted)) => {
-                stream.receive.window.grow(u32::try_from(granted.bytes()).unwrap_or(0));
+        self.widen(key, granted);
+    }
+
+    /// What a stream's window lacks of `bytes`, or of the largest that there may be; answered with [`Mux::widen`].
+    pub(crate) fn shortfall(&self, key: Key, bytes: u32) -> Option<Growth> {
+        let stream = self.store.get(key).filter(|stream| stream.receive.state == ReceiveState::Open)?;
+        let wanted = bytes.min(self.config.max_stream_window());
+        let bytes = wanted.checked_sub(stream.receive.window.size()).filter(|bytes| *bytes > 0)?;
+        Some(Growth { key, bytes, priority: stream.priority })
+    }
+
+    /// Makes a window larger by what was granted, if it may still be so large.
+    pub(crate) fn widen(&mut self, key: Key, granted: Option<Reservation>) {
+        let max = self.config.max_stream_window();
+        let Some(granted) = granted else { return self.queue_control(key) };
+        let Some(stream) = self.store.get_mut(key) else { return self.events.released.push(granted) };
+        let bytes = u32::try_from(granted.bytes()).unwrap_or(u32::MAX);
+        let open = stream.receive.state == ReceiveState::Open;
+        let fits = stream.receive.window.size().checked_add(bytes).is_some_and(|size| size <= max);
+        match &mut stream.reservation {
+            Some(own) if open && fits => {
+                stream.receive.window.grow(bytes);
                 own.merge(granted);
                 self.largest_window = self.largest_window.max(stream.receive.window.size());
             }
-            (_, granted) => self.events.released.extend(granted),
+            _ => self.events.released.push(granted),
         }
         self.queue_control(key);
     }

@@ -278,11 +278,17 @@ impl End {
         self.mux.release(key, unread, now);
     }
 
-    /// Changes the priority, or flushes.
+    /// Changes the priority, expects a lot, or flushes.
     fn turn(&mut self, index: usize, chance: &mut Chance) {
         let key = self.held[index].key;
         if chance.of(2) {
             self.mux.set_priority(key, Priority::new(chance.below(256) as u8));
+        } else if chance.of(2) {
+            if let Some(growth) = self.mux.shortfall(key, chance.below(4 << 20) as u32) {
+                let granted = self.reserve(chance, growth.bytes as usize, growth.priority);
+                self.mux.widen(growth.key, granted);
+                self.settle();
+            }
         } else if let Err(FlushError::Failed(StreamError::Connection(_))) = self.mux.flush(key) {
             assert!(self.may_end, "the connection ended by itself");
         }

@@ -1,0 +1,121 @@
+//! Windows that are made large ahead of what is coming.
+
+use crate::api::{WINDOW, pattern};
+use crate::support::node::Node;
+use crate::support::peer::{Peer, data, update};
+use crate::support::{Pipe, pipe, quiet, run};
+use futures::{AsyncReadExt, AsyncWriteExt};
+use sluicegate::wire::Flags;
+use sluicegate::{MemoryLimit, Mode, Priority};
+use std::sync::Arc;
+
+const MAX: usize = 4 << 20;
+
+/// A node with a budget of `limit` bytes, and its peer.
+async fn pair(mode: Mode, limit: usize) -> (Node<Pipe>, Peer<Pipe>, Arc<MemoryLimit>) {
+    let budget = Arc::new(MemoryLimit::new(limit));
+    let (near, far) = pipe(8 << 20);
+    let settings = quiet().memory(budget.clone()).max_stream_window(MAX as u32).max_send_buffer(65_536);
+    let (node, mut peer) = (Node::new(near, settings.build().expect("valid"), mode), Peer::new(far));
+    peer.greet().await;
+    (node, peer, budget)
+}
+
+#[test]
+fn what_is_expected_needs_no_further_credit() {
+    run(async {
+        let (node, mut peer, budget) = pair(Mode::Server, 64 << 20).await;
+        peer.send(update(1, Flags::SYN, 0)).await;
+        let mut stream = node.accept().await.expect("a stream");
+        peer.expect(update(1, Flags::ACK, 0)).await;
+        const COMING: usize = 3 << 20;
+        stream.expect(COMING as u32);
+        peer.expect(update(1, Flags::NONE, (COMING - WINDOW) as u32)).await;
+        assert_eq!(budget.reserved(), COMING);
+        // Less than it has is nothing new, and neither is the same again.
+        stream.expect(1);
+        stream.expect(COMING as u32);
+        let bytes = pattern(1, COMING);
+        for frame in bytes.chunks(1 << 20) {
+            peer.send_data(1, Flags::NONE, frame).await;
+        }
+        peer.send(data(1, Flags::FIN, 0)).await;
+        peer.expect_quiet().await;
+        let mut received = Vec::new();
+        stream.read_to_end(&mut received).await.expect("ends");
+        assert!(received == bytes);
+        drop(stream);
+        peer.expect(data(1, Flags::FIN, 0)).await;
+        peer.expect_quiet().await;
+        assert_eq!(budget.reserved(), 0);
+    });
+}
+
+#[test]
+fn a_stream_that_is_not_announced_yet_says_it_with_its_syn() {
+    run(async {
+        let (node, mut peer, budget) = pair(Mode::Client, 64 << 20).await;
+        let mut stream = node.open().await.expect("opens");
+        stream.expect(1 << 20);
+        stream.flush().await.expect("announces itself");
+        peer.expect(update(1, Flags::SYN, (1 << 20) - WINDOW as u32)).await;
+        // Never past the largest window there may be.
+        stream.expect(u32::MAX);
+        peer.expect(update(1, Flags::NONE, (MAX - (1 << 20)) as u32)).await;
+        assert_eq!(budget.reserved(), MAX);
+        peer.expect_quiet().await;
+    });
+}
+
+#[test]
+fn a_refused_hint_changes_nothing() {
+    run(async {
+        let (node, mut peer, budget) = pair(Mode::Client, 1 << 20).await;
+        let mut stream = node.open().await.expect("opens");
+        stream.flush().await.expect("announces itself");
+        peer.expect(update(1, Flags::SYN, 0)).await;
+        // A stream of this priority may bring the budget to two fifths.
+        stream.set_priority(Priority::LOW);
+        stream.expect(512 << 10);
+        peer.expect_quiet().await;
+        assert_eq!(budget.reserved(), WINDOW);
+        stream.set_priority(Priority::HIGH);
+        stream.expect(512 << 10);
+        peer.expect(update(1, Flags::NONE, (512 << 10) - WINDOW as u32)).await;
+        assert_eq!(budget.reserved(), 512 << 10);
+    });
+}
+
+#[test]
+fn nothing_is_reserved_for_a_half_that_has_ended() {
+    run(async {
+        let (node, mut peer, budget) = pair(Mode::Client, 64 << 20).await;
+        for end in ["FIN", "reset by the peer", "reset", "closed"] {
+            let mut stream = node.open().await.expect("opens");
+            let id = stream.id();
+            stream.flush().await.expect("announces itself");
+            peer.expect(update(id, Flags::SYN, 0)).await;
+            match end {
+                "FIN" => peer.send(data(id, Flags::FIN, 0)).await,
+                "reset by the peer" => peer.send(update(id, Flags::RST, 1)).await,
+                "reset" => stream.reset(1),
+                _ => stream.close_read(),
+            }
+            if end == "reset" {
+                peer.expect(update(id, Flags::RST, 1)).await;
+            }
+            peer.expect_quiet().await;
+            let before = budget.reserved();
+            stream.expect(1 << 20);
+            peer.expect_quiet().await;
+            assert_eq!(budget.reserved(), before, "{end}");
+            stream.reset(2);
+            drop(stream);
+            if end == "FIN" || end == "closed" {
+                peer.expect(update(id, Flags::RST, 2)).await;
+            }
+            peer.expect_quiet().await;
+            assert_eq!(budget.reserved(), 0, "{end}");
+        }
+    });
+}
