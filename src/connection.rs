@@ -5,7 +5,7 @@
 use crate::config::{Config, RefusedOpen};
 use crate::error::{ConnectionError, OpenError, PingError};
 use crate::mode::Mode;
-use crate::proto::{Mux, PingProgress};
+use crate::proto::Mux;
 use crate::shell::{Driver, Opener, Shared};
 use crate::stream::Stream;
 use futures::{AsyncRead, AsyncWrite};
@@ -117,9 +117,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
     /// Waits, in the place of whoever opens, for the end of the connection.
     #[cfg(feature = "libp2p")]
     pub(crate) fn poll_opener_end(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionError> {
-        self.shared.with(|inner| match inner.mux.closed() {
-            Some(reason) if inner.ended() => Poll::Ready(reason.clone()),
-            _ => {
+        self.shared.with(|inner| match inner.reason() {
+            Some(reason) => Poll::Ready(reason),
+            None => {
                 inner.park_outbound(cx);
                 Poll::Pending
             }
@@ -133,18 +133,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
     ///
     /// Why the connection ended; [`ConnectionError::Closed`] where that was in good order.
     pub fn poll_inbound(&mut self, cx: &mut Context<'_>) -> Poll<Result<Stream, ConnectionError>> {
-        let accepted = self.shared.with(|inner| {
-            if let Some(key) = inner.mux.accept() {
-                return Poll::Ready(Ok((key, inner.mux.stream_id(key).unwrap_or_default())));
-            }
-            match inner.mux.closed() {
-                Some(reason) if inner.ended() => Poll::Ready(Err(reason.clone())),
-                _ => {
-                    inner.park_inbound(cx);
-                    Poll::Pending
-                }
-            }
-        });
+        let accepted = self.shared.poll_accept(cx);
         accepted.map_ok(|(key, id)| Stream::new(self.shared.clone(), key, id))
     }
 
@@ -155,15 +144,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
     /// [`PingError::TimedOut`] after `connection_write_timeout`; the connection lives on if something else has arrived
     /// meanwhile, or if keep-alive is off.
     pub fn poll_ping(&mut self, cx: &mut Context<'_>) -> Poll<Result<Duration, PingError>> {
-        self.shared.with(|inner| match inner.mux.ping() {
-            Ok(PingProgress::Answered(rtt)) => Poll::Ready(Ok(rtt)),
-            Ok(PingProgress::TimedOut) => Poll::Ready(Err(PingError::TimedOut)),
-            Err(reason) if inner.ended() => Poll::Ready(Err(reason.into())),
-            Ok(PingProgress::Waiting) | Err(_) => {
-                inner.park_ping(cx);
-                Poll::Pending
-            }
-        })
+        self.shared.poll_ping(cx)
     }
 
     /// Closes in good order: what was written goes out, then the go-away; the write side of the transport is shut and
@@ -213,6 +194,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
     /// A number that no other connection of this process has.
     pub fn id(&self) -> u64 {
         self.shared.id()
+    }
+
+    pub(crate) const fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// The transport, for its addresses and options.

@@ -30,8 +30,8 @@
 //!
 //! # On any transport
 //!
-//! [`Connection`] works on anything that is `AsyncRead + AsyncWrite`, poll by poll and without a runtime of its own;
-//! there is an example at its documentation.
+//! [`Session`] is a handle for any number of tasks, on anything that is `AsyncRead + AsyncWrite`; [`Connection`] is the
+//! same poll by poll. Neither needs a runtime of its own. There are examples at their documentation.
 //!
 //! # Features
 //!
@@ -48,6 +48,7 @@ mod mode;
 mod muxer;
 mod priority;
 mod proto;
+mod session;
 mod shell;
 mod stream;
 #[cfg(feature = "tokio")]
@@ -61,6 +62,7 @@ pub use error::{ConnectionError, OpenError, PingError, Side, StreamError, Violat
 pub use memory::{MemoryLimit, MemoryManager, Refused, Reservation, Unlimited};
 pub use mode::Mode;
 pub use priority::Priority;
+pub use session::{Session, SessionDriver};
 pub use stream::Stream;
 
 /// Runs the code of the README as tests.

@@ -27,6 +27,7 @@ const FLOORS: &[(&str, Floor)] = &[
     ("shell", Floor::Shell),
     ("muxer", Floor::Roof),
     ("connection", Floor::Roof),
+    ("session", Floor::Roof),
     ("stream", Floor::Roof),
     ("deadlines", Floor::Roof),
     ("tokio_io", Floor::Roof),

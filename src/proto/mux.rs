@@ -45,6 +45,8 @@ pub(crate) struct Mux {
     pub(super) incoming: VecDeque<Key>,
     /// Streams that have been accepted so far.
     pub(super) accepted: u64,
+    /// Nobody opens or accepts streams any more.
+    draining: bool,
     /// The body that is arriving.
     pub(super) body: Option<Body>,
     /// Streams whose window should grow once memory for it is granted.
@@ -130,6 +132,7 @@ impl Mux {
             tombstones: Tombstones::new(spread),
             incoming: VecDeque::new(),
             accepted: 0,
+            draining: false,
             body: None,
             growing: VecDeque::new(),
             useless: Budget::new(USELESS_FRAMES, now),
@@ -251,10 +254,28 @@ impl Mux {
         }
     }
 
-    /// After a go-away with code 0 from the peer the connection closes when its last stream has ended (Y-AWAY-1).
+    /// Nobody is there any more to open or accept streams: those that wait and those that come are refused, and the
+    /// connection closes with the last of the others (Y-CLOSE-8).
+    pub(crate) fn drain(&mut self, now: Instant) {
+        self.draining = true;
+        self.local_away = true;
+        while let Some(key) = self.accept() {
+            self.reset(key, 0);
+            self.release(key, 0, now);
+        }
+        self.close_if_drained();
+    }
+
+    /// After a go-away with code 0 from the peer, and where nobody uses it here, the connection closes when its last
+    /// stream has ended (Y-AWAY-1).
     pub(super) fn close_if_drained(&mut self) {
-        if self.remote_away && self.store.live() == 0 {
+        if self.store.live() > 0 {
+            return;
+        }
+        if self.remote_away {
             self.begin_close(0, ConnectionError::Closed { by: Side::Remote });
+        } else if self.draining {
+            self.begin_close(0, ConnectionError::Closed { by: Side::Local });
         }
     }
 

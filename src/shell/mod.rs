@@ -11,6 +11,7 @@ mod patience;
 mod reader;
 mod shared;
 mod timer;
+mod turns;
 mod writer;
 
 pub(crate) use deadline::Deadline;
@@ -18,3 +19,4 @@ pub(crate) use driver::Driver;
 pub(crate) use opener::Opener;
 pub(crate) use shared::Shared;
 pub(crate) use timer::Timer;
+pub(crate) use turns::Turns;

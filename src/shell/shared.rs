@@ -3,14 +3,16 @@
 //! [`Shared::with`] is the only way in. It runs a closure under the lock, and only when the lock is open again wakes,
 //! lets go of wakers and gives memory back: all of these run code that is not ours.
 
+use crate::error::{ConnectionError, PingError};
 use crate::memory::Reservation;
-use crate::proto::{Events, Key, Mux, Ready};
+use crate::proto::{Events, Key, Mux, PingProgress, Ready};
 use slotmap::SecondaryMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 /// One end of a connection, shared by its driver and its streams.
 pub(crate) struct Shared {
@@ -74,6 +76,35 @@ impl Shared {
         self.id
     }
 
+    /// The oldest stream that waits to be accepted, with its id; or why there will be none.
+    pub(crate) fn poll_accept(&self, cx: &Context<'_>) -> Poll<Result<(Key, u32), ConnectionError>> {
+        self.with(|inner| {
+            if let Some(key) = inner.mux.accept() {
+                return Poll::Ready(Ok((key, inner.mux.stream_id(key).unwrap_or_default())));
+            }
+            match inner.reason() {
+                Some(reason) => Poll::Ready(Err(reason)),
+                None => {
+                    inner.park_inbound(cx);
+                    Poll::Pending
+                }
+            }
+        })
+    }
+
+    /// How long a ping took, which may be under way already.
+    pub(crate) fn poll_ping(&self, cx: &Context<'_>) -> Poll<Result<Duration, PingError>> {
+        self.with(|inner| match inner.mux.ping() {
+            Ok(PingProgress::Answered(rtt)) => Poll::Ready(Ok(rtt)),
+            Ok(PingProgress::TimedOut) => Poll::Ready(Err(PingError::TimedOut)),
+            Err(reason) if inner.ended() => Poll::Ready(Err(reason.into())),
+            Ok(PingProgress::Waiting) | Err(_) => {
+                inner.park_ping(cx);
+                Poll::Pending
+            }
+        })
+    }
+
     /// Runs `f` under the lock; then, without it, wakes whom that concerns and gives back the memory it freed.
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Inner) -> R) -> R {
         // A panic under the lock would be a bug of ours in one call; the others go on with what state there is.
@@ -134,6 +165,11 @@ impl Inner {
 
     pub(crate) const fn ended(&self) -> bool {
         self.ended
+    }
+
+    /// Why the connection has ended, once the peer has been told as well as can be.
+    pub(crate) fn reason(&self) -> Option<ConnectionError> {
+        self.mux.closed().filter(|_| self.ended).cloned()
     }
 
     /// The driver is done.

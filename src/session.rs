@@ -1,0 +1,255 @@
+//! Roof: [`Session`], a handle on a connection that a task of its own drives.
+//!
+//! Owns who waits for what, and in which order; the rest is [`Connection`]'s. Never does IO: that is the driver's.
+
+use crate::config::Config;
+use crate::connection::Connection;
+use crate::error::{ConnectionError, OpenError, PingError};
+use crate::mode::Mode;
+use crate::shell::{Opener, Shared, Turns};
+use crate::stream::Stream;
+use event_listener::Event;
+use futures::{AsyncRead, AsyncWrite};
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use web_time::Instant;
+
+/// A handle on a connection: clone it, and use it from any task.
+///
+/// The connection lives as long as its [`SessionDriver`] is polled, usually by a task: without that nothing here makes
+/// progress. When the last handle is dropped, no stream can be opened or accepted any more; the open ones live on, and
+/// with the last of them the connection closes in good order.
+///
+/// Every future may be dropped at any time: what it waited for is then as if it had not been asked for, but for
+/// [`close`](Session::close), which goes on.
+///
+/// ```
+/// # futures::executor::block_on(async {
+/// use futures::{AsyncReadExt, AsyncWriteExt, future};
+/// use sluicegate::{Config, Mode, Session};
+///
+/// # let (near, far) = pipe();
+/// let (client, driving_client) = Session::new(near, Config::default(), Mode::Client);
+/// let (server, driving_server) = Session::new(far, Config::default(), Mode::Server);
+///
+/// let ask = async {
+///     let mut stream = client.open().await?;
+///     stream.write_all(b"hello").await?;
+///     stream.close().await?;
+///     let mut answer = Vec::new();
+///     stream.read_to_end(&mut answer).await?;
+///     assert_eq!(answer, b"hello");
+///     drop(stream);
+///     Ok::<_, std::io::Error>(client.close().await?)
+/// };
+/// let echo = async {
+///     let (reader, mut writer) = server.accept().await?.split();
+///     futures::io::copy(reader, &mut writer).await?;
+///     writer.close().await
+/// };
+/// // Where there is a runtime, each driver is spawned.
+/// let (asked, echoed, ..) = future::join4(ask, echo, driving_client, driving_server).await;
+/// asked.and(echoed).unwrap();
+/// # });
+/// # fn pipe() -> (impl futures::AsyncRead + futures::AsyncWrite + Unpin, impl futures::AsyncRead + futures::AsyncWrite + Unpin) {
+/// #     use tokio_util::compat::TokioAsyncReadCompatExt;
+/// #     let (near, far) = tokio::io::duplex(1024);
+/// #     (near.compat(), far.compat())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Session(Arc<Handle>);
+
+/// What all clones of a handle share.
+struct Handle {
+    shared: Arc<Shared>,
+    config: Config,
+    opening: Turns<()>,
+    accepting: Turns<()>,
+    /// What came of the last ping.
+    pinging: Turns<Option<Result<Duration, PingError>>>,
+    /// Pings that have come to an end.
+    pings: AtomicU64,
+    ended: Arc<Event>,
+}
+
+impl Session {
+    /// A session over `io`, in the role `mode`, and the future that drives it; the peer must have the other role.
+    /// Nothing happens until the driver is polled.
+    pub fn new<T>(io: T, config: Config, mode: Mode) -> (Self, SessionDriver<T>)
+    where
+        T: AsyncRead + AsyncWrite + Unpin,
+    {
+        let connection = Connection::new(io, config.clone(), mode);
+        let ended = Arc::new(Event::new());
+        let handle = Handle {
+            shared: connection.shared().clone(),
+            config,
+            opening: Turns::default(),
+            accepting: Turns::default(),
+            pinging: Turns::default(),
+            pings: AtomicU64::new(0),
+            ended: ended.clone(),
+        };
+        (Self(Arc::new(handle)), SessionDriver { connection, ended: Ended(ended) })
+    }
+
+    /// Opens a stream; as [`Connection::poll_outbound`]. Callers are served in the order in which they came.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`]: only one of them is the end of the connection.
+    pub async fn open(&self) -> Result<Stream, OpenError> {
+        let Handle { shared, config, opening, .. } = &*self.0;
+        let _turn = opening.next().await;
+        let mut opener = Opener::default();
+        let (key, id) = poll_fn(|cx| opener.poll(shared, config, config.refused_open(), cx)).await?;
+        Ok(Stream::new(shared.clone(), key, id))
+    }
+
+    /// Accepts the oldest stream that the peer has opened, and acknowledges it; as [`Connection::poll_inbound`].
+    ///
+    /// # Errors
+    ///
+    /// Why the connection ended; [`ConnectionError::Closed`] where that was in good order.
+    pub async fn accept(&self) -> Result<Stream, ConnectionError> {
+        let Handle { shared, accepting, .. } = &*self.0;
+        let _turn = accepting.next().await;
+        let (key, id) = poll_fn(|cx| shared.poll_accept(cx)).await?;
+        Ok(Stream::new(shared.clone(), key, id))
+    }
+
+    /// Measures the round-trip time with a ping; as [`Connection::poll_ping`]. Callers that wait at the same time share
+    /// one ping.
+    ///
+    /// # Errors
+    ///
+    /// [`PingError`].
+    pub async fn ping(&self) -> Result<Duration, PingError> {
+        let Handle { shared, pinging, pings, .. } = &*self.0;
+        let before = pings.load(Ordering::Acquire);
+        let mut last = pinging.next().await;
+        if pings.load(Ordering::Acquire) > before
+            && let Some(result) = &*last
+        {
+            return result.clone();
+        }
+        let result = poll_fn(|cx| shared.poll_ping(cx)).await;
+        *last = Some(result.clone());
+        pings.fetch_add(1, Ordering::Release);
+        result
+    }
+
+    /// Tells the peer that it may open no more streams; as [`Connection::go_away`].
+    pub fn go_away(&self) {
+        self.0.shared.with(|inner| inner.mux.go_away());
+    }
+
+    /// Closes in good order, and waits for that; as [`Connection::poll_close`].
+    ///
+    /// # Errors
+    ///
+    /// Why the connection ended before that.
+    pub async fn close(&self) -> Result<(), ConnectionError> {
+        self.close_with(0).await
+    }
+
+    /// Closes like [`close`](Session::close), with a code that the peer sees; 0 is the same as that.
+    ///
+    /// # Errors
+    ///
+    /// Why the connection ended; with a code other than 0 that is [`ConnectionError::GoAway`], by this end where all
+    /// went well.
+    pub async fn close_with(&self, code: u32) -> Result<(), ConnectionError> {
+        self.0.shared.with(|inner| inner.mux.close(code));
+        let reason = self.closed().await;
+        if reason.is_clean() { Ok(()) } else { Err(reason) }
+    }
+
+    /// Waits for the end of the connection, and tells the reason. Any number of callers may wait.
+    pub async fn closed(&self) -> ConnectionError {
+        loop {
+            // Listen first, then look: an end in between is not missed.
+            let ended = self.0.ended.listen();
+            if let Some(reason) = self.0.shared.with(|inner| inner.reason()) {
+                return reason;
+            }
+            ended.await;
+        }
+    }
+
+    /// Whether the connection is over.
+    pub fn is_closed(&self) -> bool {
+        self.0.shared.with(|inner| inner.mux.closed().is_some())
+    }
+
+    /// Streams that are open, at least half; those that wait to be accepted are counted.
+    pub fn num_streams(&self) -> usize {
+        self.0.shared.with(|inner| inner.mux.num_streams())
+    }
+
+    /// The last round-trip time that was measured.
+    pub fn rtt(&self) -> Option<Duration> {
+        self.0.shared.with(|inner| inner.mux.rtt())
+    }
+
+    /// A number that no other connection of this process has.
+    pub fn id(&self) -> u64 {
+        self.0.shared.id()
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.with(|inner| inner.mux.drain(Instant::now()));
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("id", &self.id()).finish_non_exhaustive()
+    }
+}
+
+/// Drives the connection of a [`Session`]: give it a task.
+///
+/// Its output is that of [`Connection::poll`]. Dropping it ends the connection at once, without a word to the peer.
+#[must_use = "a session makes no progress unless its driver is polled"]
+pub struct SessionDriver<T> {
+    // Dropped before those who wait for its end are told.
+    connection: Connection<T>,
+    ended: Ended,
+}
+
+/// Tells all who wait for the end.
+struct Ended(Arc<Event>);
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Future for SessionDriver<T> {
+    type Output = Result<(), ConnectionError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let ended = this.connection.poll(cx);
+        if ended.is_ready() {
+            this.ended.0.notify(usize::MAX);
+        }
+        ended
+    }
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.notify(usize::MAX);
+    }
+}
+
+impl<T> fmt::Debug for SessionDriver<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionDriver").field("connection", &self.connection).finish()
+    }
+}
