@@ -36,7 +36,8 @@
 //! # Features
 //!
 //! * `libp2p` (default): the `StreamMuxer` and connection upgrade implementations.
-//! * `tokio`: `tokio::io::AsyncRead`, `AsyncBufRead` and `AsyncWrite` on [`Stream`], beside those of `futures`.
+//! * `tokio`: `tokio::io::AsyncRead`, `AsyncBufRead` and `AsyncWrite` on [`Stream`], beside those of `futures`, and
+//!   `Session::over_tokio`.
 
 mod config;
 mod connection;

@@ -1,13 +1,27 @@
-//! Roof: the tokio face of [`Stream`]. The only room that names `tokio`.
+//! Roof: the tokio face of [`Stream`] and [`Session`]. The only room that names `tokio`.
 //!
 //! Owns nothing: each method is that of the `futures` trait in other words.
 
+use crate::config::Config;
+use crate::mode::Mode;
+use crate::session::{Session, SessionDriver};
 use crate::stream::Stream;
 use futures::AsyncWrite as _;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
+use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
+
+impl Session {
+    /// [`Session::new`] over a transport with tokio's traits.
+    pub fn over_tokio<T>(io: T, config: Config, mode: Mode) -> (Self, SessionDriver<Compat<T>>)
+    where
+        T: AsyncRead + AsyncWrite + Unpin,
+    {
+        Self::new(io.compat(), config, mode)
+    }
+}
 
 impl AsyncRead for Stream {
     /// Reads at least one byte, or nothing at the end of the stream or where there is no room in `buf`.

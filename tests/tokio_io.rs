@@ -2,11 +2,12 @@
 
 mod support;
 
-use sluicegate::Stream;
+use sluicegate::{Mode, Session, Stream};
 use std::io;
 use support::node::Node;
 use support::{pattern, pipe, quiet, run};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 /// More than a window.
 const LEN: usize = 1 << 20;
@@ -47,6 +48,38 @@ fn everything_that_is_copied_arrives_and_comes_back() {
         assert!(received == sent);
         let error = writer.write(b"more").await.expect_err("the half is finished");
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+    });
+}
+
+#[test]
+fn a_session_runs_over_a_tokio_socket() {
+    run(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let config = || quiet().build().expect("valid");
+        let (client, driver) = Session::over_tokio(near.expect("connects"), config(), Mode::Client);
+        let driven = tokio::spawn(driver);
+        let (server, driver) = Session::over_tokio(far.expect("accepts").0, config(), Mode::Server);
+        tokio::spawn(driver);
+        let answer = async {
+            let mut stream = server.accept().await.expect("a stream");
+            let mut question = String::new();
+            stream.read_to_string(&mut question).await.expect("text");
+            stream.write_all(question.to_uppercase().as_bytes()).await.expect("credit");
+            stream.shutdown().await.expect("shuts down");
+        };
+        let ask = async {
+            let mut stream = client.open().await.expect("opens");
+            stream.write_all(b"hello").await.expect("credit");
+            stream.shutdown().await.expect("shuts down");
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.expect("text");
+            answer
+        };
+        assert_eq!(tokio::join!(ask, answer).0, "HELLO");
+        client.close().await.expect("closes");
+        driven.await.expect("no panic").expect("closed in good order");
     });
 }
 
