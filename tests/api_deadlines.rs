@@ -16,6 +16,7 @@ use support::outcome::stream_error;
 use support::{pipe, quiet, run, run_threaded};
 
 const SOON: Duration = Duration::from_millis(5);
+const FAR: Duration = Duration::from_millis(300);
 
 fn soon() -> Option<Instant> {
     Some(Instant::now() + SOON)
@@ -86,12 +87,13 @@ fn a_deadline_that_moves_away_does_not_end_a_read() {
         let (mut near, mut far) = stream(&client, &server).await;
         let deadlines = near.deadlines();
         for later in [None, Some(Instant::now() + Duration::from_secs(600))] {
-            deadlines.set(soon());
+            // Far enough for the read to be waiting before it, whatever else the machine does.
+            deadlines.set(Some(Instant::now() + FAR));
             let mut bytes = [0; 4];
             let reading = near.read_exact(&mut bytes);
             let writing = async {
                 deadlines.set(later);
-                tokio::time::sleep(3 * SOON).await;
+                tokio::time::sleep(FAR + SOON).await;
                 far.write_all(b"late").await.expect("credit");
             };
             futures::join!(reading, writing).0.expect("there is time");

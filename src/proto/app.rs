@@ -316,7 +316,7 @@ impl Mux {
         }
     }
 
-    const fn lifecycle_is_open(&self) -> bool {
+    pub(super) const fn lifecycle_is_open(&self) -> bool {
         matches!(self.lifecycle, Lifecycle::Open)
     }
 

@@ -44,8 +44,9 @@ pub(crate) const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Bytes read in one poll before the driver yields.
 pub(crate) const POLL_READ_BYTES: usize = 1024 * 1024;
 
-/// How long reading waits for somebody to accept a stream when more than half of the backlog is taken (Y-OPEN-13).
-pub(crate) const BACKLOG_PATIENCE: Duration = Duration::from_millis(10);
+/// How long reading waits for somebody to accept a stream when more than half of the backlog is taken, and then once
+/// more (Y-OPEN-13).
+pub(crate) const BACKLOG_PATIENCE: Duration = Duration::from_millis(5);
 
 /// Of how much time such waits may take one part. Stops: a slow acceptor from holding up the other streams.
 pub(crate) const BACKLOG_PATIENCE_SHARE: u32 = 10;

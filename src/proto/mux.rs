@@ -349,7 +349,10 @@ impl Mux {
 
     /// What a stream's window lacks of `bytes`, or of the largest that there may be; answered with [`Mux::widen`].
     pub(crate) fn shortfall(&self, key: Key, bytes: u32) -> Option<Growth> {
-        let stream = self.store.get(key).filter(|stream| stream.receive.state == ReceiveState::Open)?;
+        let stream = self.store.get(key).filter(|_| self.lifecycle_is_open())?;
+        if stream.receive.state != ReceiveState::Open {
+            return None;
+        }
         let wanted = bytes.min(self.config.max_stream_window());
         let bytes = wanted.checked_sub(stream.receive.window.size()).filter(|bytes| *bytes > 0)?;
         Some(Growth { key, bytes, priority: stream.priority })
@@ -357,11 +360,11 @@ impl Mux {
 
     /// Makes a window larger by what was granted, if it may still be so large.
     pub(crate) fn widen(&mut self, key: Key, granted: Option<Reservation>) {
-        let max = self.config.max_stream_window();
+        let (max, lives) = (self.config.max_stream_window(), self.lifecycle_is_open());
         let Some(granted) = granted else { return self.queue_control(key) };
         let Some(stream) = self.store.get_mut(key) else { return self.events.released.push(granted) };
         let bytes = u32::try_from(granted.bytes()).unwrap_or(u32::MAX);
-        let open = stream.receive.state == ReceiveState::Open;
+        let open = lives && stream.receive.state == ReceiveState::Open;
         let fits = stream.receive.window.size().checked_add(bytes).is_some_and(|size| size <= max);
         match &mut stream.reservation {
             Some(own) if open && fits => {

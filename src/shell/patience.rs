@@ -1,7 +1,11 @@
 //! Owns [`Patience`]: when reading waits for whoever accepts streams, and how long. No clock, no lock.
 
 use crate::proto::limits::{BACKLOG_PATIENCE, BACKLOG_PATIENCE_SHARE, BACKLOG_PATIENCE_WINDOW};
+use std::time::Duration;
 use web_time::Instant;
+
+/// Who accepts within this is as prompt as a task can be, and costs nothing of the share.
+const PROMPT: Duration = Duration::from_millis(1);
 
 /// A peer that opens without waiting for acknowledgements may open more at once than the backlog holds. That is no
 /// overflow where streams are accepted as they come, so reading waits for that: a moment where nobody accepts, and a
@@ -20,6 +24,14 @@ pub(super) struct Patience {
 struct Wait {
     accepted: u64,
     since: Instant,
+    round: Round,
+}
+
+/// Time may pass because nobody ran at all, this end included: only a second round in vain says that nobody accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Round {
+    First,
+    Second,
 }
 
 impl Patience {
@@ -29,22 +41,28 @@ impl Patience {
         if spent || self.in_vain == Some(accepted) {
             return false;
         }
-        self.wait = Some(Wait { accepted, since: now });
+        self.wait = Some(Wait { accepted, since: now, round: Round::First });
         true
     }
 
     /// Says whether reading still waits. Once it does not, it goes on with what was read before.
     pub(super) fn lasts(&mut self, accepted: u64, now: Instant) -> bool {
-        let Some(Wait { accepted: before, since }) = self.wait else { return false };
-        let nobody = accepted == before;
-        if nobody && now < since + BACKLOG_PATIENCE {
+        let Some(Wait { accepted: before, since, round }) = self.wait else { return false };
+        let (nobody, over) = (accepted == before, now >= since + BACKLOG_PATIENCE);
+        if nobody && !over {
+            return true;
+        }
+        let waited = now.saturating_duration_since(since).min(BACKLOG_PATIENCE);
+        if waited > PROMPT {
+            self.made_up = Some(self.made_up.map_or(now, |at| at.max(now)) + waited * BACKLOG_PATIENCE_SHARE);
+        }
+        if nobody && round == Round::First {
+            self.wait = Some(Wait { accepted, since: now, round: Round::Second });
             return true;
         }
         if nobody {
             self.in_vain = Some(accepted);
         }
-        let cost = now.saturating_duration_since(since) * BACKLOG_PATIENCE_SHARE;
-        self.made_up = Some(self.made_up.map_or(now, |at| at.max(now)) + cost);
         self.wait = None;
         false
     }
@@ -68,6 +86,11 @@ mod tests {
         let until = start + BACKLOG_PATIENCE;
         assert_eq!(patience.deadline(), Some(until));
         assert!(patience.lasts(0, until - BACKLOG_PATIENCE / 2));
+        // However late this end comes to look, whoever accepts has as long once more.
+        let late = until + 10 * BACKLOG_PATIENCE;
+        assert!(patience.lasts(0, late));
+        let until = late + BACKLOG_PATIENCE;
+        assert_eq!(patience.deadline(), Some(until));
         assert!(!patience.lasts(0, until) && patience.deadline().is_none());
         for later in 0..100 {
             assert!(!patience.begin(0, until + later * BACKLOG_PATIENCE));
@@ -81,6 +104,16 @@ mod tests {
         assert!(patience.begin(7, start) && patience.lasts(7, start));
         assert!(!patience.lasts(8, start) && patience.deadline().is_none());
         assert!(patience.begin(8, start));
+    }
+
+    #[test]
+    fn a_prompt_acceptor_costs_nothing() {
+        let (mut now, mut patience) = (Instant::now(), Patience::default());
+        for accepted in 0..100_000 {
+            assert!(patience.begin(accepted, now));
+            now += PROMPT;
+            assert!(!patience.lasts(accepted + 1, now));
+        }
     }
 
     /// One who accepts a stream just before each wait is over holds up a share of the reading, and no more.

@@ -87,6 +87,27 @@ fn a_refused_hint_changes_nothing() {
 }
 
 #[test]
+fn nothing_is_reserved_on_a_connection_that_is_over() {
+    run(async {
+        let (node, mut peer, budget) = pair(Mode::Client, 64 << 20).await;
+        let mut stream = node.open().await.expect("opens");
+        stream.flush().await.expect("announces itself");
+        peer.expect(update(1, Flags::SYN, 0)).await;
+        peer.send_data(1, Flags::NONE, b"unread").await;
+        peer.expect_quiet().await;
+        drop(peer);
+        node.ended().await.expect_err("it was cut");
+        let before = budget.reserved();
+        stream.expect(1 << 20);
+        assert_eq!(budget.reserved(), before);
+        let mut received = [0; 6];
+        stream.read_exact(&mut received).await.expect("arrived before the end");
+        drop(stream);
+        assert_eq!(budget.reserved(), 0);
+    });
+}
+
+#[test]
 fn nothing_is_reserved_for_a_half_that_has_ended() {
     run(async {
         let (node, mut peer, budget) = pair(Mode::Client, 64 << 20).await;
