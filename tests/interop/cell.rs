@@ -165,8 +165,11 @@ impl Attempt<'_> {
         // Room for more than a window in the send buffer: what holds a writer is the peer.
         let config = quiet().memory(self.budget.clone()).max_send_buffer(16 << 20).max_incoming_streams(2000);
         let mode = if self.role == Role::Dial { Mode::Client } else { Mode::Server };
+        let ours = Node::new(Box::new(io) as Io, config.build().expect("valid"), mode);
+        // With the first ping answered, the next one is a new one: it comes behind all that was said before it.
+        ours.ping().await.expect("answered");
         Cell {
-            ours: Node::new(Box::new(io), config.build().expect("valid"), mode),
+            ours,
             theirs: Theirs::new(remote, self.said.clone()),
             peer: self.peer,
             role: self.role,
