@@ -7,6 +7,7 @@ use crate::error::{ConnectionError, OpenError, PingError};
 use crate::mode::Mode;
 use crate::proto::Mux;
 use crate::shell::{Driver, Opener, Shared};
+use crate::stats::{ConnectionStats, Source};
 use crate::stream::Stream;
 use futures::{AsyncRead, AsyncWrite};
 use std::fmt;
@@ -84,6 +85,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
     pub fn new(io: T, config: Config, mode: Mode) -> Self {
         let mux = Mux::new(mode, config.clone(), rand::random(), Instant::now());
         let shared = Arc::new(Shared::new(mux));
+        if let Some(stats) = config.stats() {
+            stats.enter(shared.id(), shared.clone());
+        }
         let driver = Driver::new(io, shared.clone(), config.clone());
         Self { driver, shared, config, opener: Opener::default() }
     }
@@ -191,6 +195,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
         self.shared.with(|inner| inner.mux.rtt())
     }
 
+    /// The figures of the connection, as they are now.
+    pub fn stats(&self) -> ConnectionStats {
+        self.shared.stats()
+    }
+
     /// A number that no other connection of this process has.
     pub fn id(&self) -> u64 {
         self.shared.id()
@@ -212,6 +221,9 @@ impl<T> Drop for Connection<T> {
             inner.mux.fail(ConnectionError::Dropped);
             inner.end();
         });
+        if let Some(stats) = self.config.stats() {
+            stats.leave(self.shared.id());
+        }
     }
 }
 

@@ -51,7 +51,9 @@ mod priority;
 mod proto;
 mod session;
 mod shell;
+mod stats;
 mod stream;
+mod tap;
 #[cfg(feature = "tokio")]
 mod tokio_io;
 pub mod wire;
@@ -64,7 +66,11 @@ pub use memory::{MemoryLimit, MemoryManager, Refused, Reservation, Unlimited};
 pub use mode::Mode;
 pub use priority::Priority;
 pub use session::{Session, SessionDriver};
+pub use stats::{
+    ConnectionStats, NodeStats, Refusals, ReservedBytes, Resets, Stalled, StreamCounts, StreamStats, Traffic,
+};
 pub use stream::Stream;
+pub use tap::{Direction, TapEvent};
 
 /// Runs the code of the README as tests.
 #[cfg(all(doctest, feature = "libp2p"))]

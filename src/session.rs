@@ -7,6 +7,7 @@ use crate::connection::Connection;
 use crate::error::{ConnectionError, OpenError, PingError};
 use crate::mode::Mode;
 use crate::shell::{Opener, Shared, Turns};
+use crate::stats::{ConnectionStats, Source};
 use crate::stream::Stream;
 use event_listener::Event;
 use futures::{AsyncRead, AsyncWrite};
@@ -196,6 +197,11 @@ impl Session {
     /// The last round-trip time that was measured.
     pub fn rtt(&self) -> Option<Duration> {
         self.0.shared.with(|inner| inner.mux.rtt())
+    }
+
+    /// The figures of the connection, as they are now.
+    pub fn stats(&self) -> ConnectionStats {
+        self.0.shared.stats()
     }
 
     /// A number that no other connection of this process has.

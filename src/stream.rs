@@ -9,6 +9,7 @@ use crate::memory::Reservation;
 use crate::priority::Priority;
 use crate::proto::{FlushError, Key, Mux, ReadError, Ready, Taken, WriteError};
 use crate::shell::{Shared, Timer};
+use crate::stats::StreamStats;
 use bytes::{Buf, Bytes};
 use futures::{AsyncBufRead, AsyncRead, AsyncWrite};
 use std::collections::VecDeque;
@@ -84,6 +85,13 @@ impl Stream {
     /// memory budget its window and its writes may grow into. The peer does not learn of it.
     pub fn set_priority(&self, priority: Priority) {
         self.shared.with(|inner| inner.mux.set_priority(self.key, priority));
+    }
+
+    /// The figures of the stream, as they are now.
+    pub fn stats(&self) -> StreamStats {
+        let mut stats = self.shared.stream_stats(self.key);
+        stats.unread = stats.unread.saturating_sub(self.unreported);
+        stats
     }
 
     /// Until when reads and writes may wait; see [`Deadlines`].
@@ -345,6 +353,7 @@ impl AsyncWrite for Stream {
         let mut result = self.try_write(cx, buf);
         while let Err(WriteError::Blocked { growth: Some(bytes) }) = result {
             if !self.grow_pool(bytes) {
+                self.shared.with(|inner| inner.mux.room_refused(self.key));
                 break;
             }
             result = self.try_write(cx, buf);

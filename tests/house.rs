@@ -36,6 +36,8 @@ const FLOORS: &[(&str, Floor)] = &[
     ("priority", Floor::Pantry),
     ("memory", Floor::Pantry),
     ("mode", Floor::Pantry),
+    ("stats", Floor::Pantry),
+    ("tap", Floor::Pantry),
     ("lib", Floor::FrontDoor),
 ];
 

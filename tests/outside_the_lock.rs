@@ -7,7 +7,8 @@ use futures::future::BoxFuture;
 use futures::{AsyncRead, FutureExt};
 use sluicegate::wire::PingKind;
 use sluicegate::{
-    Config, Connection, MemoryManager, Mode, OpenError, PingError, Priority, Refused, RefusedOpen, Stream,
+    Config, Connection, MemoryManager, Mode, NodeStats, OpenError, PingError, Priority, Refused, RefusedOpen, Stream,
+    TapEvent,
 };
 use std::future::{pending, poll_fn};
 use std::pin::Pin;
@@ -202,4 +203,22 @@ fn w80_an_open_that_can_never_be_is_woken_by_the_end_of_the_connection() {
     assert!(wakes.0.load(Ordering::Relaxed) > 0, "nobody told the opener");
     let opened = StreamMuxer::poll_outbound(Pin::new(&mut connection), cx);
     assert!(matches!(opened, Poll::Ready(Err(_))));
+}
+
+#[test]
+fn a_tap_may_ask_for_the_figures_of_the_connection_that_calls_it() {
+    unlocked(|| {
+        let stats = NodeStats::default();
+        let (asked, seen) = (stats.clone(), Arc::new(AtomicUsize::new(0)));
+        let counter = seen.clone();
+        let tap = move |_: &TapEvent| {
+            let total = asked.total();
+            counter.store((total.sent.frames() + total.received.frames()) as usize, Ordering::Relaxed);
+        };
+        let (mut connection, mut peer) = connection(quiet().stats(stats.clone()).tap(tap).build().expect("valid"));
+        drive(&mut connection);
+        futures::executor::block_on(peer.send(go_away(0)));
+        drive(&mut connection);
+        assert!(seen.load(Ordering::Relaxed) >= 2, "our ping and their go-away have been counted");
+    });
 }

@@ -5,9 +5,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Config, ConfigError, RefusedOpen, Settings};
+use super::{Config, ConfigError, RefusedOpen, Settings, Tap};
 use crate::memory::MemoryManager;
 use crate::priority::Priority;
+use crate::stats::NodeStats;
+use crate::tap::TapEvent;
 
 /// Builds a [`Config`]. Settings may be made in any order; [`build`](Self::build) checks them all.
 #[derive(Clone, Debug, Default)]
@@ -150,6 +152,35 @@ impl ConfigBuilder {
     /// this configuration.
     pub fn memory(mut self, manager: Arc<dyn MemoryManager>) -> Self {
         self.0.memory = manager;
+        self
+    }
+
+    /// Where the figures of all connections made with this configuration are gathered. Default nowhere; each connection
+    /// has its own all the same.
+    pub fn stats(mut self, stats: NodeStats) -> Self {
+        self.0.stats = Some(stats);
+        self
+    }
+
+    /// A function that is handed every header that crosses, for debugging. Default none, which costs nothing.
+    ///
+    /// It is called by the task that polls the connection, with no lock held, in the order of each direction; it should
+    /// not block. What the peer still sends after the end of a connection is thrown away unseen.
+    ///
+    /// ```
+    /// use sluicegate::{Config, Direction, wire::Header};
+    ///
+    /// let config = Config::builder()
+    ///     .tap(|event| {
+    ///         let arrow = if event.direction == Direction::Inbound { "<-" } else { "->" };
+    ///         println!("connection {} {arrow} {:?}", event.connection, Header::decode(&event.header));
+    ///     })
+    ///     .build()?;
+    /// # drop(config);
+    /// # Ok::<_, sluicegate::ConfigError>(())
+    /// ```
+    pub fn tap(mut self, tap: impl Fn(&TapEvent) + Send + Sync + 'static) -> Self {
+        self.0.tap = Some(Tap::new(tap));
         self
     }
 

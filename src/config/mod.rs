@@ -1,19 +1,22 @@
 //! Config: every setting of a connection.
 //!
 //! Owns the names and defaults of the settings; `builder` makes them, `check` holds their ranges, `error` says which
-//! one is at fault. Uses `priority` and `memory`. A built config never changes, and never acts on a setting.
+//! one is at fault. Uses `priority`, `memory`, `stats` and `tap`. A built config never changes, and never acts on a setting.
 
 mod builder;
 mod check;
 mod error;
+mod hook;
 
 use std::{sync::Arc, time::Duration};
 
 use crate::memory::{MemoryManager, Unlimited};
 use crate::priority::Priority;
+use crate::stats::NodeStats;
 
 pub use builder::ConfigBuilder;
 pub use error::ConfigError;
+pub(crate) use hook::Tap;
 
 const KIB: u32 = 1024;
 const MIB: u32 = 1024 * KIB;
@@ -133,6 +136,15 @@ impl Config {
     pub fn memory(&self) -> &Arc<dyn MemoryManager> {
         &self.0.memory
     }
+
+    /// Where the connections' figures are gathered. See [`ConfigBuilder::stats`].
+    pub fn stats(&self) -> Option<&NodeStats> {
+        self.0.stats.as_ref()
+    }
+
+    pub(crate) fn tap(&self) -> Option<&Tap> {
+        self.0.tap.as_ref()
+    }
 }
 
 /// What opening a stream does when the memory manager refuses its first window.
@@ -167,6 +179,8 @@ struct Settings {
     refused_open: RefusedOpen,
     refusal_code: u32,
     memory: Arc<dyn MemoryManager>,
+    stats: Option<NodeStats>,
+    tap: Option<Tap>,
 }
 
 impl Default for Settings {
@@ -188,6 +202,8 @@ impl Default for Settings {
             refused_open: RefusedOpen::Fail,
             refusal_code: 0,
             memory: Arc::new(Unlimited),
+            stats: None,
+            tap: None,
         }
     }
 }
@@ -215,6 +231,7 @@ mod tests {
         assert_eq!(config.refused_open(), RefusedOpen::Fail);
         assert_eq!(config.refusal_code(), 0);
         assert_eq!(format!("{:?}", config.memory()), "Unlimited");
+        assert!(config.stats().is_none() && config.tap().is_none());
     }
 
     #[test]

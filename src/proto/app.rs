@@ -5,6 +5,7 @@
 
 use super::mux::{Lifecycle, Mux};
 use super::ready::Ready;
+use super::stall::Cause;
 use super::store::Key;
 use super::stream::{
     Handle, Handshake, HandshakeEvent, ReceiveEvent, ReceiveState, ResetCause, SendEvent, SendState, Stream,
@@ -55,8 +56,14 @@ pub(crate) enum FlushError {
 impl Mux {
     /// Takes the oldest stream that waits to be accepted; its ACK is owed then (Y-ACK-1).
     pub(crate) fn accept(&mut self) -> Option<Key> {
+        let key = self.take_incoming()?;
+        self.ledger.accepted += 1;
+        Some(key)
+    }
+
+    /// Takes the oldest stream off the backlog, as one that is accepted.
+    pub(super) fn take_incoming(&mut self) -> Option<Key> {
         let key = self.incoming.pop_front()?;
-        self.accepted += 1;
         let next = self.store.get(key)?.handshake.on(HandshakeEvent::Accept);
         self.set_handshake(key, next);
         self.queue_control(key);
@@ -70,7 +77,7 @@ impl Mux {
 
     /// Streams that have been accepted so far.
     pub(crate) const fn accepted(&self) -> u64 {
-        self.accepted
+        self.ledger.accepted
     }
 
     pub(crate) fn stream_id(&self, key: Key) -> Option<u32> {
@@ -99,7 +106,7 @@ impl Mux {
             }
         };
         // Nothing can arrive and nothing is left (Y-MEM-4).
-        self.events.released.extend(stream.reservation.take());
+        self.give_back(key);
         end
     }
 
@@ -127,6 +134,7 @@ impl Mux {
 
     /// Takes bytes to be sent: as many as the peer's credit covers and the connection has memory for.
     pub(crate) fn write(&mut self, key: Key, bytes: &[u8], now: Instant) -> Result<usize, WriteError> {
+        self.ledger.tick(now);
         let Some(stream) = self.store.get_mut(key) else { return Err(WriteError::Failed(StreamError::WriteClosed)) };
         if let Some(error) = write_failure(stream, &self.lifecycle) {
             return Err(WriteError::Failed(error));
@@ -144,10 +152,17 @@ impl Mux {
                 let priority = stream.priority;
                 self.pool.wait(&mut self.store, key, priority);
             }
+            match (room, growth) {
+                (1.., _) => self.begin_stall(key, Cause::Window),
+                (0, None) => self.begin_stall(key, Cause::Socket),
+                // Whether there is more memory is not known yet.
+                (0, Some(_)) => {}
+            }
             return Err(WriteError::Blocked { growth });
         }
         stream.send.buffer.push(&bytes[..written], &mut self.pool.spares);
         self.pool.add(written);
+        self.end_stall(key);
         self.hold_back(now);
         self.queue_data(key);
         Ok(written)
@@ -202,6 +217,8 @@ impl Mux {
             return Err(FlushError::Failed(reason.clone().into()));
         }
         stream.send.state = stream.send.state.on(SendEvent::Finish);
+        self.end_stall(key);
+        let Some(stream) = self.store.get(key) else { return Ok(()) };
         let cut = stream.send.state == SendState::Closed;
         self.queue_data(key);
         self.await_flush(key, cut)
@@ -220,31 +237,39 @@ impl Mux {
 
     /// Ends both halves at once, with a code that the peer sees (Y-RST-4). What was queued is dropped.
     pub(crate) fn reset(&mut self, key: Key, code: u32) {
-        let Some(stream) = self.store.get_mut(key) else { return };
+        self.ledger.resets.application += u64::from(self.end_with_reset(key, code));
+    }
+
+    /// Says whether the peer is told.
+    pub(super) fn end_with_reset(&mut self, key: Key, code: u32) -> bool {
+        let Some(stream) = self.store.get_mut(key) else { return false };
         let over = stream.is_wire_over() || stream.reset.is_some() || matches!(self.lifecycle, Lifecycle::Closed(_));
         self.leave_backlog(key);
-        let Some(stream) = self.store.get_mut(key) else { return };
+        let Some(stream) = self.store.get_mut(key) else { return false };
         if over && stream.receive.window.held() == 0 {
             // Nothing is left of it, neither to be told nor to be dropped.
-            return;
+            return false;
         }
         if !over {
             stream.owed = super::stream::Owed { syn: false, reset: stream.handshake != Handshake::Lazy };
         }
+        let told = !over && stream.owed.reset;
         stream.reset.get_or_insert(ResetCause { by: Side::Local, code });
         stream.send.state = stream.send.state.on(SendEvent::Reset);
         stream.receive.state = stream.receive.state.on(ReceiveEvent::LocalReset);
         stream.growth_pending = false;
         stream.receive.buffer.clear();
         let unsent = stream.send.buffer.clear();
-        let (priority, released) = (stream.priority, stream.reservation.take());
-        self.events.released.extend(released);
+        let priority = stream.priority;
+        self.give_back(key);
+        self.end_stall(key);
         self.pool.remove(unsent);
         self.schedule.remove(&mut self.store, key, priority);
         self.notify(key, Ready::ALL);
         self.queue_control(key);
         self.settle(key);
         self.wake_writers();
+        told
     }
 
     /// Reads no more: what is buffered is dropped, what still comes is discarded (Y-FLOW-10).
@@ -256,7 +281,7 @@ impl Mux {
         let dropped = stream.receive.buffer.clear().saturating_add(unread);
         // What is discarded needs no memory, nor a larger window (Y-FLOW-10).
         stream.growth_pending = false;
-        self.events.released.extend(stream.reservation.take());
+        self.give_back(key);
         self.consume(key, dropped, now);
         self.notify(key, Ready::READ);
         self.settle(key);
@@ -270,7 +295,7 @@ impl Mux {
         stream.handle = Handle::Released;
         stream.interest = Ready::NONE;
         let unsaid = stream.handshake == Handshake::Lazy && stream.send.buffer.is_empty() && !stream.owed.syn;
-        self.events.released.extend(stream.reservation.take());
+        self.give_back(key);
         if !self.is_linked(key) {
             self.remove(key);
             return;
@@ -285,6 +310,7 @@ impl Mux {
         if let Some(stream) = self.store.get_mut(key) {
             stream.send.state = stream.send.state.on(SendEvent::Finish);
         }
+        self.end_stall(key);
         self.coalesce_until = None;
         self.queue_data(key);
         self.stop(key, unread, now);
@@ -294,6 +320,10 @@ impl Mux {
     pub(crate) fn set_priority(&mut self, key: Key, priority: Priority) {
         let Some(stream) = self.store.get_mut(key) else { return };
         let before = std::mem::replace(&mut stream.priority, priority);
+        if let Some(reservation) = &stream.reservation {
+            self.ledger.released(before, reservation.bytes());
+            self.ledger.reserved(priority, reservation.bytes());
+        }
         self.pool.leave(&mut self.store, key, before);
         if self.schedule.remove(&mut self.store, key, before) {
             self.queue_data(key);
@@ -324,8 +354,11 @@ impl Mux {
     pub(super) fn wake_writers(&mut self) {
         let mut woken = 0;
         while let Some(key) = self.pool.next_waiting(&mut self.store, woken) {
-            let waits = self.store.get(key).is_some_and(|stream| stream.interest.contains(Ready::WRITE));
-            woken += usize::from(waits);
+            let Some(stream) = self.store.get(key) else { continue };
+            woken += usize::from(stream.interest.contains(Ready::WRITE));
+            if stream.stall.cause() != Some(Cause::Window) {
+                self.end_stall(key);
+            }
             self.notify(key, Ready::WRITE);
         }
     }

@@ -9,29 +9,38 @@ use web_time::Instant;
 
 /// Credit that the peer has given this end, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct SendWindow(u32);
+pub(super) struct SendWindow {
+    available: u32,
+    /// The most that there has been.
+    largest: u32,
+}
 
 /// Credit that does not fit 32 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Overflow;
 
 impl SendWindow {
-    pub(super) const INITIAL: Self = Self(INITIAL_WINDOW);
+    pub(super) const INITIAL: Self = Self { available: INITIAL_WINDOW, largest: INITIAL_WINDOW };
 
     pub(super) const fn available(self) -> u32 {
-        self.0
+        self.available
+    }
+
+    pub(super) const fn largest(self) -> u32 {
+        self.largest
     }
 
     /// Adds credit (Y-FLOW-7).
     pub(super) fn credit(&mut self, delta: u32) -> Result<(), Overflow> {
-        self.0 = self.0.checked_add(delta).ok_or(Overflow)?;
+        self.available = self.available.checked_add(delta).ok_or(Overflow)?;
+        self.largest = self.largest.max(self.available);
         Ok(())
     }
 
     /// Takes up to `wanted` bytes of credit.
     pub(super) fn take(&mut self, wanted: usize) -> usize {
-        let taken = u32::try_from(wanted).unwrap_or(u32::MAX).min(self.0);
-        self.0 -= taken;
+        let taken = u32::try_from(wanted).unwrap_or(u32::MAX).min(self.available);
+        self.available -= taken;
         taken as usize
     }
 }

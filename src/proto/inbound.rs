@@ -3,14 +3,17 @@
 //! A header is judged whole before anything changes (Y-HDR-8); a body is taken in as it comes, and the flags that end a stream
 //! act when it is complete.
 
+use super::ledger::count_frame;
 use super::limits::INITIAL_WINDOW;
 use super::mux::{Lifecycle, Mux};
 use super::ready::Ready;
+use super::stall::Cause;
 use super::store::Key;
 use super::stream::{Handshake, HandshakeEvent, ReceiveEvent, ReceiveState, ResetCause, SendEvent};
 use super::tombstones::{Answer, Tombstone};
 use crate::error::{ConnectionError, Side, Violation};
 use crate::memory::Reservation;
+use crate::stats::Resets;
 use crate::wire::{Flags, Frame, Header, PingKind, StreamId};
 use web_time::Instant;
 
@@ -47,6 +50,14 @@ enum Target {
 struct Opening {
     id: StreamId,
     credit: u32,
+    by: Opener,
+}
+
+/// The type of the frame with the SYN.
+#[derive(Clone, Copy, Debug)]
+enum Opener {
+    Data,
+    WindowUpdate,
 }
 
 /// What was wrong with a frame that is not worth ending the connection for.
@@ -63,6 +74,7 @@ impl Mux {
     /// Bytes came from the peer: it is alive.
     pub(crate) fn heard(&mut self, now: Instant) {
         self.liveness.heard(now);
+        self.ledger.tick(now);
     }
 
     /// Takes a frame, or a piece of one, in. A violation ends the connection; the go-away that says so is owed then
@@ -78,6 +90,7 @@ impl Mux {
             }
             Frame::Header(header) => {
                 tracing::trace!(?header, "received");
+                count_frame(&mut self.ledger.received, header);
                 self.on_header(header, now)
             }
         };
@@ -112,10 +125,10 @@ impl Mux {
         self.body = None;
         match header {
             Header::Data { id, flags, len } if flags.contains(Flags::SYN) => {
-                self.on_syn(Opening { id, credit: 0 }, flags, len, now)
+                self.on_syn(Opening { id, credit: 0, by: Opener::Data }, flags, len, now)
             }
             Header::WindowUpdate { id, flags, value } if flags.contains(Flags::SYN) => {
-                self.on_syn(Opening { id, credit: value }, flags, 0, now)
+                self.on_syn(Opening { id, credit: value, by: Opener::WindowUpdate }, flags, 0, now)
             }
             Header::Data { id, flags, len } => match self.known(id) {
                 Some(key) => self.on_data(key, flags, len, now),
@@ -160,6 +173,7 @@ impl Mux {
         let mut body = Body { target: Target::Discard, left: len, fin: flags.contains(Flags::FIN) };
         if reset {
             // Y-OPEN-9: opened and reset at once. There is nothing to show the application.
+            self.ledger.resets.remote_unaccepted += 1;
             self.rapid.spend(now).map_err(|_| Violation::RapidReset)?;
         } else if let Some(code) = self.refusal() {
             self.refuse(opening.id, code, len)?;
@@ -170,14 +184,20 @@ impl Mux {
         Ok(Worth::Stray)
     }
 
-    /// Why no inbound stream can be taken in now, as the code of its reset (Y-OPEN-11, Y-AWAY-1, Y-AWAY-3).
-    fn refusal(&self) -> Option<u32> {
-        if self.local_away || self.remote_away || !matches!(self.lifecycle, Lifecycle::Open) {
-            return Some(0);
-        }
-        let full =
-            self.incoming.len() >= self.config.accept_backlog() || self.inbound >= self.config.max_incoming_streams();
-        full.then(|| self.config.refusal_code())
+    /// Whether no inbound stream can be taken in now, as the code of its reset (Y-OPEN-11, Y-AWAY-1, Y-AWAY-3).
+    fn refusal(&mut self) -> Option<u32> {
+        let refusals = &mut self.ledger.refusals;
+        let (refused, code) = if self.local_away || self.remote_away || !matches!(self.lifecycle, Lifecycle::Open) {
+            (&mut refusals.incoming_by_go_away, 0)
+        } else if self.incoming.len() >= self.config.accept_backlog() {
+            (&mut refusals.incoming_by_backlog, self.config.refusal_code())
+        } else if self.inbound >= self.config.max_incoming_streams() {
+            (&mut refusals.incoming_by_limit, self.config.refusal_code())
+        } else {
+            return None;
+        };
+        *refused += 1;
+        Some(code)
     }
 
     /// Owes a reset for a stream that is not taken in, and remembers it for the frames that are on their way.
@@ -198,6 +218,7 @@ impl Mux {
         };
         let Some(reservation) = granted else {
             self.body = Some(Body { target: Target::Discard, left, fin });
+            self.ledger.refusals.incoming_by_memory += 1;
             if let Err(violation) = self.refuse(opening.id, self.config.refusal_code(), left) {
                 self.violated(violation);
             }
@@ -208,6 +229,10 @@ impl Mux {
             // Invariant: `on_syn` has checked that neither overflows nor passes the window.
             let _ = stream.send.window.credit(opening.credit);
             let _ = stream.receive.window.receive(left);
+            match opening.by {
+                Opener::Data => stream.received.data_frame(left),
+                Opener::WindowUpdate => stream.received.window_update(),
+            }
         }
         self.incoming.push_back(key);
         self.events.incoming = true;
@@ -225,6 +250,7 @@ impl Mux {
         let exceeded = Violation::WindowExceeded { stream: id.value(), len, credit };
         // Y-FLOW-2: judged from the header alone, and in every state.
         stream.receive.window.receive(len).map_err(|_| exceeded)?;
+        stream.received.data_frame(len);
         let heard = self.acknowledged(key);
         if flags.contains(Flags::RST) {
             self.body = Some(Body { target: Target::Discard, left: len, fin: false });
@@ -244,7 +270,7 @@ impl Mux {
                 // Y-FIN-3: data after the end of the stream.
                 self.body = Some(Body { target: Target::Discard, left: len, fin: false });
                 self.consume(key, len, now);
-                self.reset(key, PROTOCOL_ERROR);
+                self.ledger.resets.after_fin += u64::from(self.end_with_reset(key, PROTOCOL_ERROR));
                 Ok(Worth::Useless)
             }
             ReceiveState::Finished | ReceiveState::Done => Ok(Worth::Useless),
@@ -289,6 +315,7 @@ impl Mux {
         let answer = tombstone.body(len).map_err(|left| beyond(left.0))?;
         if answer == Answer::Reset {
             self.control.owe_reset(id, 0)?;
+            self.ledger.resets.dropped += 1;
             self.events.attention = true;
         }
         Ok(Worth::Stray)
@@ -297,6 +324,7 @@ impl Mux {
     fn on_body(&mut self, bytes: &[u8], now: Instant) {
         let Some(body) = &mut self.body else { return };
         let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        self.ledger.received.data_bytes += u64::from(len);
         body.left = body.left.saturating_sub(len);
         if let Target::Stream(key) = body.target {
             let spares = &mut self.pool.spares;
@@ -323,6 +351,7 @@ impl Mux {
 
     fn on_window_update(&mut self, key: Key, flags: Flags, value: u32, now: Instant) -> Result<Worth, Violation> {
         let Some(stream) = self.store.get_mut(key) else { return Ok(Worth::Stray) };
+        stream.received.window_update();
         if flags.contains(Flags::RST) {
             // Y-RST-1: the value is a code, never credit.
             self.acknowledged(key);
@@ -332,8 +361,12 @@ impl Mux {
         let credit = stream.send.window.available();
         let overflow = Violation::CreditOverflow { stream: stream.id.value(), credit, delta: value };
         stream.send.window.credit(value).map_err(|_| overflow)?;
+        let stalled = stream.stall.cause() == Some(Cause::Window);
         let mut worth = if value > 0 { Worth::Useful } else { Worth::Useless };
         if value > 0 {
+            if stalled {
+                self.end_stall(key);
+            }
             self.notify(key, Ready::WRITE);
         }
         if self.acknowledged(key) {
@@ -382,6 +415,8 @@ impl Mux {
         // Y-OPEN-10: it leaves the backlog and is never handed out.
         let unaccepted = self.leave_backlog(key);
         self.end_by_reset(key);
+        let Resets { remote, remote_unaccepted, .. } = &mut self.ledger.resets;
+        *(if unaccepted { remote_unaccepted } else { remote }) += 1;
         if unaccepted {
             self.rapid.spend(now).map_err(|_| Violation::RapidReset)?;
         }

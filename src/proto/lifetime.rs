@@ -41,7 +41,7 @@ impl Mux {
         let orphan = stream.handle == Handle::Released || stream.handshake == Handshake::Incoming;
         // What the application has taken and not read yet is held as well (Y-MEM-4).
         if stream.receive.window.held() == 0 {
-            self.events.released.extend(stream.reservation.take());
+            self.give_back(key);
         }
         self.notify(key, Ready::ALL);
         self.unlink(key, None);
@@ -86,6 +86,7 @@ impl Mux {
 
     /// Takes a stream off the wire: out of the queues, its id free, its places given up. Safe to call again.
     pub(super) fn unlink(&mut self, key: Key, tombstone: Option<Tombstone>) {
+        self.end_stall(key);
         let Some(stream) = self.store.get(key) else { return };
         let (id, priority, unacknowledged) = (stream.id, stream.priority, stream.handshake.is_unacknowledged());
         self.control_queue.remove(&mut self.store, key);
@@ -109,15 +110,14 @@ impl Mux {
             stream.handshake = Handshake::Done;
             if stream.receive.window.held() == 0 {
                 // Y-MEM-4: nothing can arrive and nothing is left.
-                self.events.released.extend(stream.reservation.take());
+                self.give_back(key);
             }
         }
     }
 
     pub(super) fn remove(&mut self, key: Key) {
         self.flushing.remove(&key);
-        if let Some(stream) = self.store.remove(key) {
-            self.events.released.extend(stream.reservation);
-        }
+        self.give_back(key);
+        self.store.remove(key);
     }
 }

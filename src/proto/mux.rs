@@ -6,6 +6,7 @@
 use super::budget::Budget;
 use super::control::Control;
 use super::inbound::Body;
+use super::ledger::Ledger;
 use super::limits::{INITIAL_WINDOW, RAPID_RESETS, USELESS_FRAMES};
 use super::liveness::{Liveness, PingProgress, Verdict};
 use super::pool::Pool;
@@ -43,8 +44,7 @@ pub(crate) struct Mux {
     pub(super) tombstones: Tombstones,
     /// Inbound streams that were not accepted yet.
     pub(super) incoming: VecDeque<Key>,
-    /// Streams that have been accepted so far.
-    pub(super) accepted: u64,
+    pub(super) ledger: Ledger,
     /// Nobody opens or accepts streams any more.
     draining: bool,
     /// The body that is arriving.
@@ -131,7 +131,7 @@ impl Mux {
             pool: Pool::new(config.max_send_buffer()),
             tombstones: Tombstones::new(spread),
             incoming: VecDeque::new(),
-            accepted: 0,
+            ledger: Ledger::new(now),
             draining: false,
             body: None,
             growing: VecDeque::new(),
@@ -213,6 +213,7 @@ impl Mux {
         };
         self.next_id = id.value().checked_add(2).and_then(StreamId::new);
         let key = self.insert(id, Handshake::Lazy, reservation);
+        self.ledger.opened += 1;
         Ok((key, id))
     }
 
@@ -259,8 +260,8 @@ impl Mux {
     pub(crate) fn drain(&mut self, now: Instant) {
         self.draining = true;
         self.local_away = true;
-        while let Some(key) = self.accept() {
-            self.reset(key, 0);
+        while let Some(key) = self.take_incoming() {
+            self.ledger.refusals.incoming_by_go_away += u64::from(self.end_with_reset(key, 0));
             self.release(key, 0, now);
         }
         self.close_if_drained();
@@ -299,6 +300,7 @@ impl Mux {
 
     /// Lets time pass.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.ledger.tick(now);
         if self.coalesce_until.is_some_and(|until| now >= until) {
             self.coalesce_until = None;
         }
@@ -331,7 +333,7 @@ impl Mux {
             if let Some(bytes) = stream.receive.window.growth(rtt, max, now) {
                 return Some(Growth { key, bytes, priority: stream.priority });
             }
-            self.grow(key, None);
+            self.settle_growth(key, None);
         }
         None
     }
@@ -339,6 +341,11 @@ impl Mux {
     /// Makes a window larger by what was granted; `None`, and it keeps its size (Y-MEM-2). Either way what is owed
     /// leaves as one window update.
     pub(crate) fn grow(&mut self, key: Key, granted: Option<Reservation>) {
+        self.ledger.refusals.windows += u64::from(granted.is_none());
+        self.settle_growth(key, granted);
+    }
+
+    fn settle_growth(&mut self, key: Key, granted: Option<Reservation>) {
         let Some(stream) = self.store.get_mut(key).filter(|stream| stream.growth_pending) else {
             self.events.released.extend(granted);
             return;
@@ -370,6 +377,7 @@ impl Mux {
             Some(own) if open && fits => {
                 stream.receive.window.grow(bytes);
                 own.merge(granted);
+                self.ledger.reserved(stream.priority, bytes as usize);
                 self.largest_window = self.largest_window.max(stream.receive.window.size());
             }
             _ => self.events.released.push(granted),
@@ -379,7 +387,9 @@ impl Mux {
 
     pub(super) fn insert(&mut self, id: StreamId, handshake: Handshake, reservation: Reservation) -> Key {
         self.tombstones.remove(id);
-        let stream = Stream::new(id, handshake, self.config.default_priority(), reservation);
+        let priority = self.config.default_priority();
+        self.ledger.reserved(priority, reservation.bytes());
+        let stream = Stream::new(id, handshake, priority, reservation);
         match handshake.is_unacknowledged() {
             true => self.unacknowledged += 1,
             false => self.inbound += 1,

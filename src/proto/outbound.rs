@@ -34,6 +34,7 @@ impl Mux {
         let cut = batch.len() > before;
         if cut {
             self.cut = number;
+            self.ledger.sent.add(&batch.count());
         }
         cut
     }
@@ -99,6 +100,7 @@ impl Mux {
         if std::mem::take(&mut stream.owed.reset) {
             let value = stream.reset.map_or(0, |reset| reset.code);
             batch.header(Header::WindowUpdate { id: stream.id, flags: Flags::RST, value });
+            stream.sent.window_update();
             return;
         }
         let (flags, event) = match stream.handshake {
@@ -118,6 +120,7 @@ impl Mux {
         let header = Header::WindowUpdate { id: stream.id, flags, value: grant(stream) };
         tracing::trace!(?header, "sent");
         batch.header(header);
+        stream.sent.window_update();
         if let Some(event) = event {
             let next = stream.handshake.on(event);
             self.set_handshake(key, next);
@@ -154,6 +157,7 @@ impl Mux {
             let header = Header::Data { id, flags: Flags::NONE, len };
             tracing::trace!(?header, "sent");
             batch.header(header);
+            stream.sent.data_frame(len);
             while left > 0 {
                 let Some(piece) = stream.send.buffer.pop(left) else { break };
                 left -= piece.len();
@@ -166,6 +170,7 @@ impl Mux {
             // Y-SEND-2, Y-FIN-4: the FIN is a frame of its own, never on a body.
             stream.send.state = stream.send.state.on(SendEvent::FinCut);
             batch.header(Header::Data { id, flags: Flags::FIN, len: 0 });
+            stream.sent.data_frame(0);
         }
     }
 

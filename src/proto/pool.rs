@@ -43,7 +43,6 @@ impl Pool {
         self.used
     }
 
-    #[cfg(test)]
     pub(super) fn reserved(&self) -> usize {
         self.reservation.as_ref().map_or(0, Reservation::bytes)
     }

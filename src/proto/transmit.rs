@@ -1,6 +1,8 @@
 //! Owns [`Batch`]: frames cut and ready to be written, as few pieces as possible.
 
-use crate::wire::Header;
+use super::ledger::count_frame;
+use crate::stats::Traffic;
+use crate::wire::{HEADER_LEN, Header};
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
 
@@ -15,24 +17,48 @@ pub(crate) struct Batch {
     len: usize,
     /// Bytes of bodies.
     data: usize,
+    /// What was put in since it was last counted.
+    uncounted: Traffic,
+    /// Headers that were put in since they were last taken, where somebody wants to see them.
+    shown: Option<Vec<[u8; HEADER_LEN]>>,
 }
 
 impl Batch {
+    /// A batch that keeps the headers to be shown.
+    pub(crate) fn showing_headers() -> Self {
+        Self { shown: Some(Vec::new()), ..Self::default() }
+    }
+
     pub(crate) fn header(&mut self, header: Header) {
         let bytes = header.encode();
         self.joined.extend_from_slice(&bytes);
         self.len += bytes.len();
+        count_frame(&mut self.uncounted, header);
+        if let Some(shown) = &mut self.shown {
+            shown.push(bytes);
+        }
     }
 
     pub(crate) fn body(&mut self, body: Bytes) {
         self.len += body.len();
         self.data += body.len();
+        self.uncounted.data_bytes += body.len() as u64;
         if body.len() <= JOIN {
             self.joined.extend_from_slice(&body);
         } else {
             self.seal();
             self.pieces.push_back(body);
         }
+    }
+
+    /// What was put in since this was last asked.
+    pub(super) fn count(&mut self) -> Traffic {
+        std::mem::take(&mut self.uncounted)
+    }
+
+    /// The headers that were put in since this was last asked, if they are to be shown.
+    pub(crate) fn take_shown(&mut self) -> Vec<[u8; HEADER_LEN]> {
+        self.shown.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Length in bytes, headers included.

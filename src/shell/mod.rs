@@ -12,6 +12,7 @@ mod reader;
 mod shared;
 mod timer;
 mod turns;
+mod wire_tap;
 mod writer;
 
 pub(crate) use deadline::Deadline;

@@ -59,13 +59,21 @@ impl Opener {
             self.memory = None;
             let reservation = match (reserve_window(config), refused) {
                 (Ok(reservation), _) => reservation,
-                (Err(error), RefusedOpen::Fail) => return Poll::Ready(Err(error.into())),
+                (Err(error), RefusedOpen::Fail) => {
+                    shared.with(|inner| inner.mux.open_refused());
+                    return Poll::Ready(Err(error.into()));
+                }
                 // Listen first, then ask again: what is released in between is not missed.
                 (Err(_), RefusedOpen::Wait) => {
                     self.memory = Some(released(config.memory()));
                     match reserve_window(config) {
                         Ok(reservation) => reservation,
-                        Err(_) => continue,
+                        Err(_) => {
+                            if !waits_for_memory {
+                                shared.with(|inner| inner.mux.open_refused());
+                            }
+                            continue;
+                        }
                     }
                 }
             };

@@ -1,7 +1,7 @@
 //! Owns [`Reader`]: transport to frames. No protocol state, no lock.
 
 use crate::error::Violation;
-use crate::wire::{Frame, Parser};
+use crate::wire::{Frame, HEADER_LEN, Parser};
 use futures::AsyncRead;
 use std::io;
 use std::pin::Pin;
@@ -59,6 +59,12 @@ impl Reader {
         let frame = self.parser.next(&mut input)?;
         self.start += before - input.len();
         Ok(frame)
+    }
+
+    /// The header that comes next, legal or not, if a header comes next and is complete.
+    pub(super) fn peek_header(&self) -> Option<[u8; HEADER_LEN]> {
+        let input = self.parser.is_between_frames().then(|| &self.buffer[self.start..self.end])?;
+        input.first_chunk().copied()
     }
 
     /// Whether the transport has ended inside a frame, if it has ended.

@@ -6,6 +6,7 @@
 use crate::error::{ConnectionError, PingError};
 use crate::memory::Reservation;
 use crate::proto::{Events, Key, Mux, PingProgress, Ready};
+use crate::stats::{ConnectionStats, Source, StreamStats};
 use slotmap::SecondaryMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -13,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
+use web_time::Instant;
 
 /// One end of a connection, shared by its driver and its streams.
 pub(crate) struct Shared {
@@ -105,6 +107,16 @@ impl Shared {
         })
     }
 
+    /// The figures of a stream that has a handle.
+    pub(crate) fn stream_stats(&self, key: Key) -> StreamStats {
+        self.look(|mux| mux.stream_stats(key, Instant::now())).unwrap_or_default()
+    }
+
+    /// Looks, and changes nothing: no code but ours is run.
+    fn look<R>(&self, f: impl FnOnce(&Mux) -> R) -> R {
+        f(&self.inner.lock().unwrap_or_else(PoisonError::into_inner).mux)
+    }
+
     /// Runs `f` under the lock; then, without it, wakes whom that concerns and gives back the memory it freed.
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Inner) -> R) -> R {
         // A panic under the lock would be a bug of ours in one call; the others go on with what state there is.
@@ -114,6 +126,12 @@ impl Shared {
         drop(inner);
         effects.run();
         result
+    }
+}
+
+impl Source for Shared {
+    fn stats(&self) -> ConnectionStats {
+        self.look(|mux| mux.stats(Instant::now()))
     }
 }
 

@@ -203,6 +203,8 @@ impl End {
                 let priority = self.mux.priority(key).expect("held");
                 if let Some(reservation) = self.reserve(chance, bytes, priority) {
                     self.mux.grow_pool(reservation);
+                } else {
+                    self.mux.room_refused(key);
                 }
             }
             Err(WriteError::Blocked { growth: None }) => {}

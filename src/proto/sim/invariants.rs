@@ -2,8 +2,13 @@
 
 use super::end::End;
 use crate::proto::mux::Mux;
-use crate::proto::stream::{Handle, ReceiveState};
+use crate::proto::stall::Cause;
+use crate::proto::stream::{Handle, ReceiveState, SendState};
 use crate::proto::{Key, limits};
+use crate::stats::ReservedBytes;
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
 
 impl End {
     /// The sums and bounds of one core.
@@ -48,6 +53,28 @@ impl End {
             }
         }
         assert_eq!(reserved, self.limit.reserved(), "the manager knows of every byte");
+        self.check_figures();
+    }
+
+    /// What is kept as sums is what the streams add up to.
+    fn check_figures(&self) {
+        let mux = &self.mux;
+        let mut windows = ReservedBytes::default();
+        for (_, stream) in streams(mux) {
+            let bytes = stream.reservation.as_ref().map_or(0, |reservation| reservation.bytes());
+            *windows.bucket_mut(stream.priority.bucket()) += bytes;
+        }
+        assert_eq!(mux.ledger.windows(), windows);
+        // In a second each sum grows by a second for each stream that waits, and for nothing else.
+        let now = mux.ledger.latest();
+        let [before, after] = [now, now + SECOND].map(|at| mux.stats(at).stalled);
+        let waiting = |cause| streams(mux).filter(|(_, stream)| stream.stall.cause() == Some(cause)).count() as u32;
+        assert_eq!(after.window - before.window, SECOND * waiting(Cause::Window));
+        assert_eq!(after.socket - before.socket, SECOND * waiting(Cause::Socket));
+        assert_eq!(after.memory - before.memory, SECOND * waiting(Cause::Memory));
+        for (_, stream) in streams(mux).filter(|(_, stream)| stream.stall.cause().is_some()) {
+            assert!(stream.send.state == SendState::Open && stream.handle == Handle::Held, "{stream:?}");
+        }
     }
 
     /// Nothing is left of any stream.
@@ -56,6 +83,12 @@ impl End {
         assert_eq!((self.mux.unacknowledged, self.mux.inbound, self.mux.incoming.len()), (0, 0, 0));
         assert_eq!(self.limit.reserved(), 0);
     }
+}
+
+/// What one end has sent is what the other end has received, once nothing is under way.
+pub(super) fn check_traffic(near: &Mux, far: &Mux) {
+    assert_eq!(near.ledger.sent, far.ledger.received);
+    assert_eq!(far.ledger.sent, near.ledger.received);
 }
 
 /// What one end may send is what the other end takes, once nothing is under way.

@@ -2,7 +2,7 @@
 
 use super::Chance;
 use super::end::End;
-use super::invariants::check_credit;
+use super::invariants::{check_credit, check_traffic};
 use super::link::Link;
 use super::oracle::Oracle;
 use crate::error::{ConnectionError, Side};
@@ -129,6 +129,7 @@ impl Pair {
             }
         }
         self.ends.iter().for_each(End::check_empty);
+        check_traffic(&self.ends[0].mux, &self.ends[1].mux);
     }
 
     /// Each end accepts what there is, and reads and finishes what it holds; streams that are done are dropped.

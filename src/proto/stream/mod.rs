@@ -8,7 +8,9 @@ pub(super) use handshake::{Handshake, HandshakeEvent};
 pub(super) use receive::{Receive, ReceiveEvent, ReceiveState};
 pub(super) use send::{Send, SendEvent, SendState};
 
+use super::ledger::Counts;
 use super::ready::Ready;
+use super::stall::Stall;
 use super::store::Links;
 use crate::error::{Side, StreamError};
 use crate::memory::Reservation;
@@ -36,6 +38,9 @@ pub(super) struct Stream {
     pub(super) interest: Ready,
     /// A larger window has been asked for and not been answered.
     pub(super) growth_pending: bool,
+    pub(super) sent: Counts,
+    pub(super) received: Counts,
+    pub(super) stall: Stall,
     pub(super) control_links: Links,
     pub(super) data_links: Links,
     pub(super) room_links: Links,
@@ -82,6 +87,9 @@ impl Stream {
             lost: false,
             interest: Ready::NONE,
             growth_pending: false,
+            sent: Counts::default(),
+            received: Counts::default(),
+            stall: Stall::default(),
             control_links: Links::default(),
             data_links: Links::default(),
             room_links: Links::default(),

@@ -11,6 +11,7 @@ use super::patience::Patience;
 use super::reader::Reader;
 use super::shared::Shared;
 use super::timer::Timer;
+use super::wire_tap::WireTap;
 use super::writer::Writer;
 use crate::config::Config;
 use crate::error::ConnectionError;
@@ -36,6 +37,7 @@ pub(crate) struct Driver<T> {
     /// Until when a graceful close has to be done.
     close_by: Option<Instant>,
     patience: Patience,
+    tap: Option<WireTap>,
     phase: Phase,
 }
 
@@ -55,12 +57,14 @@ enum Stop {
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     pub(crate) fn new(io: T, shared: Arc<Shared>, config: Config) -> Self {
+        let tap = WireTap::new(&config, shared.id());
         Self {
             io,
             shared,
             reader: Reader::new(config.read_buffer_size()),
             writer: Writer::default(),
-            batch: Batch::default(),
+            batch: if tap.is_some() { Batch::showing_headers() } else { Batch::default() },
+            tap,
             timer: Timer::default(),
             stalled: None,
             close_by: None,
@@ -179,6 +183,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     }
 
     fn ended(&mut self) {
+        self.moves(Instant::now());
         self.phase = Phase::Ended;
         self.shared.with(super::shared::Inner::end);
     }

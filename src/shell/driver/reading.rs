@@ -75,9 +75,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     /// Hands what was read to the core: one critical section, unless memory has to be reserved in between.
     fn apply(&mut self, now: Instant) -> Applied {
         loop {
-            let reader = &mut self.reader;
+            let (reader, tap) = (&mut self.reader, &mut self.tap);
             let admission = self.shared.with(|inner| {
                 loop {
+                    if let Some(tap) = tap {
+                        tap.note(reader.peek_header());
+                    }
                     match reader.next() {
                         Ok(Some(frame)) => match inner.mux.handle_frame(frame, now) {
                             Admission::Settled => {}
@@ -91,6 +94,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                     }
                 }
             });
+            if let Some(tap) = tap {
+                tap.hand_over_inbound();
+            }
             if admission == Admission::Settled {
                 return Applied::All;
             }

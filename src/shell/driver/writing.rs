@@ -3,6 +3,7 @@
 use super::{Driver, Stop};
 use crate::error::ConnectionError;
 use crate::proto::limits::{BATCH_BYTES, POLL_BATCHES, POLL_READ_BYTES};
+use crate::tap::Direction;
 use futures::{AsyncRead, AsyncWrite};
 use std::io;
 use std::sync::Arc;
@@ -31,7 +32,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 Next::Flush => self.poll_flush(now, cx),
                 Next::Growth => return Stop::Yields,
                 Next::Parked => {
-                    self.stalled = None;
+                    self.moves(now);
                     return Stop::Waits;
                 }
             };
@@ -76,6 +77,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
 
     pub(super) fn load(&mut self) {
         let batch = &mut self.batch;
+        if let Some(tap) = &self.tap {
+            tap.hand_over(Direction::Outbound, batch.take_shown());
+        }
         self.writer.load(|pieces| batch.take(pieces));
         // Joined pieces are copies by now: what they were is not held beside them.
         let spent = self.writer.spent();
@@ -88,7 +92,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         let mut progress = false;
         let result = self.writer.poll_write(&mut self.io, &mut progress, cx);
         if progress {
-            self.stalled = None;
+            self.moves(now);
         }
         match result {
             Poll::Ready(Ok(data)) => {
@@ -98,7 +102,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             }
             Poll::Ready(Err(error)) => self.write_failed(error, now, cx),
             Poll::Pending => {
-                self.stalled.get_or_insert(now);
+                self.stalls(now);
                 Poll::Pending
             }
         }
@@ -107,15 +111,30 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     fn poll_flush(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
         match self.writer.poll_flush(&mut self.io, cx) {
             Poll::Ready(Ok(())) => {
-                self.stalled = None;
+                self.moves(now);
                 self.shared.with(|inner| inner.mux.handle_flushed());
                 Poll::Ready(())
             }
             Poll::Ready(Err(error)) => self.write_failed(error, now, cx),
             Poll::Pending => {
-                self.stalled.get_or_insert(now);
+                self.stalls(now);
                 Poll::Pending
             }
+        }
+    }
+
+    /// The transport takes nothing, though something is waiting.
+    fn stalls(&mut self, now: Instant) {
+        if self.stalled.is_none() {
+            self.stalled = Some(now);
+            self.shared.with(|inner| inner.mux.transport_stalls(now));
+        }
+    }
+
+    /// The transport has taken something, or nothing is waiting.
+    pub(super) fn moves(&mut self, now: Instant) {
+        if let Some(since) = self.stalled.take() {
+            self.shared.with(|inner| inner.mux.transport_moves(since, now));
         }
     }
 

@@ -1,0 +1,200 @@
+//! Owns [`Ledger`]: what a connection has counted, and how its figures and a stream's are put together.
+//!
+//! The core counts where things happen; only waits and reserved bytes have verbs here, since each of them has several
+//! beginnings and ends.
+
+use super::mux::Mux;
+use super::stall::{Cause, Clocks};
+use super::store::Key;
+use crate::memory::Reservation;
+use crate::priority::Priority;
+use crate::stats::{ConnectionStats, Refusals, ReservedBytes, Resets, StreamCounts, StreamStats, Traffic};
+use crate::wire::Header;
+use web_time::Instant;
+
+/// The counters of a connection.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    pub(super) sent: Traffic,
+    pub(super) received: Traffic,
+    pub(super) resets: Resets,
+    pub(super) refusals: Refusals,
+    /// Streams that this end has opened, and accepted.
+    pub(super) opened: u64,
+    pub(super) accepted: u64,
+    /// Windows, by bucket; what the send buffers hold is the pool's to say.
+    windows: ReservedBytes,
+    clocks: Clocks,
+    /// The last moment that the core was told of: what ends without a clock at hand ends then.
+    latest: Instant,
+}
+
+/// The frames of one stream in one direction.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counts {
+    data_frames: u64,
+    data_bytes: u64,
+    window_update_frames: u64,
+}
+
+impl Counts {
+    pub(super) const fn data_frame(&mut self, len: u32) {
+        self.data_frames += 1;
+        self.data_bytes += len as u64;
+    }
+
+    pub(super) const fn window_update(&mut self) {
+        self.window_update_frames += 1;
+    }
+}
+
+impl From<Counts> for Traffic {
+    fn from(counts: Counts) -> Self {
+        let Counts { data_frames, data_bytes, window_update_frames } = counts;
+        Self { data_frames, data_bytes, window_update_frames, ..Self::default() }
+    }
+}
+
+/// Counts a frame by its type; the bytes of bodies are counted as they pass.
+pub(super) const fn count_frame(traffic: &mut Traffic, header: Header) {
+    let frames = match header {
+        Header::Data { .. } => &mut traffic.data_frames,
+        Header::WindowUpdate { .. } => &mut traffic.window_update_frames,
+        Header::Ping { .. } => &mut traffic.ping_frames,
+        Header::GoAway { .. } => &mut traffic.go_away_frames,
+    };
+    *frames += 1;
+}
+
+impl Ledger {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            sent: Traffic::default(),
+            received: Traffic::default(),
+            resets: Resets::default(),
+            refusals: Refusals::default(),
+            opened: 0,
+            accepted: 0,
+            windows: ReservedBytes::default(),
+            clocks: Clocks::new(now),
+            latest: now,
+        }
+    }
+
+    pub(super) fn tick(&mut self, now: Instant) {
+        self.latest = self.latest.max(now);
+    }
+
+    /// A window of `bytes` was reserved, or a part of one.
+    pub(super) fn reserved(&mut self, priority: Priority, bytes: usize) {
+        *self.windows.bucket_mut(priority.bucket()) += bytes;
+    }
+
+    /// A window was given back, or moved to another bucket.
+    pub(super) fn released(&mut self, priority: Priority, bytes: usize) {
+        let windows = self.windows.bucket_mut(priority.bucket());
+        *windows = windows.saturating_sub(bytes);
+    }
+
+    #[cfg(test)]
+    pub(super) const fn windows(&self) -> ReservedBytes {
+        self.windows
+    }
+
+    #[cfg(test)]
+    pub(super) const fn latest(&self) -> Instant {
+        self.latest
+    }
+}
+
+impl Mux {
+    /// The figures of the connection. Costs the same however many streams there are.
+    pub(crate) fn stats(&self, now: Instant) -> ConnectionStats {
+        let Ledger { sent, received, resets, refusals, opened, accepted, windows, clocks, .. } = &self.ledger;
+        ConnectionStats {
+            streams: StreamCounts {
+                open: self.store.live() as u64,
+                unaccepted: self.incoming.len() as u64,
+                unacknowledged: self.unacknowledged as u64,
+                opened: *opened,
+                accepted: *accepted,
+            },
+            sent: *sent,
+            received: *received,
+            largest_window: self.largest_window,
+            stalled: clocks.so_far(now),
+            transport_stalled: clocks.transport_so_far(now),
+            rtt: self.liveness.rtt.latest(),
+            min_rtt: self.liveness.rtt.minimum(),
+            resets: *resets,
+            refusals: *refusals,
+            reserved: ReservedBytes { send_buffers: self.pool.reserved(), ..*windows },
+        }
+    }
+
+    /// The figures of a stream.
+    pub(crate) fn stream_stats(&self, key: Key, now: Instant) -> Option<StreamStats> {
+        let stream = self.store.get(key)?;
+        let (send, receive) = (&stream.send, &stream.receive);
+        Some(StreamStats {
+            priority: stream.priority,
+            sent: stream.sent.into(),
+            received: stream.received.into(),
+            unsent: send.buffer.len(),
+            unread: receive.window.held(),
+            receive_window: receive.window.size(),
+            // A window does not become smaller.
+            largest_receive_window: receive.window.size(),
+            send_window: send.window.available(),
+            largest_send_window: send.window.largest(),
+            stalled: stream.stall.so_far(now),
+            reserved: stream.reservation.as_ref().map_or(0, Reservation::bytes),
+        })
+    }
+
+    /// A writer finds that it has to wait, and for what.
+    pub(super) fn begin_stall(&mut self, key: Key, cause: Cause) {
+        let Ledger { clocks, latest, .. } = &mut self.ledger;
+        if let Some(stream) = self.store.get_mut(key) {
+            stream.stall.begin(cause, *latest, clocks);
+        }
+    }
+
+    /// Nobody waits any more to write to a stream, or need not.
+    pub(super) fn end_stall(&mut self, key: Key) {
+        let Ledger { clocks, latest, .. } = &mut self.ledger;
+        if let Some(stream) = self.store.get_mut(key) {
+            stream.stall.end(*latest, clocks);
+        }
+    }
+
+    /// Gives the memory of a stream's window back.
+    pub(super) fn give_back(&mut self, key: Key) {
+        let Some(stream) = self.store.get_mut(key) else { return };
+        if let Some(reservation) = stream.reservation.take() {
+            self.ledger.released(stream.priority, reservation.bytes());
+            self.events.released.push(reservation);
+        }
+    }
+
+    /// The memory manager has refused the window of a stream that this end wanted to open.
+    pub(crate) const fn open_refused(&mut self) {
+        self.ledger.refusals.opens += 1;
+    }
+
+    /// The memory manager has refused room for what a stream wanted to write.
+    pub(crate) fn room_refused(&mut self, key: Key) {
+        self.ledger.refusals.send_buffers += 1;
+        self.begin_stall(key, Cause::Memory);
+    }
+
+    /// The transport takes nothing since `since`.
+    pub(crate) fn transport_stalls(&mut self, since: Instant) {
+        self.ledger.clocks.transport_begins(since);
+    }
+
+    /// The transport that took nothing since `since` does so again.
+    pub(crate) fn transport_moves(&mut self, since: Instant, now: Instant) {
+        self.ledger.clocks.transport_ends(since, now);
+    }
+}

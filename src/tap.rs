@@ -1,0 +1,30 @@
+//! Pantry: what a wire tap is handed.
+//!
+//! Owns [`TapEvent`]: one header, as it crossed. The driver sees to it that a tap is called outside the lock, and costs
+//! nothing where there is none.
+
+use web_time::Instant;
+
+/// Which way a frame goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// From the peer.
+    Inbound,
+    /// To the peer.
+    Outbound,
+}
+
+/// A header that crosses, as a [tap](crate::ConfigBuilder::tap) is handed it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TapEvent {
+    /// The [id](crate::Connection::id) of the connection.
+    pub connection: u64,
+    /// Which way the frame goes.
+    pub direction: Direction,
+    /// The twelve bytes as they are on the wire, legal or not; [`wire::Header::decode`](crate::wire::Header::decode)
+    /// reads them.
+    pub header: [u8; 12],
+    /// When it was read, or handed to the transport.
+    pub at: Instant,
+}
