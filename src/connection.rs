@@ -205,6 +205,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
         self.shared.id()
     }
 
+    #[cfg(feature = "libp2p")]
+    pub(crate) const fn config(&self) -> &Config {
+        &self.config
+    }
+
     pub(crate) const fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }

@@ -47,6 +47,8 @@ mod memory;
 mod mode;
 #[cfg(feature = "libp2p")]
 mod muxer;
+#[cfg(feature = "libp2p")]
+mod negotiation;
 mod priority;
 mod proto;
 mod session;

@@ -7,6 +7,7 @@ use crate::config::{Config, RefusedOpen};
 use crate::connection::Connection;
 use crate::error::{ConnectionError, OpenError, Side};
 use crate::mode::Mode;
+use crate::negotiation::Negotiation;
 use crate::stream::Stream;
 use futures::future::{Ready, ready};
 use futures::{AsyncRead, AsyncWrite};
@@ -64,7 +65,8 @@ where
     type Error = ConnectionError;
 
     fn poll_inbound(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Stream, ConnectionError>> {
-        Self::poll_inbound(self.get_mut(), cx)
+        let this = self.get_mut();
+        Self::poll_inbound(this, cx).map_ok(|stream| watched(this.config(), stream, Side::Remote))
     }
 
     /// A stream that cannot be opened is waited for, with memory as with the backlog: an error would end the connection.
@@ -72,7 +74,7 @@ where
     fn poll_outbound(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Stream, ConnectionError>> {
         let this = self.get_mut();
         match this.poll_open(RefusedOpen::Wait, cx) {
-            Poll::Ready(Ok(stream)) => Poll::Ready(Ok(stream)),
+            Poll::Ready(Ok(stream)) => Poll::Ready(Ok(watched(this.config(), stream, Side::Local))),
             Poll::Ready(Err(OpenError::Connection(reason))) => Poll::Ready(Err(reason)),
             Poll::Ready(Err(_)) => this.poll_opener_end(cx).map(Err),
             Poll::Pending => Poll::Pending,
@@ -93,4 +95,12 @@ where
             Poll::Pending => Poll::Pending,
         }
     }
+}
+
+/// A protocol is going to be negotiated on a stream that was opened `by` one of the ends.
+fn watched(config: &Config, mut stream: Stream, by: Side) -> Stream {
+    if let Some(priorities) = config.priority_by_protocol() {
+        stream.watch(Negotiation::new(priorities.clone(), by, config.default_priority()));
+    }
+    stream
 }

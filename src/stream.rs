@@ -4,8 +4,12 @@
 //! lock. Never does IO: that is `Connection::poll`'s.
 
 use crate::deadlines::Deadlines;
+#[cfg(feature = "libp2p")]
+use crate::error::Side;
 use crate::error::StreamError;
 use crate::memory::Reservation;
+#[cfg(feature = "libp2p")]
+use crate::negotiation::Negotiation;
 use crate::priority::Priority;
 use crate::proto::{FlushError, Key, Mux, ReadError, Ready, Taken, WriteError};
 use crate::shell::{Shared, Timer};
@@ -51,6 +55,9 @@ pub struct Stream {
     due: u32,
     /// Until when operations wait, once somebody has asked for deadlines.
     waits: Option<Box<Waits>>,
+    /// Looks on while a protocol is negotiated; then it is gone.
+    #[cfg(feature = "libp2p")]
+    negotiation: Option<Box<Negotiation>>,
 }
 
 /// Deadlines, and an alarm for the task of each half.
@@ -63,7 +70,18 @@ struct Waits {
 
 impl Stream {
     pub(crate) fn new(shared: Arc<Shared>, key: Key, id: u32) -> Self {
-        Self { shared, key, id, chunks: VecDeque::new(), spent: Vec::new(), unreported: 0, due: u32::MAX, waits: None }
+        Self {
+            shared,
+            key,
+            id,
+            chunks: VecDeque::new(),
+            spent: Vec::new(),
+            unreported: 0,
+            due: u32::MAX,
+            waits: None,
+            #[cfg(feature = "libp2p")]
+            negotiation: None,
+        }
     }
 
     /// The stream's id on the wire: odd where the client opened it, even where the server did.
@@ -223,6 +241,10 @@ impl Stream {
     pub fn poll_read_bytes(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
         let more = ready!(self.poll_chunks(cx))?;
         let chunk = if more { self.chunks.pop_front() } else { None };
+        #[cfg(feature = "libp2p")]
+        if let Some(chunk) = &chunk {
+            self.saw(Side::Remote, chunk);
+        }
         self.report(chunk.as_ref().map_or(0, Bytes::len));
         Poll::Ready(Ok(chunk))
     }
@@ -252,6 +274,12 @@ impl Stream {
     fn used(&mut self, amt: usize) {
         let Some(chunk) = self.chunks.front_mut() else { return };
         let amt = amt.min(chunk.len());
+        #[cfg(feature = "libp2p")]
+        if self.negotiation.is_some() {
+            let piece = chunk.slice(..amt);
+            self.saw(Side::Remote, &piece);
+        }
+        let Some(chunk) = self.chunks.front_mut() else { return };
         chunk.advance(amt);
         if chunk.is_empty() {
             self.spent.extend(self.chunks.pop_front());
@@ -267,6 +295,28 @@ impl Stream {
             self.due = u32::MAX;
             self.shared.with(|inner| inner.mux.consume(self.key, unreported, Instant::now()));
         }
+    }
+
+    /// Gives the stream the priority of the protocol that is about to be negotiated on it, as soon as that is known.
+    #[cfg(feature = "libp2p")]
+    pub(crate) fn watch(&mut self, negotiation: Negotiation) {
+        self.negotiation = Some(Box::new(negotiation));
+    }
+
+    /// Bytes pass, sent `by` one of the ends, while a protocol is negotiated.
+    #[cfg(feature = "libp2p")]
+    fn saw(&mut self, by: Side, bytes: &[u8]) {
+        let Some(mut negotiation) = self.negotiation.take() else { return };
+        let before = negotiation.priority();
+        if let Some(priority) = negotiation.saw(by, bytes) {
+            self.shared.with(|inner| {
+                // What the application has set itself is not changed.
+                if inner.mux.priority(self.key) == Some(before) {
+                    inner.mux.set_priority(self.key, priority);
+                }
+            });
+        }
+        self.negotiation = Some(negotiation).filter(|negotiation| !negotiation.is_over());
     }
 
     /// Reserves more memory for the connection's send buffers, outside the lock.
@@ -359,7 +409,11 @@ impl AsyncWrite for Stream {
             result = self.try_write(cx, buf);
         }
         match result {
-            Ok(written) => Poll::Ready(Ok(written)),
+            Ok(written) => {
+                #[cfg(feature = "libp2p")]
+                self.saw(Side::Local, &buf[..written]);
+                Poll::Ready(Ok(written))
+            }
             Err(WriteError::Failed(error)) => Poll::Ready(Err(error.into())),
             Err(WriteError::Blocked { .. }) => self.poll_write_deadline(cx),
         }

@@ -38,6 +38,7 @@ const FLOORS: &[(&str, Floor)] = &[
     ("mode", Floor::Pantry),
     ("stats", Floor::Pantry),
     ("tap", Floor::Pantry),
+    ("negotiation", Floor::Pantry),
     ("lib", Floor::FrontDoor),
 ];
 

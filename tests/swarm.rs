@@ -8,6 +8,8 @@ mod support;
 mod away;
 #[path = "swarm/host.rs"]
 mod host;
+#[path = "swarm/protocols.rs"]
+mod protocols;
 #[path = "swarm/whole.rs"]
 mod whole;
 use futures::{AsyncReadExt, AsyncWriteExt};

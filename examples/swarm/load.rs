@@ -17,8 +17,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
-const BULK: StreamProtocol = StreamProtocol::new("/sluicegate/example/bulk/1");
-const PING: StreamProtocol = StreamProtocol::new("/sluicegate/example/ping/1");
+/// Moves data.
+pub(crate) const BULK: StreamProtocol = StreamProtocol::new("/sluicegate/example/bulk/1");
+/// Echoes eight bytes at a time.
+pub(crate) const PING: StreamProtocol = StreamProtocol::new("/sluicegate/example/ping/1");
 const HELLO: u8 = 0x5C;
 const CHUNK: usize = 32 * 1024;
 
@@ -225,7 +227,7 @@ fn pattern(number: u64, offset: u64, max: usize) -> &'static [u8] {
     &rest[..max.min(rest.len())]
 }
 
-/// Opens the ping stream: the first of the connection, which is what makes it the urgent one.
+/// Opens the ping stream, before there is a lot of them.
 pub(crate) async fn open_ping(mut control: Control, node: PeerId) -> anyhow::Result<libp2p::Stream> {
     control.open_stream(node, PING).await.context("the ping stream could not be opened")
 }

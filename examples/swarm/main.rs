@@ -7,15 +7,17 @@
 //!
 //! Two real Swarms in one process, over TCP on loopback and Noise. The node speaks this crate's yamux and may reserve no
 //! more than `--memory` for its streams. The peer opens many of them at once and moves data, every byte of which is
-//! compared, while one more stream, with a high priority, keeps pinging. A stream for which the node has no memory left
-//! is refused, and that one alone: the peer tries it again when another has ended.
+//! compared, while one more stream keeps pinging. A stream for which the node has no memory left is refused, and that
+//! one alone: the peer tries it again when another has ended.
+//!
+//! A Swarm hands out its streams in a box that cannot be told a priority. `Config::builder().priority_by_protocol(..)`
+//! does it without that: here the protocol of the pings is urgent, and that of the data is not.
 //!
 //! Ends with an error if a byte is missing, or if the node has reserved more than it may.
 
 mod link;
 mod load;
 mod node;
-mod priority;
 #[path = "../support/size.rs"]
 mod size;
 mod stats;
@@ -26,7 +28,6 @@ use clap::{CommandFactory, Parser, ValueEnum, value_parser};
 use futures::future;
 use load::{Job, Way};
 use node::{Muxer, Node};
-use priority::FirstStreamUrgent;
 use sluicegate::{Config, MemoryLimit, Priority};
 use stats::{Screen, Stats};
 use std::io::{self, IsTerminal as _};
@@ -37,8 +38,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 
-/// Two libp2p nodes move data over many yamux streams, while one keeps to a memory limit and a high-priority stream
-/// keeps pinging.
+/// Two libp2p nodes move data over many yamux streams, while one keeps to a memory limit and a stream whose protocol has
+/// a high priority keeps pinging.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "swarm", version)]
 struct Options {
@@ -67,9 +68,13 @@ struct Options {
     #[arg(long, value_name = "MBIT", default_value_t = 1000)]
     link: u32,
 
-    /// Priority of the ping stream, where the sender is sluicegate; the others have 152. Streams above 152 go first.
+    /// Priority of the protocol of the pings, where the sender is sluicegate.
     #[arg(long, value_name = "0..=255", default_value_t = Priority::HIGH.value())]
     ping_priority: u8,
+
+    /// Priority of the protocol of the data. It also says up to which share of the memory windows may grow.
+    #[arg(long, value_name = "0..=255", default_value_t = Priority::LOW.value())]
+    bulk_priority: u8,
 
     /// Milliseconds between the answer to a ping and the next ping.
     #[arg(long, value_name = "MS", default_value_t = 2, value_parser = value_parser!(u64).range(1..=10_000))]
@@ -105,7 +110,14 @@ impl Options {
         ensure!(self.bytes.checked_mul(u64::from(self.streams)).is_some(), "--bytes times --streams is more than 2^64");
         let limit = usize::try_from(self.memory).ok().context("--memory is too large for this machine")?;
         let memory = Arc::new(MemoryLimit::new(limit));
-        let builder = Config::builder().max_incoming_streams(usize::from(self.streams) + 1);
+        let [ping, bulk] = [self.ping_priority, self.bulk_priority].map(Priority::new);
+        let builder = Config::builder().max_incoming_streams(usize::from(self.streams) + 1).priority_by_protocol(
+            move |protocol| match protocol {
+                name if name == load::PING.as_ref() => ping,
+                name if name == load::BULK.as_ref() => bulk,
+                _ => Priority::default(),
+            },
+        );
         let (node, peer) = (builder.clone().memory(memory.clone()).build()?, builder.build()?);
         let least = 2 * u64::from(node.initial_stream_window());
         ensure!(self.memory >= least, "--memory must be at least {least} bytes, the windows of two streams");
@@ -132,7 +144,7 @@ impl Options {
         [
             ("muxers", format!("node sluicegate, peer {peer}")),
             ("link", format!("{link}, data {way}")),
-            ("ping priority", self.ping_priority.to_string()),
+            ("priorities", format!("pings {}, data {}", self.ping_priority, self.bulk_priority)),
         ]
     }
 
@@ -160,10 +172,9 @@ async fn main() -> ExitCode {
         Ok(configs) => configs,
         Err(error) => Options::command().error(ErrorKind::ValueValidation, error).exit(),
     };
-    let priority = Priority::new(options.ping_priority);
-    let node = Muxer::Sluicegate(FirstStreamUrgent { config: node, priority });
+    let node = Muxer::Sluicegate(node);
     let peer = match options.peer {
-        Peer::Sluicegate => Muxer::Sluicegate(FirstStreamUrgent { config: peer, priority }),
+        Peer::Sluicegate => Muxer::Sluicegate(peer),
         Peer::Libp2pYamux => Muxer::Libp2pYamux,
     };
     match run(&options, node, peer, &memory).await {

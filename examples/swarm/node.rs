@@ -1,18 +1,18 @@
 //! A Swarm: TCP, Noise, a muxer, and libp2p-stream as its only behaviour.
 
 use crate::link::OverLink;
-use crate::priority::FirstStreamUrgent;
 use anyhow::bail;
 use futures::{FutureExt, StreamExt};
 use libp2p::swarm::{self, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm, SwarmBuilder, noise, tcp, yamux};
 use libp2p_stream::{Behaviour, Control};
+use sluicegate::Config;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// Which muxer a node speaks.
 pub(crate) enum Muxer {
-    Sluicegate(FirstStreamUrgent),
+    Sluicegate(Config),
     Libp2pYamux,
 }
 

@@ -5,6 +5,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+#[cfg(feature = "libp2p")]
+use super::ProtocolPriorities;
 use super::{Config, ConfigError, RefusedOpen, Settings, Tap};
 use crate::memory::MemoryManager;
 use crate::priority::Priority;
@@ -181,6 +183,37 @@ impl ConfigBuilder {
     /// ```
     pub fn tap(mut self, tap: impl Fn(&TapEvent) + Send + Sync + 'static) -> Self {
         self.0.tap = Some(Tap::new(tap));
+        self
+    }
+
+    /// The priority of a substream by the protocol that is negotiated on it. Default
+    /// [`default_priority`](Self::default_priority) for all.
+    ///
+    /// Through libp2p a protocol's handler never holds the [`Stream`](crate::Stream) itself, so it cannot set its
+    /// priority. Here the multistream-select negotiation at the start of each substream is watched instead, for either
+    /// role and also where a protocol is proposed lazily, together with the first data. A dialler's stream has the
+    /// priority of what it proposes, a listener's that of what it accepts. No byte is altered, at most 1 KiB is held, and
+    /// nothing is left of it when the negotiation is over. What is not understood keeps its priority, and one that
+    /// [`Stream::set_priority`](crate::Stream::set_priority) has set is not changed.
+    ///
+    /// The function is called by the task that reads or writes the stream, with no lock held.
+    ///
+    /// ```
+    /// use sluicegate::{Config, Priority};
+    ///
+    /// let config = Config::builder()
+    ///     .priority_by_protocol(|protocol| match protocol {
+    ///         "/ipfs/ping/1.0.0" => Priority::HIGH,
+    ///         "/my-node/blocks/1" => Priority::LOW,
+    ///         _ => Priority::default(),
+    ///     })
+    ///     .build()?;
+    /// # drop(config);
+    /// # Ok::<_, sluicegate::ConfigError>(())
+    /// ```
+    #[cfg(feature = "libp2p")]
+    pub fn priority_by_protocol(mut self, priority: impl Fn(&str) -> Priority + Send + Sync + 'static) -> Self {
+        self.0.priority_by_protocol = Some(ProtocolPriorities::new(priority));
         self
     }
 

@@ -16,6 +16,8 @@ use crate::stats::NodeStats;
 
 pub use builder::ConfigBuilder;
 pub use error::ConfigError;
+#[cfg(feature = "libp2p")]
+pub(crate) use hook::ProtocolPriorities;
 pub(crate) use hook::Tap;
 
 const KIB: u32 = 1024;
@@ -145,6 +147,11 @@ impl Config {
     pub(crate) fn tap(&self) -> Option<&Tap> {
         self.0.tap.as_ref()
     }
+
+    #[cfg(feature = "libp2p")]
+    pub(crate) fn priority_by_protocol(&self) -> Option<&ProtocolPriorities> {
+        self.0.priority_by_protocol.as_ref()
+    }
 }
 
 /// What opening a stream does when the memory manager refuses its first window.
@@ -181,6 +188,8 @@ struct Settings {
     memory: Arc<dyn MemoryManager>,
     stats: Option<NodeStats>,
     tap: Option<Tap>,
+    #[cfg(feature = "libp2p")]
+    priority_by_protocol: Option<ProtocolPriorities>,
 }
 
 impl Default for Settings {
@@ -204,6 +213,8 @@ impl Default for Settings {
             memory: Arc::new(Unlimited),
             stats: None,
             tap: None,
+            #[cfg(feature = "libp2p")]
+            priority_by_protocol: None,
         }
     }
 }

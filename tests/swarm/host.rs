@@ -4,6 +4,7 @@ use crate::support::pattern::{receive, send};
 use crate::whole::Whole;
 use futures::channel::{mpsc, oneshot};
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt, select};
+use libp2p::core::upgrade::Version;
 use libp2p::request_response::{self, ProtocolSupport};
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::{ConnectionError, NetworkBehaviour, SwarmEvent};
@@ -17,7 +18,8 @@ use tokio::task::JoinHandle;
 
 /// Streams of this protocol are echoed by every host.
 pub const ECHO: StreamProtocol = StreamProtocol::new("/sluicegate/echo/1");
-const REVERSE: StreamProtocol = StreamProtocol::new("/sluicegate/reverse/1");
+/// Requests of this protocol are reversed by every host.
+pub const REVERSE: StreamProtocol = StreamProtocol::new("/sluicegate/reverse/1");
 
 /// What multiplexes the connections of a host.
 #[derive(Clone)]
@@ -70,7 +72,7 @@ pub struct Host {
 }
 
 /// As the README shows it.
-fn swarm(muxer: Muxer, pings: Pings) -> Result<Swarm<Behaviour>, Box<dyn std::error::Error>> {
+fn swarm(muxer: Muxer, pings: Pings, version: Version) -> Result<Swarm<Behaviour>, Box<dyn std::error::Error>> {
     let builder = SwarmBuilder::with_new_identity().with_tokio();
     let (tcp, noise) = (tcp::Config::default(), noise::Config::new);
     // Longer than a test: one ping, and no end of a connection that nobody asked for.
@@ -84,28 +86,36 @@ fn swarm(muxer: Muxer, pings: Pings) -> Result<Swarm<Behaviour>, Box<dyn std::er
         ping: (pings == Pings::On).then(|| ping::Behaviour::new(ping::Config::new().with_interval(timeout))).into(),
         streams: libp2p_stream::Behaviour::new(),
     };
+    let settings = |config: libp2p::swarm::Config| {
+        config.with_idle_connection_timeout(timeout).with_substream_upgrade_protocol_override(version)
+    };
     Ok(match muxer {
         Muxer::Ours(config) => builder
             .with_tcp(tcp, noise, move || config.clone())?
             .with_behaviour(|_| behaviour())?
-            .with_swarm_config(|config| config.with_idle_connection_timeout(timeout))
+            .with_swarm_config(settings)
             .build(),
         Muxer::Default => builder
             .with_tcp(tcp, noise, Config::default)?
             .with_behaviour(|_| behaviour())?
-            .with_swarm_config(|config| config.with_idle_connection_timeout(timeout))
+            .with_swarm_config(settings)
             .build(),
         Muxer::Libp2p => builder
             .with_tcp(tcp, noise, yamux::Config::default)?
             .with_behaviour(|_| behaviour())?
-            .with_swarm_config(|config| config.with_idle_connection_timeout(timeout))
+            .with_swarm_config(settings)
             .build(),
     })
 }
 
 impl Host {
     pub async fn new(muxer: Muxer, pings: Pings) -> Self {
-        let mut swarm = swarm(muxer, pings).expect("valid");
+        Self::negotiating(muxer, pings, Version::V1).await
+    }
+
+    /// One that negotiates the protocols of its streams with this variant of multistream-select.
+    pub async fn negotiating(muxer: Muxer, pings: Pings, version: Version) -> Self {
+        let mut swarm = swarm(muxer, pings, version).expect("valid");
         swarm.listen_on("/ip4/127.0.0.1/tcp/0".parse().expect("valid")).expect("listens");
         let address = loop {
             if let SwarmEvent::NewListenAddr { address, .. } = swarm.select_next_some().await {

@@ -15,20 +15,20 @@ use libp2p::{
     Multiaddr, PeerId, Stream, StreamProtocol, Swarm, SwarmBuilder, identify, identity, noise, ping, tcp, yamux,
 };
 use libp2p_stream::{Control, OpenStreamError};
-use sluicegate::{Config, MemoryLimit};
+use sluicegate::Config;
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
 
-const ECHO: StreamProtocol = StreamProtocol::new("/sluicegate/echo/1.0.0");
+pub const ECHO: StreamProtocol = StreamProtocol::new("/sluicegate/echo/1.0.0");
 /// Longer than a cell may take.
 const LONG: Duration = Duration::from_secs(600);
 
 /// What multiplexes the connections of a host.
 pub enum Muxer {
-    /// This crate with a budget; the tap's wire is put where it says.
-    Ours(Arc<MemoryLimit>, Arc<Mutex<Option<Wire>>>),
+    /// This crate; the tap's wire is put where it says.
+    Ours(Config, Arc<Mutex<Option<Wire>>>),
     Libp2p,
 }
 
@@ -185,8 +185,8 @@ fn swarm(muxer: Muxer) -> Result<Swarm<Behaviour>, Box<dyn std::error::Error>> {
     let builder = SwarmBuilder::with_new_identity().with_tokio();
     let (tcp, noise) = (tcp::Config::default(), noise::Config::new);
     Ok(match muxer {
-        Muxer::Ours(budget, wire) => {
-            let upgrade = Tapped { config: Config::builder().memory(budget).build()?, wire };
+        Muxer::Ours(config, wire) => {
+            let upgrade = Tapped { config, wire };
             builder
                 .with_tcp(tcp, noise, move || upgrade.clone())?
                 .with_behaviour(behaviour)?

@@ -14,8 +14,8 @@ use crate::tap::Wire;
 use crate::toolchain::{Program, Source, Unbuilt};
 use crate::verdict::{Role, Verdict, within};
 use futures::future::LocalBoxFuture;
-use host::{Host, Muxer};
-use sluicegate::MemoryLimit;
+use host::{ECHO, Host, Muxer};
+use sluicegate::{Config, MemoryLimit, NodeStats, Priority};
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
@@ -67,6 +67,8 @@ pub struct Pair {
     pub ours: Node,
     pub theirs: Node,
     pub budget: Arc<MemoryLimit>,
+    /// The figures of our node.
+    pub stats: NodeStats,
     wire: Arc<Mutex<Option<Wire>>>,
 }
 
@@ -142,13 +144,15 @@ pub fn run(peer: &'static Peer, role: Role, scenario: &'static Scenario) -> Verd
         Err(Unbuilt::Broken(what)) => return Verdict::Failed(what),
     };
     let (said, wire) = (Said::default(), Arc::new(Mutex::new(None::<Wire>)));
-    let budget = Arc::new(MemoryLimit::new(scenario.budget));
+    let (budget, stats) = (Arc::new(MemoryLimit::new(scenario.budget)), NodeStats::default());
+    let settings = Config::builder().memory(budget.clone()).stats(stats.clone()).priority_by_protocol(priority);
     let attempt = async {
-        let ours = Node::Host(Box::new(Host::start(Muxer::Ours(budget.clone(), wire.clone()))), said.clone());
+        let muxer = Muxer::Ours(settings.build().expect("valid"), wire.clone());
+        let ours = Node::Host(Box::new(Host::start(muxer)), said.clone());
         let theirs = start(program.as_ref(), &said);
         let (dialer, listener) = if role == Role::Dial { (&ours, &theirs) } else { (&theirs, &ours) };
         dialer.dial(&listener.listen().await).await;
-        (scenario.run)(Pair { ours, theirs, budget: budget.clone(), wire: wire.clone() }).await;
+        (scenario.run)(Pair { ours, theirs, budget: budget.clone(), stats, wire: wire.clone() }).await;
     };
     if let Err(what) = within(&said, attempt) {
         let frames = wire.lock().unwrap().as_ref().map(Wire::report).unwrap_or_default();
@@ -158,6 +162,15 @@ pub fn run(peer: &'static Peer, role: Role, scenario: &'static Scenario) -> Verd
         return Verdict::Failed(format!("{} bytes are still reserved", budget.reserved()));
     }
     Verdict::Passed(Vec::new())
+}
+
+/// What is urgent for our node: pings are, echoes are not.
+fn priority(protocol: &str) -> Priority {
+    match protocol {
+        "/ipfs/ping/1.0.0" => Priority::HIGH,
+        echo if echo == ECHO.as_ref() => Priority::LOW,
+        _ => Priority::MEDIUM,
+    }
 }
 
 fn start(program: Option<&Program>, said: &Said) -> Node {

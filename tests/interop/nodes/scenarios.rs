@@ -2,7 +2,8 @@
 
 use super::{Pair, Request, Scenario};
 use crate::line::Answer;
-use futures::future::join;
+use futures::future::{Either, join, select};
+use std::time::Duration;
 
 /// The window with which every stream starts.
 const WINDOW: usize = 256 << 10;
@@ -21,6 +22,12 @@ pub const SCENARIOS: &[Scenario] = &[
         title: "40 streams, memory for 16",
         budget: ROOM * WINDOW,
         run: |pair| Box::pin(refused(pair)),
+    },
+    Scenario {
+        name: "priorities",
+        title: "priorities by protocol",
+        budget: AMPLE,
+        run: |pair| Box::pin(priorities(pair)),
     },
 ];
 
@@ -79,6 +86,28 @@ async fn refused(pair: Pair) {
     // There is memory again, both ways.
     pair.theirs.ask(Request::Echo { seed: 1, len: 1 << 20 }).await.ok();
     pair.ours.ask(Request::Echo { seed: 2, len: 1 << 20 }).await.ok();
+    expect_connected(&pair).await;
+}
+
+/// Our end of an echo is less urgent and that of a ping more, whoever opens the stream and however it is negotiated.
+async fn priorities(pair: Pair) {
+    // Our own ping keeps its stream.
+    pair.ours.ask(Request::Ping).await.ok();
+    assert!(pair.stats.total().reserved.high >= WINDOW, "a ping is urgent: {:?}", pair.stats.total().reserved);
+    for (node, seed) in [(&pair.ours, 1), (&pair.theirs, 2), (&pair.ours, 3), (&pair.theirs, 4)] {
+        let seen = async {
+            while pair.stats.total().reserved.low < WINDOW {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        match select(Box::pin(node.ask(Request::Echo { seed, len: 16 << 20 })), Box::pin(seen)).await {
+            Either::Left((answer, _)) => panic!("{answer:?}, and the stream was never less urgent"),
+            Either::Right(((), answer)) => answer.await.ok(),
+        }
+        while pair.stats.total().reserved.low > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
     expect_connected(&pair).await;
 }
 

@@ -1,0 +1,339 @@
+//! Pantry: looks on while a protocol is negotiated on a stream.
+//!
+//! Owns [`Negotiation`], which reads multistream-select 1.0 from what passes in both directions: the dialler proposes
+//! protocols, the listener repeats the one that it takes and answers `na` to others. A dialler that has only one to
+//! propose may send data right after it, before the answer (the lazy variant). Uses `config` and `priority`. Never
+//! alters a byte; what it does not understand ends its watch and nothing else.
+
+use crate::config::ProtocolPriorities;
+use crate::error::Side;
+use crate::priority::Priority;
+
+/// The longest message that is read, in bytes: one from each side, and what is around them, is less than 1 KiB.
+const LONGEST: usize = 448;
+
+const HEADER: &[u8] = b"/multistream/1.0.0\n";
+const NOT_AVAILABLE: &[u8] = b"na\n";
+
+/// The watch on one stream.
+#[derive(Debug)]
+pub(crate) struct Negotiation {
+    priorities: ProtocolPriorities,
+    dialler: Side,
+    proposing: Messages,
+    answering: Messages,
+    /// What is proposed and not answered yet, with its line feed.
+    proposal: Option<Vec<u8>>,
+    /// What the stream was last said to be.
+    priority: Priority,
+    over: bool,
+}
+
+/// The messages of one side: a length of one or two bytes of seven bits, then as many bytes, the last a line feed.
+#[derive(Debug, Default)]
+struct Messages {
+    /// The message that is arriving, behind its length.
+    partial: Vec<u8>,
+    /// Whether the header has passed, which comes first.
+    greeted: bool,
+}
+
+/// This is not multistream-select, or not as it is known here.
+#[derive(Debug)]
+struct Confused;
+
+impl Negotiation {
+    /// A watch on a stream that `dialler` has opened and that is `priority` by default.
+    pub(crate) fn new(priorities: ProtocolPriorities, dialler: Side, priority: Priority) -> Self {
+        let (proposing, answering) = Default::default();
+        Self { priorities, dialler, proposing, answering, proposal: None, priority, over: false }
+    }
+
+    /// Bytes pass, sent `by` one of the sides. Says how urgent the stream is, when that becomes known: on the dialler's
+    /// side with the proposal, since its first data may come with it; on the listener's when it accepts.
+    pub(crate) fn saw(&mut self, by: Side, bytes: &[u8]) -> Option<Priority> {
+        let known = if by == self.dialler { self.proposed(bytes) } else { self.answered(bytes) };
+        let known = known.unwrap_or_else(|Confused| {
+            self.over = true;
+            None
+        });
+        self.priority = known.unwrap_or(self.priority);
+        known
+    }
+
+    /// What the stream was last said to be.
+    pub(crate) const fn priority(&self) -> Priority {
+        self.priority
+    }
+
+    /// Whether there is nothing more to see.
+    pub(crate) const fn is_over(&self) -> bool {
+        self.over
+    }
+
+    fn proposed(&mut self, mut bytes: &[u8]) -> Result<Option<Priority>, Confused> {
+        // What comes behind a proposal is data, or the next proposal once this one is refused.
+        if self.proposal.is_some() {
+            return Ok(None);
+        }
+        let Some(message) = self.proposing.next(&mut bytes)? else { return Ok(None) };
+        let known = if self.dialler == Side::Local { Some(self.priority_of(&message)?) } else { None };
+        self.proposal = Some(message);
+        Ok(known)
+    }
+
+    fn answered(&mut self, mut bytes: &[u8]) -> Result<Option<Priority>, Confused> {
+        let Some(answer) = self.answering.next(&mut bytes)? else { return Ok(None) };
+        let proposal = self.proposal.take().ok_or(Confused)?;
+        if answer == NOT_AVAILABLE {
+            return Ok(None);
+        }
+        if answer != proposal {
+            return Err(Confused);
+        }
+        self.over = true;
+        match self.dialler {
+            Side::Local => Ok(None),
+            Side::Remote => self.priority_of(&proposal).map(Some),
+        }
+    }
+
+    fn priority_of(&self, message: &[u8]) -> Result<Priority, Confused> {
+        let name = message.strip_suffix(b"\n").filter(|name| name.starts_with(b"/")).ok_or(Confused)?;
+        let name = std::str::from_utf8(name).map_err(|_| Confused)?;
+        Ok(self.priorities.of(name))
+    }
+}
+
+impl Messages {
+    /// The next message but the header, if it is complete.
+    fn next(&mut self, bytes: &mut &[u8]) -> Result<Option<Vec<u8>>, Confused> {
+        while let Some(message) = self.take(bytes)? {
+            if self.greeted {
+                return Ok(Some(message));
+            }
+            if message != HEADER {
+                return Err(Confused);
+            }
+            self.greeted = true;
+        }
+        Ok(None)
+    }
+
+    fn take(&mut self, bytes: &mut &[u8]) -> Result<Option<Vec<u8>>, Confused> {
+        loop {
+            if let Some((prefix, len)) = length(&self.partial)? {
+                let missing = prefix + len - self.partial.len();
+                self.partial.reserve_exact(missing);
+                let (more, rest) = bytes.split_at(missing.min(bytes.len()));
+                self.partial.extend_from_slice(more);
+                *bytes = rest;
+                if self.partial.len() < prefix + len {
+                    return Ok(None);
+                }
+                let mut message = std::mem::take(&mut self.partial);
+                message.drain(..prefix);
+                return Ok(Some(message));
+            }
+            let Some((first, rest)) = bytes.split_first() else { return Ok(None) };
+            self.partial.reserve_exact(1);
+            self.partial.push(*first);
+            *bytes = rest;
+        }
+    }
+}
+
+/// How long the length is, and what it says; `None` while it is not complete.
+fn length(partial: &[u8]) -> Result<Option<(usize, usize)>, Confused> {
+    let (prefix, len) = match partial {
+        [] | [0x80..=0xff] => return Ok(None),
+        [len @ ..0x80, ..] => (1, usize::from(*len)),
+        [low, high @ ..0x80, ..] => (2, usize::from(low & 0x7f) | usize::from(*high) << 7),
+        _ => return Err(Confused),
+    };
+    if (1..=LONGEST).contains(&len) { Ok(Some((prefix, len))) } else { Err(Confused) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use quickcheck::quickcheck;
+    use std::sync::{Arc, Mutex};
+
+    /// How each side's part of a conversation is sent.
+    #[derive(Clone, Copy, Debug)]
+    enum Speaker {
+        Dialler,
+        Listener,
+    }
+    use Speaker::{Dialler, Listener};
+
+    fn message(text: &str) -> Vec<u8> {
+        let len = text.len() + 1;
+        let prefix = if len < 0x80 { vec![len as u8] } else { vec![len as u8 | 0x80, (len >> 7) as u8] };
+        [prefix, text.as_bytes().to_vec(), vec![b'\n']].concat()
+    }
+
+    fn header() -> Vec<u8> {
+        message("/multistream/1.0.0")
+    }
+
+    /// What a watch made of a conversation.
+    #[derive(Debug, PartialEq, Eq)]
+    struct Outcome {
+        asked: Vec<String>,
+        priority: Option<Priority>,
+        over: bool,
+    }
+
+    /// Lets the watch of `dialler` see the conversation in pieces of `step` bytes; it ends when it says so.
+    fn watch(dialler: Side, step: usize, conversation: &[(Speaker, Vec<u8>)]) -> Outcome {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let names = asked.clone();
+        let by_name = move |name: &str| {
+            names.lock().unwrap().push(name.to_owned());
+            Priority::new(name.len() as u8)
+        };
+        let config = Config::builder().priority_by_protocol(by_name).build().expect("valid");
+        let priorities = config.priority_by_protocol().expect("set").clone();
+        let mut watch = Negotiation::new(priorities, dialler, Priority::default());
+        let (mut priority, mut over) = (None, false);
+        for (speaker, bytes) in conversation {
+            let by = match (speaker, dialler) {
+                (Dialler, side) => side,
+                (Listener, Side::Local) => Side::Remote,
+                (Listener, Side::Remote) => Side::Local,
+            };
+            for piece in bytes.chunks(step) {
+                if over {
+                    break;
+                }
+                priority = watch.saw(by, piece).or(priority);
+                over = watch.is_over();
+                assert!(held(&watch) <= 1024, "{} bytes", held(&watch));
+            }
+        }
+        drop(watch);
+        Outcome { asked: std::mem::take(&mut *asked.lock().unwrap()), priority, over }
+    }
+
+    fn held(watch: &Negotiation) -> usize {
+        let buffers = [Some(&watch.proposing.partial), Some(&watch.answering.partial), watch.proposal.as_ref()];
+        size_of::<Negotiation>() + buffers.into_iter().flatten().map(Vec::capacity).sum::<usize>()
+    }
+
+    fn each_way(conversation: &[(Speaker, Vec<u8>)], check: impl Fn(Side, Outcome)) {
+        for step in [1, 2, 3, 7, 20, 1000] {
+            for dialler in [Side::Local, Side::Remote] {
+                check(dialler, watch(dialler, step, conversation));
+            }
+        }
+    }
+
+    fn found(name: &str) -> Outcome {
+        Outcome { asked: vec![name.to_owned()], priority: Some(Priority::new(name.len() as u8)), over: true }
+    }
+
+    #[test]
+    fn the_protocol_that_is_taken() {
+        let conversation = [
+            (Dialler, [header(), message("/echo/1")].concat()),
+            (Listener, [header(), message("/echo/1")].concat()),
+            (Dialler, message("/not/a/proposal")),
+        ];
+        each_way(&conversation, |_, outcome| assert_eq!(outcome, found("/echo/1")));
+    }
+
+    #[test]
+    fn lazily_with_data_before_the_answer_that_looks_like_messages() {
+        let conversation = [
+            (Dialler, [header(), message("/echo/1"), message("/data/17"), b"na\n".to_vec()].concat()),
+            (Dialler, message("/more/data")),
+            (Listener, [header(), message("/echo/1"), message("/answer")].concat()),
+        ];
+        each_way(&conversation, |_, outcome| assert_eq!(outcome, found("/echo/1")));
+    }
+
+    #[test]
+    fn proposals_that_are_refused_before_one_is_taken() {
+        let conversation = [
+            (Dialler, [header(), message("/first")].concat()),
+            (Listener, [header(), message("na")].concat()),
+            (Dialler, message("/the/second")),
+            (Listener, message("na")),
+            (Dialler, message("/third/one/")),
+            (Listener, message("/third/one/")),
+        ];
+        each_way(&conversation, |dialler, outcome| match dialler {
+            Side::Remote => assert_eq!(outcome, found("/third/one/")),
+            Side::Local => {
+                assert_eq!(outcome.asked, ["/first", "/the/second", "/third/one/"]);
+                assert_eq!((outcome.priority, outcome.over), (Some(Priority::new(11)), true));
+            }
+        });
+    }
+
+    #[test]
+    fn names_up_to_the_longest_and_no_longer() {
+        let name = |len: usize| format!("/{}", "n".repeat(len - 1));
+        for (len, known) in [(126, true), (127, true), (128, true), (LONGEST - 1, true), (LONGEST, false)] {
+            let name = name(len);
+            let conversation =
+                [(Dialler, [header(), message(&name)].concat()), (Listener, [header(), message(&name)].concat())];
+            let expected =
+                || if known { found(&name) } else { Outcome { asked: Vec::new(), priority: None, over: true } };
+            each_way(&conversation, |_, outcome| assert_eq!(outcome, expected(), "{len}"));
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_ends_the_watch_and_changes_nothing() {
+        let with = |proposal: &[u8]| vec![(Dialler, [header(), proposal.to_vec()].concat())];
+        let conversations = [
+            vec![(Dialler, message("/multistream/2.0.0"))],
+            vec![(
+                Dialler,
+                b"GET /index.html HTTP/1.1\r\nHost: example.org\r\nAccept: text/html\r\nRange: 0-\r\n\r\n".to_vec(),
+            )],
+            vec![(Dialler, vec![0xff; 3])],
+            vec![(Dialler, vec![0])],
+            vec![(Dialler, vec![0x80, 0x80, 1])],
+            vec![(Listener, [header(), message("/unasked")].concat())],
+            vec![(Dialler, header()), (Listener, [header(), message("na")].concat())],
+        ];
+        for conversation in conversations {
+            each_way(&conversation, |_, outcome| {
+                assert_eq!(outcome, Outcome { asked: Vec::new(), priority: None, over: true }, "{conversation:?}");
+            });
+        }
+        // A proposal that is no name: the dialler's side sees that at once, the listener's when it would count.
+        for proposal in [message("ls"), message("no/slash"), vec![3, b'/', 0xff, b'\n'], vec![2, b'/', b'x']] {
+            let mut conversation = with(&proposal);
+            conversation.push((Listener, [header(), proposal].concat()));
+            each_way(&conversation, |_, outcome| {
+                assert_eq!(outcome, Outcome { asked: Vec::new(), priority: None, over: true }, "{conversation:?}");
+            });
+        }
+        let other = [(Dialler, [header(), message("/a")].concat()), (Listener, [header(), message("/b")].concat())];
+        each_way(&other, |dialler, outcome| {
+            let asked = if dialler == Side::Local { vec!["/a".to_owned()] } else { Vec::new() };
+            assert_eq!((outcome.asked, outcome.over), (asked, true));
+        });
+    }
+
+    quickcheck! {
+        /// Whatever passes, at most 1 KiB is held (asserted in `watch`), and nothing panics.
+        fn any_bytes_at_all(conversation: Vec<(bool, Vec<u8>)>, step: u8, greeted: bool) -> bool {
+            let mut parts = Vec::new();
+            if greeted {
+                parts.extend([(Dialler, header()), (Listener, header())]);
+            }
+            parts.extend(conversation.into_iter().map(|(dialler, bytes)| (if dialler { Dialler } else { Listener }, bytes)));
+            for dialler in [Side::Local, Side::Remote] {
+                watch(dialler, usize::from(step).max(1), &parts);
+            }
+            true
+        }
+    }
+}
