@@ -36,6 +36,7 @@
 //! # Features
 //!
 //! * `libp2p` (default): the `StreamMuxer` and connection upgrade implementations.
+//! * `metrics`: `NodeStats::register`, the figures in a `prometheus-client` registry.
 //! * `tokio`: `tokio::io::AsyncRead`, `AsyncBufRead` and `AsyncWrite` on [`Stream`], beside those of `futures`, and
 //!   `Session::over_tokio`.
 
@@ -44,6 +45,8 @@ mod connection;
 mod deadlines;
 mod error;
 mod memory;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod mode;
 #[cfg(feature = "libp2p")]
 mod muxer;

@@ -31,6 +31,7 @@ const FLOORS: &[(&str, Floor)] = &[
     ("stream", Floor::Roof),
     ("deadlines", Floor::Roof),
     ("tokio_io", Floor::Roof),
+    ("metrics", Floor::Roof),
     ("config", Floor::Pantry),
     ("error", Floor::Pantry),
     ("priority", Floor::Pantry),
@@ -68,6 +69,7 @@ enum Rooms {
 /// The words that are kept to some rooms. A word of several parts is a path, found in a `use` too.
 const WORDS: &[(&[&str], Rooms)] = &[
     (&["libp2p_core"], Rooms::Only(&["muxer"])),
+    (&["prometheus_client"], Rooms::Only(&["metrics"])),
     (&["Mutex"], Rooms::Only(&["shell", "memory"])),
     (&["RwLock"], Rooms::AllBut(&["proto", "wire"])),
     (&["Waker"], Rooms::AllBut(&["proto", "wire"])),

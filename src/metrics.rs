@@ -1,0 +1,189 @@
+//! Roof: the figures of a node as Prometheus metrics. The only room that names `prometheus_client`.
+//!
+//! Owns their names, help and labels. Nothing is counted here: a scrape takes the total of [`NodeStats`] as it is.
+
+use crate::stats::{ConnectionStats, NodeStats};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::{Registry, Unit};
+use std::fmt;
+use std::time::Duration;
+
+impl NodeStats {
+    /// Registers the figures with `registry`, added up over the connections, under names that begin with `sluicegate_`.
+    /// The first column is what a text exposition shows.
+    ///
+    /// | metric | type | labels | what |
+    /// | --- | --- | --- | --- |
+    /// | `connections` | gauge | | connections that have not been dropped |
+    /// | `streams` | gauge | `state`: `open`, `unaccepted`, `unacknowledged` | streams; the open ones include the others |
+    /// | `streams_begun_total` | counter | `side`: `local`, `remote` | streams opened by this end, and accepted from the peer |
+    /// | `frames_total` | counter | `direction`, `type` | frames |
+    /// | `data_bytes_total` | counter | `direction` | bytes in the bodies of data frames |
+    /// | `largest_window_bytes` | gauge | | the largest receive window a stream has had |
+    /// | `stalled_seconds_total` | counter | `cause`: `window`, `socket`, `memory` | time that writers have waited |
+    /// | `transport_stalled_seconds_total` | counter | | time that transports took no bytes |
+    /// | `rtt_longest_seconds` | gauge | | the longest last round trip of a connection |
+    /// | `rtt_shortest_seconds` | gauge | | the shortest round trip of a connection |
+    /// | `resets_total` | counter | `side`, `cause` | streams that ended with a reset |
+    /// | `refusals_total` | counter | `what`, `cause` | what was asked for and not granted |
+    /// | `reserved_bytes` | gauge | `bucket`: `low` to `always`, `send_buffers` | bytes reserved from the memory manager |
+    ///
+    /// ```
+    /// use prometheus_client::{encoding::text::encode, registry::Registry};
+    ///
+    /// let (stats, mut registry) = (sluicegate::NodeStats::default(), Registry::default());
+    /// stats.register(&mut registry);
+    /// let mut page = String::new();
+    /// encode(&mut page, &registry)?;
+    /// assert!(page.contains("sluicegate_connections 0"));
+    /// # Ok::<_, std::fmt::Error>(())
+    /// ```
+    pub fn register(&self, registry: &mut Registry) {
+        registry.sub_registry_with_prefix("sluicegate").register_collector(Box::new(Figures(self.clone())));
+    }
+}
+
+#[derive(Debug)]
+struct Figures(NodeStats);
+
+/// Writes metrics down.
+struct Page<'a>(DescriptorEncoder<'a>);
+
+impl Collector for Figures {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let (stats, mut page) = (self.0.total(), Page(encoder));
+        page.gauge(("connections", "Connections that have not been dropped"), None, &self.0.num_connections())?;
+        streams(&stats, &mut page)?;
+        traffic(&stats, &mut page)?;
+        times(&stats, &mut page)?;
+        ends(&stats, &mut page)?;
+        reserved(&stats, &mut page)
+    }
+}
+
+fn streams(stats: &ConnectionStats, page: &mut Page<'_>) -> fmt::Result {
+    let counts = &stats.streams;
+    let states = [
+        ([("state", "open")], counts.open),
+        ([("state", "unaccepted")], counts.unaccepted),
+        ([("state", "unacknowledged")], counts.unacknowledged),
+    ];
+    page.gauges(("streams", "Streams by their state; the open ones include the others"), None, &states)?;
+    let begun = [([("side", "local")], counts.opened), ([("side", "remote")], counts.accepted)];
+    page.counters(("streams_begun", "Streams opened by this end, and accepted from the peer"), None, &begun)
+}
+
+fn traffic(stats: &ConnectionStats, page: &mut Page<'_>) -> fmt::Result {
+    let ways = [("inbound", &stats.received), ("outbound", &stats.sent)];
+    let frames = ways.map(|(way, traffic)| {
+        [
+            ([("direction", way), ("type", "data")], traffic.data_frames),
+            ([("direction", way), ("type", "window_update")], traffic.window_update_frames),
+            ([("direction", way), ("type", "ping")], traffic.ping_frames),
+            ([("direction", way), ("type", "go_away")], traffic.go_away_frames),
+        ]
+    });
+    page.counters(("frames", "Frames by type"), None, frames.as_flattened())?;
+    let bytes = ways.map(|(way, traffic)| ([("direction", way)], traffic.data_bytes));
+    page.counters(("data", "Bytes in the bodies of data frames"), Some(Unit::Bytes), &bytes)?;
+    let window = ("largest_window", "The largest receive window that a stream has had");
+    page.gauge(window, Some(Unit::Bytes), &stats.largest_window)
+}
+
+fn times(stats: &ConnectionStats, page: &mut Page<'_>) -> fmt::Result {
+    let stalled =
+        [("window", stats.stalled.window), ("socket", stats.stalled.socket), ("memory", stats.stalled.memory)];
+    let stalled = stalled.map(|(cause, time)| ([("cause", cause)], time.as_secs_f64()));
+    page.counters(
+        ("stalled", "Time that writers have waited, by what they waited for"),
+        Some(Unit::Seconds),
+        &stalled,
+    )?;
+    let transport = stats.transport_stalled.as_secs_f64();
+    page.counter(("transport_stalled", "Time that transports took no bytes"), Some(Unit::Seconds), &transport)?;
+    let trips = [
+        (("rtt_longest", "The longest of the connections' last round trips"), stats.rtt),
+        (("rtt_shortest", "The shortest round trip of all connections"), stats.min_rtt),
+    ];
+    for (named, trip) in trips {
+        // Before the first answer there is no such figure.
+        if let Some(seconds) = trip.as_ref().map(Duration::as_secs_f64) {
+            page.gauge(named, Some(Unit::Seconds), &seconds)?;
+        }
+    }
+    Ok(())
+}
+
+fn ends(stats: &ConnectionStats, page: &mut Page<'_>) -> fmt::Result {
+    let resets = [
+        ([("side", "local"), ("cause", "application")], stats.resets.application),
+        ([("side", "local"), ("cause", "dropped")], stats.resets.dropped),
+        ([("side", "local"), ("cause", "after_fin")], stats.resets.after_fin),
+        ([("side", "remote"), ("cause", "accepted")], stats.resets.remote),
+        ([("side", "remote"), ("cause", "unaccepted")], stats.resets.remote_unaccepted),
+    ];
+    page.counters(("resets", "Streams that ended with a reset, by who sent it"), None, &resets)?;
+    let refusals = &stats.refusals;
+    let refusals = [
+        ([("what", "incoming_stream"), ("cause", "memory")], refusals.incoming_by_memory),
+        ([("what", "incoming_stream"), ("cause", "backlog")], refusals.incoming_by_backlog),
+        ([("what", "incoming_stream"), ("cause", "limit")], refusals.incoming_by_limit),
+        ([("what", "incoming_stream"), ("cause", "go_away")], refusals.incoming_by_go_away),
+        ([("what", "open"), ("cause", "memory")], refusals.opens),
+        ([("what", "window"), ("cause", "memory")], refusals.windows),
+        ([("what", "send_buffer"), ("cause", "memory")], refusals.send_buffers),
+    ];
+    page.counters(("refusals", "What was asked for and not granted"), None, &refusals)
+}
+
+fn reserved(stats: &ConnectionStats, page: &mut Page<'_>) -> fmt::Result {
+    let reserved = &stats.reserved;
+    let buckets = [
+        ([("bucket", "low")], reserved.low),
+        ([("bucket", "medium")], reserved.medium),
+        ([("bucket", "high")], reserved.high),
+        ([("bucket", "always")], reserved.always),
+        ([("bucket", "send_buffers")], reserved.send_buffers),
+    ];
+    page.gauges(("reserved", "Bytes reserved from the memory manager"), Some(Unit::Bytes), &buckets)
+}
+
+impl Page<'_> {
+    fn gauge(&mut self, (name, help): (&str, &str), unit: Option<Unit>, value: &impl EncodeGaugeValue) -> fmt::Result {
+        self.0.encode_descriptor(name, help, unit.as_ref(), MetricType::Gauge)?.encode_gauge(value)
+    }
+
+    fn counter(
+        &mut self,
+        (name, help): (&str, &str),
+        unit: Option<Unit>,
+        value: &impl EncodeCounterValue,
+    ) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, unit.as_ref(), MetricType::Counter)?;
+        metric.encode_counter::<NoLabelSet, _, u64>(value, None)
+    }
+
+    fn gauges<const N: usize, V: EncodeGaugeValue>(
+        &mut self,
+        (name, help): (&str, &str),
+        unit: Option<Unit>,
+        values: &[([(&str, &str); N], V)],
+    ) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, unit.as_ref(), MetricType::Gauge)?;
+        values.iter().try_for_each(|(labels, value)| metric.encode_family(labels)?.encode_gauge(value))
+    }
+
+    fn counters<const N: usize, V: EncodeCounterValue>(
+        &mut self,
+        (name, help): (&str, &str),
+        unit: Option<Unit>,
+        values: &[([(&str, &str); N], V)],
+    ) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, unit.as_ref(), MetricType::Counter)?;
+        values.iter().try_for_each(|(labels, value)| {
+            metric.encode_family(labels)?.encode_counter::<NoLabelSet, _, u64>(value, None)
+        })
+    }
+}
