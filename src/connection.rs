@@ -152,7 +152,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
     }
 
     /// Closes in good order: what was written goes out, then the go-away; the write side of the transport is shut and
-    /// what the peer still sends is discarded. Bounded by `connection_write_timeout` and one second. Ready when that is
+    /// what the peer still sends is discarded. Bounded by `connection_write_timeout` and two seconds. Ready when that is
     /// done; streams fail then, after the bytes that they have received.
     ///
     /// # Errors

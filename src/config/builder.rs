@@ -38,8 +38,8 @@ impl ConfigBuilder {
         self
     }
 
-    /// The time without traffic after which the peer is pinged, so that NATs keep the connection and a dead peer is
-    /// noticed.
+    /// The time without a byte from the peer after which it is pinged, so that NATs keep the connection and a dead peer
+    /// is noticed.
     ///
     /// Default 30 s, valid 1 ms..=24 h. `None` turns it off.
     pub fn keep_alive_interval(mut self, interval: Option<Duration>) -> Self {
@@ -57,8 +57,8 @@ impl ConfigBuilder {
 
     /// The time for which the peer may make no progress before the connection ends.
     ///
-    /// That is: the transport takes no bytes while some are waiting, a ping goes unanswered, or a graceful close cannot
-    /// flush.
+    /// That is: the transport takes no bytes while some are waiting, a ping goes unanswered and nothing else arrives
+    /// either (unless [`keep_alive_interval`](Self::keep_alive_interval) is off), or a graceful close cannot flush.
     ///
     /// Default 10 s, valid 1 ms..=24 h.
     pub fn connection_write_timeout(mut self, timeout: Duration) -> Self {

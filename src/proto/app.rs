@@ -134,7 +134,6 @@ impl Mux {
 
     /// Takes bytes to be sent: as many as the peer's credit covers and the connection has memory for.
     pub(crate) fn write(&mut self, key: Key, bytes: &[u8], now: Instant) -> Result<usize, WriteError> {
-        self.ledger.tick(now);
         let Some(stream) = self.store.get_mut(key) else { return Err(WriteError::Failed(StreamError::WriteClosed)) };
         if let Some(error) = write_failure(stream, &self.lifecycle) {
             return Err(WriteError::Failed(error));
@@ -147,6 +146,7 @@ impl Mux {
         let written = stream.send.window.take(wanted);
         if written == 0 {
             stream.interest = stream.interest | Ready::WRITE;
+            self.ledger.tick(now);
             let growth = if room == 0 { self.pool.growth() } else { None };
             if room == 0 {
                 let priority = stream.priority;
@@ -162,7 +162,10 @@ impl Mux {
         }
         stream.send.buffer.push(&bytes[..written], &mut self.pool.spares);
         self.pool.add(written);
-        self.end_stall(key);
+        if stream.stall.cause().is_some() {
+            self.ledger.tick(now);
+            self.end_stall(key);
+        }
         self.hold_back(now);
         self.queue_data(key);
         Ok(written)

@@ -74,7 +74,7 @@ impl InProcess {
             Request::Close(0) => self.end.close().await,
             Request::Close(_) => unsupported("its API closes without a code"),
             Request::Closed => self.end.closed().await,
-            Request::GoAway => unsupported("its API sends a go-away only to close"),
+            Request::GoAway => unsupported("its API sends a go-away only to end its session"),
             Request::Ping => unsupported("its API sends no pings"),
             Request::Streams => unsupported("its API does not count streams"),
         }

@@ -152,7 +152,7 @@ export function verbs (implementation) {
     },
 
     async goaway () {
-      throw new Answer('unsupported its API sends a go-away only to close')
+      throw new Answer('unsupported its API sends a go-away only to end its session')
     },
 
     async close (code) {

@@ -214,7 +214,7 @@ class Muxer:
         return f"ok {round(seconds * 1e6)}"
 
     async def goaway(self) -> str:
-        raise Unsupported("its API sends a go-away only to close")
+        raise Unsupported("its API sends a go-away only to end its session")
 
     async def close(self, code: str) -> str:
         await self._muxer().close(int(code))

@@ -1,0 +1,232 @@
+//! Roof: [`Stream`], what the application reads from and writes to.
+//!
+//! Owns the handle of one stream and the chunk that it is reading; the rest is the core's, behind the connection's
+//! lock. `read` and `write` are its halves. Never does IO: that is `Connection::poll`'s.
+
+mod read;
+mod write;
+
+use crate::deadlines::Deadlines;
+#[cfg(feature = "libp2p")]
+use crate::error::Side;
+use crate::error::StreamError;
+use crate::memory::Reservation;
+#[cfg(feature = "libp2p")]
+use crate::negotiation::Negotiation;
+use crate::priority::Priority;
+use crate::proto::Key;
+use crate::shell::{Shared, Timer};
+use crate::stats::StreamStats;
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use web_time::Instant;
+
+/// A stream of a connection: two independent halves.
+///
+/// It moves only while its connection is polled ([`Connection::poll`](crate::Connection::poll)). The halves may be used
+/// from two tasks (`futures::AsyncReadExt::split`): each waits with a waker of its own.
+///
+/// # Ends
+///
+/// * End of file (`Ok(0)`) comes only after the peer has finished its half (FIN), and after every byte it sent.
+/// * A reset is [`io::ErrorKind::ConnectionReset`], a lost connection another error; both come after the bytes that
+///   arrived before them. The [`StreamError`](crate::StreamError) inside says who did it, and the code.
+/// * Errors repeat: an operation that failed so fails so again.
+///
+/// # Dropping
+///
+/// What was written goes out, then a FIN; nothing more is read, and a peer that goes on writing is told with a reset.
+/// A stream that was opened and never used leaves nothing behind. To say that something went wrong, use
+/// [`reset`](Stream::reset).
+pub struct Stream {
+    shared: Arc<Shared>,
+    key: Key,
+    id: u32,
+    /// Chunks taken off the connection and not read yet, none of them empty.
+    chunks: VecDeque<Bytes>,
+    /// Chunks that were read to their end, for their memory.
+    spent: Vec<Bytes>,
+    /// Bytes read and not reported, and how many of them make a report due.
+    unreported: u32,
+    due: u32,
+    /// Until when operations wait, once somebody has asked for deadlines.
+    waits: Option<Box<Waits>>,
+    /// Looks on while a protocol is negotiated; then it is gone.
+    #[cfg(feature = "libp2p")]
+    negotiation: Option<Box<Negotiation>>,
+}
+
+/// Deadlines, and an alarm for the task of each half.
+#[derive(Default)]
+struct Waits {
+    deadlines: Deadlines,
+    read: Timer,
+    write: Timer,
+}
+
+impl Stream {
+    pub(crate) fn new(shared: Arc<Shared>, key: Key, id: u32) -> Self {
+        Self {
+            shared,
+            key,
+            id,
+            chunks: VecDeque::new(),
+            spent: Vec::new(),
+            unreported: 0,
+            due: u32::MAX,
+            waits: None,
+            #[cfg(feature = "libp2p")]
+            negotiation: None,
+        }
+    }
+
+    /// The stream's id on the wire: odd where the client opened it, even where the server did.
+    pub const fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// The [id](crate::Connection::id) of the connection that the stream belongs to.
+    pub fn connection_id(&self) -> u64 {
+        self.shared.id()
+    }
+
+    /// How urgent the stream is.
+    pub fn priority(&self) -> Priority {
+        self.shared.with(|inner| inner.mux.priority(self.key)).unwrap_or_default()
+    }
+
+    /// Changes how urgent the stream is, from the next frame on: who goes first on the wire, and which share of the
+    /// memory budget its window and its writes may grow into. The peer does not learn of it.
+    pub fn set_priority(&self, priority: Priority) {
+        self.shared.with(|inner| inner.mux.set_priority(self.key, priority));
+    }
+
+    /// The figures of the stream, as they are now.
+    pub fn stats(&self) -> StreamStats {
+        let mut stats = self.shared.stream_stats(self.key);
+        stats.unread = stats.unread.saturating_sub(self.unreported);
+        stats
+    }
+
+    /// Until when reads and writes may wait; see [`Deadlines`].
+    pub fn set_deadline(&mut self, at: Option<Instant>) {
+        self.deadlines().set(at);
+    }
+
+    /// Until when reads may wait; see [`Deadlines`].
+    pub fn set_read_deadline(&mut self, at: Option<Instant>) {
+        self.deadlines().set_read(at);
+    }
+
+    /// Until when writes, flushes and closes may wait; see [`Deadlines`].
+    pub fn set_write_deadline(&mut self, at: Option<Instant>) {
+        self.deadlines().set_write(at);
+    }
+
+    /// The deadlines of the stream, to change them while its halves are in use elsewhere.
+    ///
+    /// ```
+    /// # async fn example(stream: sluicegate::Stream) -> std::io::Result<()> {
+    /// use futures::{AsyncReadExt, io::ErrorKind};
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let mut stream = stream;
+    /// let deadlines = stream.deadlines();
+    /// let (mut reader, _writer) = stream.split();
+    /// deadlines.set_read(Some(Instant::now() + Duration::from_secs(5)));
+    /// match reader.read(&mut [0; 1024]).await {
+    ///     Err(error) if error.kind() == ErrorKind::TimedOut => deadlines.set_read(None),
+    ///     other => println!("{other:?}"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn deadlines(&mut self) -> Deadlines {
+        self.waits.get_or_insert_default().deadlines.clone()
+    }
+
+    /// Ends both halves at once. The peer sees the reset with `code`; 0 is "no code". What was written and has not left
+    /// yet is dropped, as are bytes that were not read. On a stream that has ended nothing is sent.
+    pub fn reset(&mut self, code: u32) {
+        self.chunks = VecDeque::new();
+        let unreported = std::mem::take(&mut self.unreported);
+        self.shared.with(|inner| {
+            // What was read is not what is dropped: a stream that was read to its end keeps that end.
+            inner.mux.consume(self.key, unreported, Instant::now());
+            inner.mux.reset(self.key, code);
+        });
+    }
+
+    /// A hint that the peer is about to send about `bytes`: where the window is smaller it is made as large at once, so
+    /// that they need not wait for credit. That is at most `max_stream_window`, and reserved from the memory manager at
+    /// the stream's priority; where it is refused, or where the read half has ended, the window stays as it is. A window
+    /// does not become smaller again.
+    pub fn expect(&self, bytes: u32) {
+        let growth = self.shared.with(|inner| {
+            let memory = inner.mux.config().memory().clone();
+            inner.mux.shortfall(self.key, bytes).map(|growth| (growth, memory))
+        });
+        let Some((growth, memory)) = growth else { return };
+        let granted = Reservation::new(&memory, growth.bytes as usize, growth.priority).ok();
+        // Y-FLOW-11.
+        self.shared.with(|inner| inner.mux.widen(growth.key, granted));
+    }
+
+    /// Reads no more. Unread bytes are dropped, and what still arrives is discarded without holding memory; the peer
+    /// may go on writing for as long as this end does. Reading fails with [`StreamError::ReadClosed`](crate::StreamError::ReadClosed) from here on.
+    pub fn close_read(&mut self) {
+        let unread = self.take_unread();
+        self.shared.with(|inner| inner.mux.stop(self.key, unread, Instant::now()));
+    }
+
+    /// Bytes that the core still counts as unread and that this handle has taken.
+    fn take_unread(&mut self) -> u32 {
+        let unread: usize = std::mem::take(&mut self.chunks).iter().map(Bytes::len).sum();
+        u32::try_from(unread).unwrap_or(u32::MAX).saturating_add(std::mem::take(&mut self.unreported))
+    }
+
+    /// Gives the stream the priority of the protocol that is about to be negotiated on it, as soon as that is known.
+    #[cfg(feature = "libp2p")]
+    pub(crate) fn watch(&mut self, negotiation: Negotiation) {
+        self.negotiation = Some(Box::new(negotiation));
+    }
+
+    /// Bytes pass, sent `by` one of the ends, while a protocol is negotiated.
+    #[cfg(feature = "libp2p")]
+    fn saw(&mut self, by: Side, bytes: &[u8]) {
+        let Some(mut negotiation) = self.negotiation.take() else { return };
+        let before = negotiation.priority();
+        if let Some(priority) = negotiation.saw(by, bytes) {
+            self.shared.with(|inner| {
+                // What the application has set itself is not changed.
+                if inner.mux.priority(self.key) == Some(before) {
+                    inner.mux.set_priority(self.key, priority);
+                }
+            });
+        }
+        self.negotiation = Some(negotiation).filter(|negotiation| !negotiation.is_over());
+    }
+}
+
+fn exceeded<R>() -> io::Result<R> {
+    Err(StreamError::DeadlineExceeded.into())
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let unread = self.take_unread();
+        self.shared.with(|inner| {
+            inner.forget(self.key);
+            inner.mux.release(self.key, unread, Instant::now());
+        });
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream").field("connection", &self.shared.id()).field("id", &self.id).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,144 @@
+//! The read half: chunks that arrived, handed out whole or piece by piece.
+
+use super::{Stream, exceeded};
+#[cfg(feature = "libp2p")]
+use crate::error::Side;
+use crate::proto::{ReadError, Ready, Taken};
+use bytes::{Buf, Bytes};
+use futures::{AsyncBufRead, AsyncRead};
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use web_time::Instant;
+
+impl Stream {
+    /// The next bytes as they arrived, without copying them; `None` at the end of the stream. What is held of them is
+    /// the application's own memory from here on: it counts as read.
+    ///
+    /// # Errors
+    ///
+    /// As for reading.
+    pub fn poll_read_bytes(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
+        let more = ready!(self.poll_chunks(cx))?;
+        let chunk = if more { self.chunks.pop_front() } else { None };
+        #[cfg(feature = "libp2p")]
+        if let Some(chunk) = &chunk {
+            self.saw(Side::Remote, chunk);
+        }
+        self.report(chunk.as_ref().map_or(0, Bytes::len));
+        Poll::Ready(Ok(chunk))
+    }
+
+    /// Waits for [`poll_read_bytes`](Self::poll_read_bytes). Giving up loses nothing.
+    ///
+    /// # Errors
+    ///
+    /// As for reading.
+    pub async fn read_bytes(&mut self) -> io::Result<Option<Bytes>> {
+        poll_fn(|cx| self.poll_read_bytes(cx)).await
+    }
+
+    /// Hands out up to `most` bytes of the chunks that were taken, piece by piece.
+    pub(crate) fn hand_out(&mut self, most: usize, mut to: impl FnMut(&[u8])) -> usize {
+        let mut read = 0;
+        while let Some(chunk) = self.chunks.front().filter(|_| read < most) {
+            let amt = chunk.len().min(most - read);
+            to(&chunk[..amt]);
+            self.used(amt);
+            read += amt;
+        }
+        read
+    }
+
+    /// `amt` bytes of the first chunk have been read.
+    fn used(&mut self, amt: usize) {
+        let Some(chunk) = self.chunks.front_mut() else { return };
+        let amt = amt.min(chunk.len());
+        #[cfg(feature = "libp2p")]
+        if self.negotiation.is_some() {
+            let piece = chunk.slice(..amt);
+            self.saw(Side::Remote, &piece);
+        }
+        let Some(chunk) = self.chunks.front_mut() else { return };
+        chunk.advance(amt);
+        if chunk.is_empty() {
+            self.spent.extend(self.chunks.pop_front());
+        }
+        self.report(amt);
+    }
+
+    /// Bytes have been read. The core is told when that makes credit due, not with every read.
+    fn report(&mut self, amt: usize) {
+        self.unreported = self.unreported.saturating_add(u32::try_from(amt).unwrap_or(u32::MAX));
+        if self.unreported >= self.due {
+            let unreported = std::mem::take(&mut self.unreported);
+            self.due = u32::MAX;
+            self.shared.with(|inner| inner.mux.consume(self.key, unreported, Instant::now()));
+        }
+    }
+
+    /// Makes sure that there is something to read; `false` at the end of the stream.
+    pub(crate) fn poll_chunks(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        if self.waits.as_ref().is_some_and(|waits| waits.deadlines.read().has_passed()) {
+            return Poll::Ready(exceeded());
+        }
+        if !self.chunks.is_empty() {
+            return Poll::Ready(Ok(true));
+        }
+        let (key, unreported) = (self.key, std::mem::take(&mut self.unreported));
+        let (chunks, spent) = (&mut self.chunks, &mut self.spent);
+        let read = self.shared.with(|inner| {
+            if unreported > 0 {
+                inner.mux.consume(key, unreported, Instant::now());
+            }
+            inner.mux.recycle(spent.drain(..));
+            let read = inner.mux.read(key, chunks);
+            if let Err(ReadError::Blocked) = read {
+                inner.park(key, Ready::READ, cx);
+            }
+            read
+        });
+        match read {
+            Ok(Taken::Bytes { due }) => {
+                self.due = due;
+                Poll::Ready(Ok(true))
+            }
+            Ok(Taken::End) => Poll::Ready(Ok(false)),
+            Err(ReadError::Failed(error)) => Poll::Ready(Err(error.into())),
+            Err(ReadError::Blocked) => match &mut self.waits {
+                Some(waits) => waits.deadlines.read().poll_passed(&mut waits.read, cx).map(|()| exceeded()),
+                None => Poll::Pending,
+            },
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    /// Reads at least one byte, or `Ok(0)` at the end of the stream. An empty `buf` is `Ok(0)` at once.
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        if buf.is_empty() || !ready!(self.poll_chunks(cx))? {
+            return Poll::Ready(Ok(0));
+        }
+        let mut room = &mut *buf;
+        let read = self.hand_out(room.len(), |piece| {
+            let (filled, rest) = std::mem::take(&mut room).split_at_mut(piece.len());
+            filled.copy_from_slice(piece);
+            room = rest;
+        });
+        Poll::Ready(Ok(read))
+    }
+}
+
+impl AsyncBufRead for Stream {
+    fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        let this = self.get_mut();
+        ready!(this.poll_chunks(cx))?;
+        Poll::Ready(Ok(this.chunks.front().map_or(&[], |chunk| chunk)))
+    }
+
+    /// More than [`poll_fill_buf`](AsyncBufRead::poll_fill_buf) gave counts as all of it.
+    fn consume(mut self: Pin<&mut Self>, amt: usize) {
+        self.used(amt);
+    }
+}

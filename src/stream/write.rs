@@ -1,0 +1,100 @@
+//! The write half: bytes into the connection's send buffers, then flushed and finished.
+
+use super::{Stream, exceeded};
+#[cfg(feature = "libp2p")]
+use crate::error::Side;
+use crate::memory::Reservation;
+use crate::proto::{FlushError, Key, Mux, Ready, WriteError};
+use futures::AsyncWrite;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use web_time::Instant;
+
+impl Stream {
+    /// Reserves more memory for the connection's send buffers, outside the lock.
+    fn grow_pool(&self, bytes: usize) -> bool {
+        let (manager, priority) = self.shared.with(|inner| {
+            let priority = inner.mux.priority(self.key).unwrap_or_default();
+            (inner.mux.config().memory().clone(), priority)
+        });
+        let Ok(reservation) = Reservation::new(&manager, bytes, priority) else { return false };
+        self.shared.with(|inner| inner.mux.grow_pool(reservation));
+        true
+    }
+
+    fn try_write(&self, cx: &Context<'_>, buf: &[u8]) -> Result<usize, WriteError> {
+        self.shared.with(|inner| {
+            let result = inner.mux.write(self.key, buf, Instant::now());
+            if let Err(WriteError::Blocked { .. }) = result {
+                inner.park(self.key, Ready::WRITE, cx);
+            }
+            result
+        })
+    }
+
+    fn poll_flushed(
+        &mut self,
+        result: impl FnOnce(&mut Mux, Key) -> Result<(), FlushError>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let result = self.shared.with(|inner| {
+            let result = result(&mut inner.mux, self.key);
+            if let Err(FlushError::Blocked) = result {
+                inner.park(self.key, Ready::FLUSH, cx);
+            }
+            result
+        });
+        match result {
+            Ok(()) => Poll::Ready(Ok(())),
+            Err(FlushError::Failed(error)) => Poll::Ready(Err(error.into())),
+            Err(FlushError::Blocked) => self.poll_write_deadline(cx),
+        }
+    }
+
+    /// A write, a flush or a close has to wait: until when?
+    fn poll_write_deadline<R>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<R>> {
+        match &mut self.waits {
+            Some(waits) => waits.deadlines.write().poll_passed(&mut waits.write, cx).map(|()| exceeded()),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    /// Takes as many bytes as the peer has given credit for and the connection has memory for; pending while that is
+    /// none. What was taken goes out, also if the stream is dropped. An empty `buf` is `Ok(0)` at once.
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if !buf.is_empty() && self.waits.as_ref().is_some_and(|waits| waits.deadlines.write().has_passed()) {
+            return Poll::Ready(exceeded());
+        }
+        let mut result = self.try_write(cx, buf);
+        while let Err(WriteError::Blocked { growth: Some(bytes) }) = result {
+            if !self.grow_pool(bytes) {
+                self.shared.with(|inner| inner.mux.room_refused(self.key));
+                break;
+            }
+            result = self.try_write(cx, buf);
+        }
+        match result {
+            Ok(written) => {
+                #[cfg(feature = "libp2p")]
+                self.saw(Side::Local, &buf[..written]);
+                Poll::Ready(Ok(written))
+            }
+            Err(WriteError::Failed(error)) => Poll::Ready(Err(error.into())),
+            Err(WriteError::Blocked { .. }) => self.poll_write_deadline(cx),
+        }
+    }
+
+    /// Ready when everything written has been handed to the transport, and the transport was flushed after it. On a
+    /// stream that has said nothing yet, it lets the peer know of the stream.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_flushed(Mux::flush, cx)
+    }
+
+    /// Finishes the write half; ready when its FIN was flushed. Reading goes on. Closing again is `Ok`.
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_flushed(Mux::finish, cx)
+    }
+}
