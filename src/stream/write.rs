@@ -79,7 +79,9 @@ impl AsyncWrite for Stream {
         match result {
             Ok(written) => {
                 #[cfg(feature = "libp2p")]
-                self.saw(Side::Local, &buf[..written]);
+                if self.negotiation.is_some() {
+                    self.saw(Side::Local, &buf[..written]);
+                }
                 Poll::Ready(Ok(written))
             }
             Err(WriteError::Failed(error)) => Poll::Ready(Err(error.into())),
