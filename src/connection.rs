@@ -7,7 +7,7 @@ use crate::error::{ConnectionError, OpenError, PingError};
 use crate::mode::Mode;
 use crate::proto::Mux;
 use crate::shell::{Driver, Opener, Shared};
-use crate::stats::{ConnectionStats, Source};
+use crate::stats::{ConnectionStats, NodeStats, Source};
 use crate::stream::Stream;
 use futures::{AsyncRead, AsyncWrite};
 use std::fmt;
@@ -78,6 +78,15 @@ pub struct Connection<T> {
     shared: Arc<Shared>,
     config: Config,
     opener: Opener,
+    /// The place among the connections of the node. Given up also where freeing memory panics.
+    _listed: Option<Listed>,
+}
+
+/// A connection that its node counts.
+#[derive(Debug)]
+struct Listed {
+    stats: NodeStats,
+    id: u64,
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
@@ -85,11 +94,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
     pub fn new(io: T, config: Config, mode: Mode) -> Self {
         let mux = Mux::new(mode, config.clone(), rand::random(), Instant::now());
         let shared = Arc::new(Shared::new(mux));
-        if let Some(stats) = config.stats() {
-            stats.enter(shared.id(), shared.clone());
-        }
+        let listed = config.stats().map(|stats| Listed::new(stats, &shared));
         let driver = Driver::new(io, shared.clone(), config.clone());
-        Self { driver, shared, config, opener: Opener::default() }
+        Self { driver, shared, config, opener: Opener::default(), _listed: listed }
     }
 
     /// Moves bytes both ways. Ready when the connection is over: `Ok` when it was closed in good order by either side.
@@ -223,12 +230,23 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
 impl<T> Drop for Connection<T> {
     fn drop(&mut self) {
         self.shared.with(|inner| {
+            inner.mux.tick(Instant::now());
             inner.mux.fail(ConnectionError::Dropped);
             inner.end();
         });
-        if let Some(stats) = self.config.stats() {
-            stats.leave(self.shared.id());
-        }
+    }
+}
+
+impl Listed {
+    fn new(stats: &NodeStats, shared: &Arc<Shared>) -> Self {
+        stats.enter(shared.id(), shared.clone());
+        Self { stats: stats.clone(), id: shared.id() }
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.stats.leave(self.id);
     }
 }
 

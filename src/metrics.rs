@@ -187,3 +187,99 @@ impl Page<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::{Refusals, ReservedBytes, Resets, Source, Stalled, StreamCounts, Traffic};
+    use prometheus_client::encoding::text::encode;
+    use std::sync::Arc;
+
+    /// Each figure another number.
+    struct Distinct;
+
+    impl Source for Distinct {
+        fn stats(&self) -> ConnectionStats {
+            let traffic = |n| Traffic {
+                data_frames: n,
+                data_bytes: n + 1,
+                window_update_frames: n + 2,
+                ping_frames: n + 3,
+                go_away_frames: n + 4,
+            };
+            let seconds = Duration::from_secs;
+            ConnectionStats {
+                streams: StreamCounts { open: 11, unaccepted: 12, unacknowledged: 13, opened: 14, accepted: 15 },
+                sent: traffic(20),
+                received: traffic(30),
+                largest_window: 40,
+                stalled: Stalled { window: seconds(41), socket: seconds(42), memory: seconds(43) },
+                transport_stalled: seconds(44),
+                rtt: Some(seconds(45)),
+                min_rtt: Some(seconds(46)),
+                resets: Resets { application: 51, dropped: 52, after_fin: 53, remote: 54, remote_unaccepted: 55 },
+                refusals: Refusals {
+                    incoming_by_memory: 61,
+                    incoming_by_backlog: 62,
+                    incoming_by_limit: 63,
+                    incoming_by_go_away: 64,
+                    opens: 65,
+                    windows: 66,
+                    send_buffers: 67,
+                },
+                reserved: ReservedBytes { low: 71, medium: 72, high: 73, always: 74, send_buffers: 75 },
+            }
+        }
+    }
+
+    #[test]
+    fn every_figure_stands_where_it_belongs() {
+        let (stats, mut registry, mut page) = (NodeStats::default(), Registry::default(), String::new());
+        stats.enter(1, Arc::new(Distinct));
+        stats.register(&mut registry);
+        encode(&mut page, &registry).expect("can be written");
+        let lines: Vec<_> = page.lines().filter(|line| !line.starts_with('#')).collect();
+        let expected = "\
+sluicegate_connections 1
+sluicegate_streams{state=\"open\"} 11
+sluicegate_streams{state=\"unaccepted\"} 12
+sluicegate_streams{state=\"unacknowledged\"} 13
+sluicegate_streams_begun_total{side=\"local\"} 14
+sluicegate_streams_begun_total{side=\"remote\"} 15
+sluicegate_frames_total{direction=\"inbound\",type=\"data\"} 30
+sluicegate_frames_total{direction=\"inbound\",type=\"window_update\"} 32
+sluicegate_frames_total{direction=\"inbound\",type=\"ping\"} 33
+sluicegate_frames_total{direction=\"inbound\",type=\"go_away\"} 34
+sluicegate_frames_total{direction=\"outbound\",type=\"data\"} 20
+sluicegate_frames_total{direction=\"outbound\",type=\"window_update\"} 22
+sluicegate_frames_total{direction=\"outbound\",type=\"ping\"} 23
+sluicegate_frames_total{direction=\"outbound\",type=\"go_away\"} 24
+sluicegate_data_bytes_total{direction=\"inbound\"} 31
+sluicegate_data_bytes_total{direction=\"outbound\"} 21
+sluicegate_largest_window_bytes 40
+sluicegate_stalled_seconds_total{cause=\"window\"} 41.0
+sluicegate_stalled_seconds_total{cause=\"socket\"} 42.0
+sluicegate_stalled_seconds_total{cause=\"memory\"} 43.0
+sluicegate_transport_stalled_seconds_total 44.0
+sluicegate_rtt_longest_seconds 45.0
+sluicegate_rtt_shortest_seconds 46.0
+sluicegate_resets_total{side=\"local\",cause=\"application\"} 51
+sluicegate_resets_total{side=\"local\",cause=\"dropped\"} 52
+sluicegate_resets_total{side=\"local\",cause=\"after_fin\"} 53
+sluicegate_resets_total{side=\"remote\",cause=\"accepted\"} 54
+sluicegate_resets_total{side=\"remote\",cause=\"unaccepted\"} 55
+sluicegate_refusals_total{what=\"incoming_stream\",cause=\"memory\"} 61
+sluicegate_refusals_total{what=\"incoming_stream\",cause=\"backlog\"} 62
+sluicegate_refusals_total{what=\"incoming_stream\",cause=\"limit\"} 63
+sluicegate_refusals_total{what=\"incoming_stream\",cause=\"go_away\"} 64
+sluicegate_refusals_total{what=\"open\",cause=\"memory\"} 65
+sluicegate_refusals_total{what=\"window\",cause=\"memory\"} 66
+sluicegate_refusals_total{what=\"send_buffer\",cause=\"memory\"} 67
+sluicegate_reserved_bytes{bucket=\"low\"} 71
+sluicegate_reserved_bytes{bucket=\"medium\"} 72
+sluicegate_reserved_bytes{bucket=\"high\"} 73
+sluicegate_reserved_bytes{bucket=\"always\"} 74
+sluicegate_reserved_bytes{bucket=\"send_buffers\"} 75";
+        assert_eq!(lines.join("\n"), expected);
+    }
+}

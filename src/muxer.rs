@@ -100,7 +100,7 @@ where
 /// A protocol is going to be negotiated on a stream that was opened `by` one of the ends.
 fn watched(config: &Config, mut stream: Stream, by: Side) -> Stream {
     if let Some(priorities) = config.priority_by_protocol() {
-        stream.watch(Negotiation::new(priorities.clone(), by, config.default_priority()));
+        stream.watch(Negotiation::new(priorities.clone(), by));
     }
     stream
 }

@@ -24,8 +24,6 @@ pub(crate) struct Negotiation {
     answering: Messages,
     /// What is proposed and not answered yet, with its line feed.
     proposal: Option<Vec<u8>>,
-    /// What the stream was last said to be.
-    priority: Priority,
     over: bool,
 }
 
@@ -43,27 +41,20 @@ struct Messages {
 struct Confused;
 
 impl Negotiation {
-    /// A watch on a stream that `dialler` has opened and that is `priority` by default.
-    pub(crate) fn new(priorities: ProtocolPriorities, dialler: Side, priority: Priority) -> Self {
+    /// A watch on a stream that `dialler` has opened.
+    pub(crate) fn new(priorities: ProtocolPriorities, dialler: Side) -> Self {
         let (proposing, answering) = Default::default();
-        Self { priorities, dialler, proposing, answering, proposal: None, priority, over: false }
+        Self { priorities, dialler, proposing, answering, proposal: None, over: false }
     }
 
     /// Bytes pass, sent `by` one of the sides. Says how urgent the stream is, when that becomes known: on the dialler's
     /// side with the proposal, since its first data may come with it; on the listener's when it accepts.
     pub(crate) fn saw(&mut self, by: Side, bytes: &[u8]) -> Option<Priority> {
         let known = if by == self.dialler { self.proposed(bytes) } else { self.answered(bytes) };
-        let known = known.unwrap_or_else(|Confused| {
+        known.unwrap_or_else(|Confused| {
             self.over = true;
             None
-        });
-        self.priority = known.unwrap_or(self.priority);
-        known
-    }
-
-    /// What the stream was last said to be.
-    pub(crate) const fn priority(&self) -> Priority {
-        self.priority
+        })
     }
 
     /// Whether there is nothing more to see.
@@ -197,7 +188,7 @@ mod tests {
         };
         let config = Config::builder().priority_by_protocol(by_name).build().expect("valid");
         let priorities = config.priority_by_protocol().expect("set").clone();
-        let mut watch = Negotiation::new(priorities, dialler, Priority::default());
+        let mut watch = Negotiation::new(priorities, dialler);
         let (mut priority, mut over) = (None, false);
         for (speaker, bytes) in conversation {
             let by = match (speaker, dialler) {

@@ -25,6 +25,6 @@ pub struct TapEvent {
     /// The twelve bytes as they are on the wire, legal or not; [`wire::Header::decode`](crate::wire::Header::decode)
     /// reads them.
     pub header: [u8; 12],
-    /// When it was read, or handed to the transport.
+    /// When it was taken in, or put into the batch that is written next.
     pub at: Instant,
 }

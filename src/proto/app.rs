@@ -119,6 +119,7 @@ impl Mux {
 
     /// The application has used `bytes`: credit may be due, and the window may be worth growing.
     pub(crate) fn consume(&mut self, key: Key, bytes: u32, now: Instant) {
+        self.tick(now);
         let (max, open) = (self.config.max_stream_window(), self.lifecycle_is_open());
         let Some(stream) = self.store.get_mut(key) else { return };
         stream.receive.window.consume(bytes, now);
@@ -294,6 +295,7 @@ impl Mux {
     ///
     /// `unread` is as in [`Mux::stop`].
     pub(crate) fn release(&mut self, key: Key, unread: u32, now: Instant) {
+        self.tick(now);
         let Some(stream) = self.store.get_mut(key) else { return };
         stream.handle = Handle::Released;
         stream.interest = Ready::NONE;
@@ -319,8 +321,24 @@ impl Mux {
         self.stop(key, unread, now);
     }
 
+    /// The application says how urgent a stream is.
+    pub(crate) fn choose_priority(&mut self, key: Key, priority: Priority) {
+        if let Some(stream) = self.store.get_mut(key) {
+            stream.priority_chosen = true;
+        }
+        self.set_priority(key, priority);
+    }
+
+    /// Something else says how urgent a stream is, which counts unless the application has said so itself.
+    #[cfg(feature = "libp2p")]
+    pub(crate) fn suggest_priority(&mut self, key: Key, priority: Priority) {
+        if self.store.get(key).is_some_and(|stream| !stream.priority_chosen) {
+            self.set_priority(key, priority);
+        }
+    }
+
     /// Changes how urgent a stream is: what it may grow into, and who goes first (Y-PRIO-1).
-    pub(crate) fn set_priority(&mut self, key: Key, priority: Priority) {
+    fn set_priority(&mut self, key: Key, priority: Priority) {
         let Some(stream) = self.store.get_mut(key) else { return };
         let before = std::mem::replace(&mut stream.priority, priority);
         if let Some(reservation) = &stream.reservation {
@@ -328,6 +346,10 @@ impl Mux {
             self.ledger.reserved(priority, reservation.bytes());
         }
         self.pool.leave(&mut self.store, key, before);
+        // It waits for room no more until it asks again.
+        if self.store.get(key).is_some_and(|stream| stream.stall.cause() != Some(Cause::Window)) {
+            self.end_stall(key);
+        }
         if self.schedule.remove(&mut self.store, key, before) {
             self.queue_data(key);
         }

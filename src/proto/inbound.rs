@@ -74,7 +74,7 @@ impl Mux {
     /// Bytes came from the peer: it is alive.
     pub(crate) fn heard(&mut self, now: Instant) {
         self.liveness.heard(now);
-        self.ledger.tick(now);
+        self.tick(now);
     }
 
     /// Takes a frame, or a piece of one, in. A violation ends the connection; the go-away that says so is owed then
@@ -110,6 +110,14 @@ impl Mux {
         let code = violation.code();
         self.fail(ConnectionError::Violation(violation));
         self.control.owe_go_away(code);
+    }
+
+    /// Bytes of the body that is under way for a stream, and have not arrived.
+    pub(super) fn arriving(&self, key: Key) -> u32 {
+        match self.body {
+            Some(Body { target: Target::Stream(target), left, .. }) if target == key => left,
+            _ => 0,
+        }
     }
 
     fn account(&mut self, worth: Worth, now: Instant) -> Result<(), Violation> {
@@ -230,7 +238,7 @@ impl Mux {
             let _ = stream.send.window.credit(opening.credit);
             let _ = stream.receive.window.receive(left);
             match opening.by {
-                Opener::Data => stream.received.data_frame(left),
+                Opener::Data => stream.received.data_frame(),
                 Opener::WindowUpdate => stream.received.window_update(),
             }
         }
@@ -250,7 +258,7 @@ impl Mux {
         let exceeded = Violation::WindowExceeded { stream: id.value(), len, credit };
         // Y-FLOW-2: judged from the header alone, and in every state.
         stream.receive.window.receive(len).map_err(|_| exceeded)?;
-        stream.received.data_frame(len);
+        stream.received.data_frame();
         let heard = self.acknowledged(key);
         if flags.contains(Flags::RST) {
             self.body = Some(Body { target: Target::Discard, left: len, fin: false });
@@ -328,7 +336,10 @@ impl Mux {
         body.left = body.left.saturating_sub(len);
         if let Target::Stream(key) = body.target {
             let spares = &mut self.pool.spares;
-            let kept = self.store.get_mut(key).is_some_and(|stream| stream.receive.push(bytes, spares));
+            let kept = self.store.get_mut(key).is_some_and(|stream| {
+                stream.received.body(bytes.len());
+                stream.receive.push(bytes, spares)
+            });
             if kept {
                 self.notify(key, Ready::READ);
             } else {
@@ -407,6 +418,8 @@ impl Mux {
         tracing::debug!(stream = %stream.id, code, "reset by the peer");
         stream.send.state = stream.send.state.on(SendEvent::Reset);
         stream.receive.state = stream.receive.state.on(ReceiveEvent::RemoteReset);
+        // One that this end has reset before is counted as that.
+        let news = stream.reset.is_none();
         stream.reset.get_or_insert(ResetCause { by: Side::Remote, code });
         stream.owed = Default::default();
         let unsent = stream.send.buffer.clear();
@@ -416,7 +429,7 @@ impl Mux {
         let unaccepted = self.leave_backlog(key);
         self.end_by_reset(key);
         let Resets { remote, remote_unaccepted, .. } = &mut self.ledger.resets;
-        *(if unaccepted { remote_unaccepted } else { remote }) += 1;
+        *(if unaccepted { remote_unaccepted } else { remote }) += u64::from(news);
         if unaccepted {
             self.rapid.spend(now).map_err(|_| Violation::RapidReset)?;
         }

@@ -6,6 +6,8 @@
 use super::mux::Mux;
 use super::stall::{Cause, Clocks};
 use super::store::Key;
+use super::stream::ResetCause;
+use crate::error::Side;
 use crate::memory::Reservation;
 use crate::priority::Priority;
 use crate::stats::{ConnectionStats, Refusals, ReservedBytes, Resets, StreamCounts, StreamStats, Traffic};
@@ -38,8 +40,11 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    pub(super) const fn data_frame(&mut self, len: u32) {
+    pub(super) const fn data_frame(&mut self) {
         self.data_frames += 1;
+    }
+
+    pub(super) const fn body(&mut self, len: usize) {
         self.data_bytes += len as u64;
     }
 
@@ -105,12 +110,25 @@ impl Ledger {
     pub(super) const fn latest(&self) -> Instant {
         self.latest
     }
+
+    #[cfg(test)]
+    pub(super) fn stalled(&self, now: Instant) -> crate::stats::Stalled {
+        self.clocks.so_far(now)
+    }
 }
 
 impl Mux {
+    /// What is told of waits from here on is not of before `now`: no sum that was told ever falls.
+    pub(crate) fn tick(&mut self, now: Instant) {
+        self.ledger.tick(now);
+    }
+
     /// The figures of the connection. Costs the same however many streams there are.
-    pub(crate) fn stats(&self, now: Instant) -> ConnectionStats {
-        let Ledger { sent, received, resets, refusals, opened, accepted, windows, clocks, .. } = &self.ledger;
+    pub(crate) fn stats(&mut self, now: Instant) -> ConnectionStats {
+        self.tick(now);
+        let Ledger { sent, received, resets, refusals, opened, accepted, windows, clocks, latest: now, .. } =
+            &self.ledger;
+        let now = *now;
         ConnectionStats {
             streams: StreamCounts {
                 open: self.store.live() as u64,
@@ -133,7 +151,10 @@ impl Mux {
     }
 
     /// The figures of a stream.
-    pub(crate) fn stream_stats(&self, key: Key, now: Instant) -> Option<StreamStats> {
+    pub(crate) fn stream_stats(&mut self, key: Key, now: Instant) -> Option<StreamStats> {
+        self.tick(now);
+        let now = self.ledger.latest;
+        let arriving = self.arriving(key);
         let stream = self.store.get(key)?;
         let (send, receive) = (&stream.send, &stream.receive);
         Some(StreamStats {
@@ -141,7 +162,11 @@ impl Mux {
             sent: stream.sent.into(),
             received: stream.received.into(),
             unsent: send.buffer.len(),
-            unread: receive.window.held(),
+            // What this end has reset it has dropped.
+            unread: match stream.reset {
+                Some(ResetCause { by: Side::Local, .. }) => 0,
+                _ => receive.window.held().saturating_sub(arriving),
+            },
             receive_window: receive.window.size(),
             // A window does not become smaller.
             largest_receive_window: receive.window.size(),
@@ -182,19 +207,29 @@ impl Mux {
         self.ledger.refusals.opens += 1;
     }
 
-    /// The memory manager has refused room for what a stream wanted to write.
+    /// The memory manager has refused room for what a stream wanted to write. It waits for that if it still does:
+    /// meanwhile there may have been room, or the stream may be over.
     pub(crate) fn room_refused(&mut self, key: Key) {
         self.ledger.refusals.send_buffers += 1;
-        self.begin_stall(key, Cause::Memory);
+        if self.store.get(key).is_some_and(|stream| stream.room_links.is_queued()) {
+            self.begin_stall(key, Cause::Memory);
+        }
     }
 
-    /// The transport takes nothing since `since`.
-    pub(crate) fn transport_stalls(&mut self, since: Instant) {
-        self.ledger.clocks.transport_begins(since);
+    /// The transport takes nothing, though something is waiting.
+    pub(crate) fn transport_stalls(&mut self, now: Instant) {
+        self.tick(now);
+        self.ledger.clocks.transport_begins(self.ledger.latest);
     }
 
-    /// The transport that took nothing since `since` does so again.
-    pub(crate) fn transport_moves(&mut self, since: Instant, now: Instant) {
-        self.ledger.clocks.transport_ends(since, now);
+    /// Nothing waits for the transport any more.
+    pub(super) fn transport_moves_no_more(&mut self) {
+        self.ledger.clocks.transport_ends(self.ledger.latest);
+    }
+
+    /// The transport takes something again.
+    pub(crate) fn transport_moves(&mut self, now: Instant) {
+        self.tick(now);
+        self.ledger.clocks.transport_ends(self.ledger.latest);
     }
 }

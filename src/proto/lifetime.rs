@@ -18,6 +18,7 @@ impl Mux {
             return;
         }
         self.lifecycle = Lifecycle::Closed(reason);
+        self.transport_moves_no_more();
         self.control.clear();
         self.tombstones.clear();
         self.incoming = VecDeque::new();
@@ -117,6 +118,7 @@ impl Mux {
 
     pub(super) fn remove(&mut self, key: Key) {
         self.flushing.remove(&key);
+        self.end_stall(key);
         self.give_back(key);
         self.store.remove(key);
     }

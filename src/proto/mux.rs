@@ -258,6 +258,7 @@ impl Mux {
     /// Nobody is there any more to open or accept streams: those that wait and those that come are refused, and the
     /// connection closes with the last of the others (Y-CLOSE-8).
     pub(crate) fn drain(&mut self, now: Instant) {
+        self.tick(now);
         self.draining = true;
         self.local_away = true;
         while let Some(key) = self.take_incoming() {
@@ -300,7 +301,7 @@ impl Mux {
 
     /// Lets time pass.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        self.ledger.tick(now);
+        self.tick(now);
         if self.coalesce_until.is_some_and(|until| now >= until) {
             self.coalesce_until = None;
         }
@@ -351,7 +352,7 @@ impl Mux {
             return;
         };
         stream.growth_pending = false;
-        self.widen(key, granted);
+        self.enlarge(key, granted);
     }
 
     /// What a stream's window lacks of `bytes`, or of the largest that there may be; answered with [`Mux::widen`].
@@ -365,8 +366,14 @@ impl Mux {
         Some(Growth { key, bytes, priority: stream.priority })
     }
 
-    /// Makes a window larger by what was granted, if it may still be so large.
+    /// Makes a window larger by what was granted; `None`, and it keeps its size.
     pub(crate) fn widen(&mut self, key: Key, granted: Option<Reservation>) {
+        self.ledger.refusals.windows += u64::from(granted.is_none());
+        self.enlarge(key, granted);
+    }
+
+    /// If it may still be so large.
+    fn enlarge(&mut self, key: Key, granted: Option<Reservation>) {
         let (max, lives) = (self.config.max_stream_window(), self.lifecycle_is_open());
         let Some(granted) = granted else { return self.queue_control(key) };
         let Some(stream) = self.store.get_mut(key) else { return self.events.released.push(granted) };

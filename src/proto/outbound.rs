@@ -157,7 +157,8 @@ impl Mux {
             let header = Header::Data { id, flags: Flags::NONE, len };
             tracing::trace!(?header, "sent");
             batch.header(header);
-            stream.sent.data_frame(len);
+            stream.sent.data_frame();
+            stream.sent.body(left);
             while left > 0 {
                 let Some(piece) = stream.send.buffer.pop(left) else { break };
                 left -= piece.len();
@@ -170,7 +171,7 @@ impl Mux {
             // Y-SEND-2, Y-FIN-4: the FIN is a frame of its own, never on a body.
             stream.send.state = stream.send.state.on(SendEvent::FinCut);
             batch.header(Header::Data { id, flags: Flags::FIN, len: 0 });
-            stream.sent.data_frame(0);
+            stream.sent.data_frame();
         }
     }
 

@@ -35,6 +35,8 @@ pub(super) struct Clocks {
     socket: Clock,
     memory: Clock,
     transport: Clock,
+    /// Since when the transport takes nothing.
+    transport_since: Option<Instant>,
 }
 
 /// The time that some have waited, added up.
@@ -92,7 +94,7 @@ const fn of(stalled: &mut Stalled, cause: Cause) -> &mut Duration {
 impl Clocks {
     pub(super) const fn new(epoch: Instant) -> Self {
         let clock = Clock { epoch, over: Duration::ZERO, waiting: 0, beginnings: Duration::ZERO };
-        Self { window: clock, socket: clock, memory: clock, transport: clock }
+        Self { window: clock, socket: clock, memory: clock, transport: clock, transport_since: None }
     }
 
     const fn of(&mut self, cause: Cause) -> &mut Clock {
@@ -103,14 +105,19 @@ impl Clocks {
         }
     }
 
-    /// The transport takes nothing since `since`.
-    pub(super) fn transport_begins(&mut self, since: Instant) {
-        self.transport.begin(since);
+    /// The transport takes nothing from `now` on, if it did before.
+    pub(super) fn transport_begins(&mut self, now: Instant) {
+        if self.transport_since.is_none() {
+            self.transport_since = Some(now);
+            self.transport.begin(now);
+        }
     }
 
-    /// The transport that took nothing since `since` does so again.
-    pub(super) fn transport_ends(&mut self, since: Instant, now: Instant) {
-        self.transport.end(since, now);
+    /// The transport takes something again.
+    pub(super) fn transport_ends(&mut self, now: Instant) {
+        if let Some(since) = self.transport_since.take() {
+            self.transport.end(since, now);
+        }
     }
 
     /// The waits of all streams.
@@ -192,7 +199,9 @@ mod tests {
         assert_eq!(clocks.so_far(at(20)), stall.so_far(at(20)));
         clocks.transport_begins(at(10));
         assert_eq!(clocks.transport_so_far(at(13)), Duration::from_secs(3));
-        clocks.transport_ends(at(10), at(14));
+        clocks.transport_begins(at(12));
+        clocks.transport_ends(at(14));
+        clocks.transport_ends(at(15));
         assert_eq!(clocks.transport_so_far(at(20)), Duration::from_secs(4));
     }
 }

@@ -95,7 +95,6 @@ pub(super) struct Links {
     queued: bool,
 }
 
-#[cfg(test)]
 impl Links {
     pub(super) const fn is_queued(&self) -> bool {
         self.queued

@@ -166,7 +166,7 @@ fn a_writer_whose_priority_changes_waits_in_its_new_bucket() {
     let (key, _) = bench.open();
     let before = bench.mux.waiting_writers();
     for priority in [Priority::LOW, Priority::MEDIUM, Priority::LOW, Priority::MEDIUM] {
-        bench.mux.set_priority(key, priority);
+        bench.mux.choose_priority(key, priority);
         assert!(bench.mux.write(key, &[0; 4096], bench.now).is_err());
         assert_eq!(bench.mux.waiting_writers(), before + 1);
     }

@@ -112,9 +112,9 @@ impl Shared {
         self.look(|mux| mux.stream_stats(key, Instant::now())).unwrap_or_default()
     }
 
-    /// Looks, and changes nothing: no code but ours is run.
-    fn look<R>(&self, f: impl FnOnce(&Mux) -> R) -> R {
-        f(&self.inner.lock().unwrap_or_else(PoisonError::into_inner).mux)
+    /// Looks, and changes nothing that anybody waits for: no code but ours is run.
+    fn look<R>(&self, f: impl FnOnce(&mut Mux) -> R) -> R {
+        f(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner).mux)
     }
 
     /// Runs `f` under the lock; then, without it, wakes whom that concerns and gives back the memory it freed.

@@ -20,11 +20,11 @@ pub(crate) use node::Source;
 pub struct ConnectionStats {
     /// Streams, by where they are.
     pub streams: StreamCounts,
-    /// What was sent, as far as it was handed to the transport.
+    /// What was sent. A frame counts from when it is put into the batch that is written next.
     pub sent: Traffic,
     /// What was received.
     pub received: Traffic,
-    /// The largest receive window that a stream has had, in bytes.
+    /// The largest receive window so far, in bytes: that of a new stream, or of one that has grown.
     pub largest_window: u32,
     /// How long writers had to wait, and for what: the sum over all streams, the ended ones included.
     pub stalled: Stalled,
@@ -74,13 +74,14 @@ pub struct Traffic {
     pub go_away_frames: u64,
 }
 
-/// How long a writer waited from when it found that nothing could be written until that ended, by what it waited for.
+/// How long writers waited, from when one found that nothing could be written until that ended, by what it waited for.
+/// What is not asked for any more is not waited for: a write half that is closed, or a stream that was reset or dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stalled {
     /// Credit from the peer, whose application does not read as fast, or whose window is small for the link.
     pub window: Duration,
-    /// The transport: `max_send_buffer` was full.
+    /// The transport: the stream's share of `max_send_buffer` was full.
     pub socket: Duration,
     /// The memory manager, which refused a larger send buffer.
     pub memory: Duration,

@@ -101,7 +101,10 @@ impl Stream {
     /// Changes how urgent the stream is, from the next frame on: who goes first on the wire, and which share of the
     /// memory budget its window and its writes may grow into. The peer does not learn of it.
     pub fn set_priority(&self, priority: Priority) {
-        self.shared.with(|inner| inner.mux.set_priority(self.key, priority));
+        self.shared.with(|inner| {
+            inner.mux.tick(Instant::now());
+            inner.mux.choose_priority(self.key, priority);
+        });
     }
 
     /// The figures of the stream, as they are now.
@@ -198,14 +201,8 @@ impl Stream {
     #[cfg(feature = "libp2p")]
     fn saw(&mut self, by: Side, bytes: &[u8]) {
         let Some(mut negotiation) = self.negotiation.take() else { return };
-        let before = negotiation.priority();
         if let Some(priority) = negotiation.saw(by, bytes) {
-            self.shared.with(|inner| {
-                // What the application has set itself is not changed.
-                if inner.mux.priority(self.key) == Some(before) {
-                    inner.mux.set_priority(self.key, priority);
-                }
-            });
+            self.shared.with(|inner| inner.mux.suggest_priority(self.key, priority));
         }
         self.negotiation = Some(negotiation).filter(|negotiation| !negotiation.is_over());
     }

@@ -97,6 +97,12 @@ impl AsyncWrite for Stream {
 
     /// Finishes the write half; ready when its FIN was flushed. Reading goes on. Closing again is `Ok`.
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_flushed(Mux::finish, cx)
+        self.poll_flushed(
+            |mux, key| {
+                mux.tick(Instant::now());
+                mux.finish(key)
+            },
+            cx,
+        )
     }
 }

@@ -1,10 +1,12 @@
 //! The figures of a node: of connections that somebody else holds.
 
 use crate::api::{WINDOW, settle, stream};
+use crate::line::Line;
 use crate::support::node::Node;
 use crate::support::{pipe, quiet, run};
 use futures::AsyncWriteExt;
-use sluicegate::{MemoryLimit, NodeStats, Priority, ReservedBytes};
+use sluicegate::{MemoryLimit, MemoryManager, NodeStats, Priority, Refused, ReservedBytes};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 #[test]
@@ -31,6 +33,31 @@ fn reserved_bytes_by_bucket_are_what_the_manager_has_granted() {
         settle(&near, &far).await;
         assert_eq!((stats.total().reserved, budget.reserved()), (ReservedBytes::default(), 0));
     });
+}
+
+/// A manager whose release panics.
+#[derive(Debug)]
+struct Fragile;
+
+impl MemoryManager for Fragile {
+    fn reserve(&self, _: usize, _: Priority) -> Result<(), Refused> {
+        Ok(())
+    }
+
+    fn release(&self, _: usize) {
+        panic!("as it is meant to");
+    }
+}
+
+#[test]
+fn a_connection_is_gone_also_where_freeing_its_memory_panics() {
+    let stats = NodeStats::default();
+    let mut line = Line::new(quiet().stats(stats.clone()).memory(Arc::new(Fragile)));
+    let [stream] = line.open(Priority::MEDIUM, 0);
+    assert_eq!(stats.num_connections(), 1);
+    assert!(catch_unwind(AssertUnwindSafe(|| drop(line))).is_err());
+    assert_eq!((stats.num_connections(), stats.total().streams.opened), (0, 1));
+    drop(stream);
 }
 
 #[test]

@@ -142,6 +142,17 @@ fn windows() {
 }
 
 #[test]
+fn windows_that_an_application_expects() {
+    let manager = Recorder::granting(|_, _, priority| priority == Priority::ALWAYS);
+    let mut line = crate::line::Line::new(quiet().memory(manager));
+    let [stream] = line.open(Priority::MEDIUM, 0);
+    stream.expect(WINDOW as u32);
+    assert_eq!(list(line.connection.stats().refusals), [0, 0, 0, 0, 0, 0, 0]);
+    stream.expect(2 * WINDOW as u32);
+    assert_eq!(list(line.connection.stats().refusals), [0, 0, 0, 0, 0, 1, 0]);
+}
+
+#[test]
 fn send_buffers() {
     run(async {
         let manager = Recorder::granting(|_, _, priority| priority == Priority::ALWAYS);

@@ -1,14 +1,26 @@
 //! Resets by who sent them and why.
 
+use crate::line::Line;
 use crate::support::node::Node;
 use crate::support::peer::{Peer, data, fin, update};
 use crate::support::{pipe, quiet, run};
 use futures::AsyncWriteExt;
-use sluicegate::Resets;
 use sluicegate::wire::Flags;
+use sluicegate::{Priority, Resets};
 
 fn list(resets: Resets) -> [u64; 5] {
     [resets.application, resets.dropped, resets.after_fin, resets.remote, resets.remote_unaccepted]
+}
+
+/// Ours has not left when theirs arrives: it never does, and the stream was reset once.
+#[test]
+fn resets_that_cross_are_one() {
+    let mut line = Line::new(quiet());
+    let [mut stream] = line.open(Priority::MEDIUM, 0);
+    stream.reset(7);
+    line.feed(update(stream.id(), Flags::RST, 8), &[]);
+    line.drain();
+    assert_eq!(list(line.connection.stats().resets), [1, 0, 0, 0, 0]);
 }
 
 #[test]

@@ -102,6 +102,45 @@ fn a_tap_is_shown_the_header_that_breaks_the_protocol() {
 }
 
 #[test]
+fn what_comes_after_the_end_is_shown_to_nobody() {
+    run(async {
+        let (seen, (near, far)) = (Seen::default(), pipe(4096));
+        let (client, mut peer) = (Node::client(near, seen.by(quiet()).build().expect("valid")), Peer::new(far));
+        let late = update(2, Flags::SYN, 0).encode();
+        peer.send_raw(&[Header::GoAway { code: 9 }.encode(), late, late].concat()).await;
+        assert!(matches!(client.ended().await, Err(ConnectionError::GoAway { code: 9, .. })));
+        assert_eq!(seen.headers(Direction::Inbound), [Header::GoAway { code: 9 }]);
+        assert_eq!(client.call(|c| c.stats().received.frames()).await, 1);
+    });
+}
+
+#[test]
+fn bytes_are_unread_when_they_have_arrived_and_until_they_are_dropped() {
+    run(async {
+        let (near, far) = pipe(1 << 16);
+        let (client, mut peer) = (Node::client(near, quiet().build().expect("valid")), Peer::new(far));
+        peer.greet().await;
+        peer.send(update(2, Flags::SYN, 0)).await;
+        let mut stream = client.accept().await.expect("accepts");
+        peer.expect(update(2, Flags::ACK, 0)).await;
+        peer.feed(data(2, Flags::NONE, 1000)).await;
+        peer.send_raw(&[7; 10]).await;
+        // A body is not complete, so nothing can be asked of the other end: it has to come by itself.
+        while stream.stats().unread < 10 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!((stream.stats().unread, stream.stats().received.data_bytes), (10, 10));
+        peer.send_raw(&[7; 990]).await;
+        peer.expect_silence().await;
+        assert_eq!((stream.stats().unread, stream.stats().received.data_bytes), (1000, 1000));
+        stream.read_exact(&mut [0; 400]).await.expect("reads");
+        assert_eq!(stream.stats().unread, 600);
+        stream.reset(0);
+        assert_eq!(stream.stats().unread, 0);
+    });
+}
+
+#[test]
 fn events_name_their_connection_and_their_time() {
     run(async {
         let before = std::time::Instant::now();

@@ -46,7 +46,7 @@ impl Knowing {
     }
 }
 
-/// Streams and requests of one host to the other, each with the priority of its protocol at every end of ours.
+/// Streams of one host to the other, with the priority of their protocol at every end of ours, and requests of another.
 async fn talk(dialler: Muxer, listener: Muxer, version: Version, ours: &[&Knowing]) {
     let mut dialler = Host::negotiating(dialler, Pings::Off, version).await;
     let mut listener = Host::negotiating(listener, Pings::Off, version).await;
@@ -154,13 +154,15 @@ fn the_dialler_knows_with_its_proposal_and_the_listener_with_its_answer() {
             assert_eq!(there.priority(), Priority::new(5));
             there.flush().await.expect("flushes");
             read_lines(&mut here, way).await;
-            // It is over: nothing that looks like a proposal changes anything.
-            for stream in [&mut here, &mut there] {
-                stream.write_all(LINES).await.expect("writes");
-                stream.set_priority(Priority::LOW);
-                stream.write_all(LINES).await.expect("writes");
-                assert_eq!(stream.priority(), Priority::LOW);
+            // It is over: nothing that looks like a proposal and its answer changes anything.
+            let other = b"\x09/another\n";
+            for _ in 0..2 {
+                here.write_all(other).await.expect("writes");
+                here.flush().await.expect("flushes");
+                there.read_exact(&mut [0; 10]).await.expect("reads");
+                std::mem::swap(&mut here, &mut there);
             }
+            assert_eq!([here.priority(), there.priority()], [Priority::new(5); 2]);
         });
     }
 }
@@ -170,13 +172,14 @@ fn a_priority_that_was_set_is_kept() {
     run(async {
         let (mut here, mut there) = boxed().await;
         here.set_priority(Priority::ALWAYS);
-        there.set_priority(Priority::LOW);
+        // Also where it is what the stream was by default.
+        there.set_priority(Priority::MEDIUM);
         here.write_all(LINES).await.expect("writes");
         here.flush().await.expect("flushes");
         read_lines(&mut there, 0).await;
         there.write_all(LINES).await.expect("writes");
         there.flush().await.expect("flushes");
         read_lines(&mut here, 0).await;
-        assert_eq!([here.priority(), there.priority()], [Priority::ALWAYS, Priority::LOW]);
+        assert_eq!([here.priority(), there.priority()], [Priority::ALWAYS, Priority::MEDIUM]);
     });
 }

@@ -284,7 +284,7 @@ impl End {
     fn turn(&mut self, index: usize, chance: &mut Chance) {
         let key = self.held[index].key;
         if chance.of(2) {
-            self.mux.set_priority(key, Priority::new(chance.below(256) as u8));
+            self.mux.choose_priority(key, Priority::new(chance.below(256) as u8));
         } else if chance.of(2) {
             if let Some(growth) = self.mux.shortfall(key, chance.below(4 << 20) as u32) {
                 let granted = self.reserve(chance, growth.bytes as usize, growth.priority);

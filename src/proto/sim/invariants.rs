@@ -67,13 +67,15 @@ impl End {
         assert_eq!(mux.ledger.windows(), windows);
         // In a second each sum grows by a second for each stream that waits, and for nothing else.
         let now = mux.ledger.latest();
-        let [before, after] = [now, now + SECOND].map(|at| mux.stats(at).stalled);
+        let [before, after] = [now, now + SECOND].map(|at| mux.ledger.stalled(at));
         let waiting = |cause| streams(mux).filter(|(_, stream)| stream.stall.cause() == Some(cause)).count() as u32;
         assert_eq!(after.window - before.window, SECOND * waiting(Cause::Window));
         assert_eq!(after.socket - before.socket, SECOND * waiting(Cause::Socket));
         assert_eq!(after.memory - before.memory, SECOND * waiting(Cause::Memory));
         for (_, stream) in streams(mux).filter(|(_, stream)| stream.stall.cause().is_some()) {
             assert!(stream.send.state == SendState::Open && stream.handle == Handle::Held, "{stream:?}");
+            let for_room = stream.stall.cause() != Some(Cause::Window);
+            assert!(!for_room || stream.room_links.is_queued(), "nothing will end this wait: {stream:?}");
         }
     }
 

@@ -22,6 +22,8 @@ use crate::wire::StreamId;
 pub(super) struct Stream {
     pub(super) id: StreamId,
     pub(super) priority: Priority,
+    /// Whether the application has set it.
+    pub(super) priority_chosen: bool,
     pub(super) handshake: Handshake,
     pub(super) send: Send,
     pub(super) receive: Receive,
@@ -77,6 +79,7 @@ impl Stream {
         Self {
             id,
             priority,
+            priority_chosen: false,
             handshake,
             send: Send::new(),
             receive: Receive::new(window),

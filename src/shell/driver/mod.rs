@@ -178,12 +178,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
 
     /// Ends the connection here and now: the transport is not touched again (Y-CLOSE-7).
     fn end(&mut self, reason: ConnectionError) {
-        self.shared.with(|inner| inner.mux.fail(reason));
+        self.shared.with(|inner| {
+            inner.mux.tick(Instant::now());
+            inner.mux.fail(reason);
+        });
         self.ended();
     }
 
     fn ended(&mut self) {
-        self.moves(Instant::now());
         self.phase = Phase::Ended;
         self.shared.with(super::shared::Inner::end);
     }

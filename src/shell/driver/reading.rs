@@ -35,7 +35,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                     Poll::Pending => return Stop::Waits,
                     Poll::Ready(Ok(0)) => {
                         let inside = self.reader.is_inside_frame();
-                        self.shared.with(|inner| inner.mux.handle_eof(inside));
+                        self.shared.with(|inner| {
+                            inner.mux.tick(now);
+                            inner.mux.handle_eof(inside);
+                        });
                         self.phase = Phase::Leaving(LastWords::new(true, now));
                         continue;
                     }
@@ -78,7 +81,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             let (reader, tap) = (&mut self.reader, &mut self.tap);
             let admission = self.shared.with(|inner| {
                 loop {
-                    if let Some(tap) = tap {
+                    // What comes after the end is thrown away unseen.
+                    if let Some(tap) = tap
+                        && inner.mux.closed().is_none()
+                    {
                         tap.note(reader.peek_header());
                     }
                     match reader.next() {

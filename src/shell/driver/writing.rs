@@ -133,8 +133,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
 
     /// The transport has taken something, or nothing is waiting.
     pub(super) fn moves(&mut self, now: Instant) {
-        if let Some(since) = self.stalled.take() {
-            self.shared.with(|inner| inner.mux.transport_moves(since, now));
+        if self.stalled.take().is_some() {
+            self.shared.with(|inner| inner.mux.transport_moves(now));
         }
     }
 

@@ -89,7 +89,7 @@ async fn refused(pair: Pair) {
     expect_connected(&pair).await;
 }
 
-/// Our end of an echo is less urgent and that of a ping more, whoever opens the stream and however it is negotiated.
+/// Our end of an echo is less urgent, whoever opens the stream and however it is negotiated, and our pings are more.
 async fn priorities(pair: Pair) {
     // Our own ping keeps its stream.
     pair.ours.ask(Request::Ping).await.ok();
