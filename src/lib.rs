@@ -67,7 +67,7 @@ pub use config::{Config, ConfigBuilder, ConfigError, RefusedOpen};
 pub use connection::Connection;
 pub use deadlines::Deadlines;
 pub use error::{ConnectionError, OpenError, PingError, Side, StreamError, Violation};
-pub use memory::{MemoryLimit, MemoryManager, Refused, Reservation, Unlimited};
+pub use memory::{MemoryLimit, MemoryManager, MemoryScope, Refused, Reservation, Unlimited};
 pub use mode::Mode;
 pub use priority::Priority;
 pub use session::{Session, SessionDriver};

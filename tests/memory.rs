@@ -12,4 +12,6 @@ mod growth;
 mod manager;
 #[path = "memory/opening.rs"]
 mod opening;
+#[path = "memory/scopes.rs"]
+mod scopes;
 mod support;

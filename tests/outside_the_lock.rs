@@ -107,7 +107,7 @@ impl MemoryManager for Stubborn {
 
     fn release(&self, _: usize) {}
 
-    fn released(&self) -> Option<BoxFuture<'static, ()>> {
+    fn released(&self, _: usize, _: Priority) -> Option<BoxFuture<'static, ()>> {
         let kept = self.kept.lock().expect("no panic").take();
         Some(Box::pin(async move {
             pending::<()>().await;

@@ -1,16 +1,19 @@
 //! `MemoryLimit`: a budget in bytes, shared by any number of connections.
 //!
-//! Owns one counter and the list of those who wait for it to fall. Uses `priority` for the rule of how full the budget
-//! may be. Never blocks, never panics, and never lets the counter pass the limit.
+//! Owns one counter; who waits for it to fall stands in `waiters`. Uses `priority` for the rule of how full the budget
+//! may be. Never blocks for long, never panics, and never lets the counter pass the limit.
 
 use std::{
     fmt,
-    sync::atomic::{AtomicUsize, Ordering, fence},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
-use event_listener::Event;
 use futures::future::BoxFuture;
 
+use super::waiters::{Waiters, Wakes};
 use super::{MemoryManager, Refused};
 use crate::priority::Priority;
 
@@ -34,47 +37,52 @@ use crate::priority::Priority;
 /// # drop(config);
 /// # Ok::<(), sluicegate::ConfigError>(())
 /// ```
-pub struct MemoryLimit {
+pub struct MemoryLimit(Arc<Budget>);
+
+#[derive(Debug)]
+struct Budget {
     limit: usize,
     reserved: AtomicUsize,
     peak: AtomicUsize,
-    released: Event,
+    waiters: Waiters,
 }
 
 // The counters guard no other data, so `Relaxed` does for them. The one order that counts, between a release and a
-// waiter that tries once more before it sleeps, is made by the two fences around the event.
+// waiter that tries once more before it sleeps, is made by the fences of the waiters.
 impl MemoryLimit {
     /// A budget of `limit` bytes. 0 refuses every byte; `usize::MAX` grants all that can be counted, at every priority.
     pub fn new(limit: usize) -> Self {
-        Self { limit, reserved: AtomicUsize::new(0), peak: AtomicUsize::new(0), released: Event::new() }
+        let (reserved, peak) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Self(Arc::new(Budget { limit, reserved, peak, waiters: Waiters::default() }))
     }
 
     /// The limit in bytes.
     pub fn limit(&self) -> usize {
-        self.limit
+        self.0.limit
     }
 
     /// How many bytes are reserved now.
     pub fn reserved(&self) -> usize {
-        self.reserved.load(Ordering::Relaxed)
+        self.0.reserved.load(Ordering::Relaxed)
     }
 
     /// The most bytes that have been reserved at any one time. Never more than [`limit`](Self::limit).
     pub fn peak(&self) -> usize {
-        self.peak.load(Ordering::Relaxed)
+        self.0.peak.load(Ordering::Relaxed)
     }
 }
 
 impl MemoryManager for MemoryLimit {
     fn reserve(&self, bytes: usize, priority: Priority) -> Result<(), Refused> {
-        let threshold = priority.threshold(self.limit);
+        let threshold = priority.threshold(self.0.limit);
         let before = self
+            .0
             .reserved
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |reserved| {
                 reserved.checked_add(bytes).filter(|after| *after <= threshold)
             })
             .map_err(|_| Refused::new(bytes))?;
-        self.peak.fetch_max(before + bytes, Ordering::Relaxed);
+        self.0.peak.fetch_max(before + bytes, Ordering::Relaxed);
         Ok(())
     }
 
@@ -83,29 +91,47 @@ impl MemoryManager for MemoryLimit {
             return;
         }
         let before = self
+            .0
             .reserved
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |reserved| Some(reserved.saturating_sub(bytes)))
             .unwrap_or_else(|reserved| reserved);
         if before < bytes {
             tracing::error!(released = bytes, reserved = before, "more memory was released than was reserved");
         }
-        // The event puts a full fence between the counter above and its look at the listeners.
-        self.released.notify(usize::MAX);
+        if self.0.waiters.any() {
+            self.0.wake();
+        }
     }
 
-    fn released(&self) -> Option<BoxFuture<'static, ()>> {
-        // Listens from here on, also if it is not polled for a while, and stops when it is dropped.
-        let listener = self.released.listen();
-        // Whoever tries to reserve after this sees either the lower counter or the notification.
-        fence(Ordering::SeqCst);
-        Some(Box::pin(listener))
+    fn released(&self, bytes: usize, priority: Priority) -> Option<BoxFuture<'static, ()>> {
+        let turn = Waiters::wait(&self.0, bytes, priority);
+        // Where there is room, it is not this budget that is waited for.
+        if self.0.fits(bytes, priority) { None } else { Some(Box::pin(turn)) }
+    }
+}
+
+impl Wakes for Budget {
+    fn waiters(&self) -> &Waiters {
+        &self.waiters
+    }
+
+    fn wake(&self) {
+        self.waiters.wake(|bytes, priority| self.fits(bytes, priority));
+    }
+}
+
+impl Budget {
+    /// Whether there is room for `bytes` now.
+    fn fits(&self, bytes: usize, priority: Priority) -> bool {
+        let after = self.reserved.load(Ordering::Relaxed).checked_add(bytes);
+        after.is_some_and(|after| after <= priority.threshold(self.limit))
     }
 }
 
 impl fmt::Debug for MemoryLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryLimit")
-            .field("limit", &self.limit)
+            .field("limit", &self.limit())
             .field("reserved", &self.reserved())
             .field("peak", &self.peak())
             .finish_non_exhaustive()
@@ -116,7 +142,7 @@ impl fmt::Debug for MemoryLimit {
 mod tests {
     use std::{
         panic::{AssertUnwindSafe, catch_unwind},
-        sync::{Arc, Barrier, mpsc},
+        sync::{Barrier, mpsc},
         thread,
         time::Duration,
     };
@@ -130,7 +156,7 @@ mod tests {
     /// A limit of which `reserved` bytes are taken already.
     fn filled(limit: usize, reserved: usize) -> MemoryLimit {
         let memory = MemoryLimit::new(limit);
-        memory.reserved.store(reserved, Ordering::Relaxed);
+        memory.0.reserved.store(reserved, Ordering::Relaxed);
         memory
     }
 
@@ -290,43 +316,124 @@ mod tests {
         assert!(refused > 0, "the threads never met the limit");
     }
 
+    /// A wait for `bytes` at a priority.
+    fn wait(memory: &MemoryLimit, bytes: usize, priority: Priority) -> BoxFuture<'static, ()> {
+        memory.released(bytes, priority).unwrap()
+    }
+
+    fn is_over(wait: &mut BoxFuture<'static, ()>) -> bool {
+        wait.now_or_never().is_some()
+    }
+
     #[test]
     fn released_counts_from_the_call_not_from_the_first_poll() {
         let memory = filled(100, 100);
         memory.release(1);
-        let first = memory.released().unwrap();
-        let mut second = memory.released().unwrap();
-        assert_eq!((&mut second).now_or_never(), None, "released before");
+        memory.reserve(1, Priority::ALWAYS).unwrap();
+        let [mut first, mut second] = [(); 2].map(|()| wait(&memory, 1, Priority::ALWAYS));
+        assert!(!is_over(&mut second), "released before");
+        memory.release(2);
+        assert!(is_over(&mut first) && is_over(&mut second));
+    }
+
+    #[test]
+    fn a_release_wakes_as_many_as_it_has_room_for_in_the_order_of_urgency_and_arrival() {
+        let memory = filled(100, 100);
+        let mut waits = [Priority::HIGH, Priority::ALWAYS, Priority::ALWAYS, Priority::new(254)]
+            .map(|priority| wait(&memory, 10, priority));
+        let mut over = |expected: [bool; 4]| {
+            for (wait, expected) in waits.iter_mut().zip(expected) {
+                assert_eq!(is_over(wait), expected);
+                if expected {
+                    // A turn is told once.
+                    *wait = Box::pin(std::future::pending());
+                }
+            }
+        };
+        memory.release(9);
+        over([false; 4]);
         memory.release(1);
-        // All who wait are told, whether they have been polled or not.
-        assert_eq!(first.now_or_never(), Some(()));
-        assert_eq!(second.now_or_never(), Some(()));
+        over([false, true, false, false]);
+        memory.reserve(10, Priority::ALWAYS).unwrap();
+        memory.release(11);
+        over([false, false, true, false]);
+        memory.reserve(10, Priority::ALWAYS).unwrap();
+        memory.release(10);
+        over([false, false, false, true]);
+        memory.release(19);
+        over([false; 4]);
+        // Its share is 79.
+        memory.release(1);
+        over([true, false, false, false]);
+    }
+
+    #[test]
+    fn who_does_not_fit_keeps_its_place_before_those_who_would() {
+        let memory = filled(100, 100);
+        let mut large = wait(&memory, 50, Priority::ALWAYS);
+        let mut small = wait(&memory, 1, Priority::ALWAYS);
+        memory.release(49);
+        assert!(!is_over(&mut large) && !is_over(&mut small));
+        memory.release(2);
+        assert!(is_over(&mut large) && is_over(&mut small));
+    }
+
+    #[test]
+    fn a_turn_that_is_not_taken_goes_to_the_next() {
+        for polled in [false, true] {
+            let memory = filled(100, 100);
+            let mut first = wait(&memory, 10, Priority::ALWAYS);
+            let mut second = wait(&memory, 10, Priority::ALWAYS);
+            assert!(!polled || !is_over(&mut first));
+            assert!(!is_over(&mut second));
+            memory.release(10);
+            drop(first);
+            assert!(is_over(&mut second));
+        }
+        // Also where it was only in the way.
+        let memory = filled(100, 100);
+        let large = wait(&memory, 10, Priority::ALWAYS);
+        let mut small = wait(&memory, 5, Priority::ALWAYS);
+        memory.release(5);
+        assert!(!is_over(&mut small));
+        drop(large);
+        assert!(is_over(&mut small));
     }
 
     #[test]
     fn no_bytes_released_wake_nobody() {
         let memory = filled(100, 100);
-        let released = memory.released().unwrap();
+        let mut released = wait(&memory, 10, Priority::ALWAYS);
         memory.release(0);
-        assert_eq!(released.now_or_never(), None);
+        assert!(!is_over(&mut released));
     }
 
     #[test]
-    fn a_dropped_waiter_leaves_no_listener() {
+    fn where_there_is_room_there_is_nothing_to_wait_for() {
+        let memory = filled(100, 50);
+        assert!(memory.released(50, Priority::ALWAYS).is_none());
+        assert!(memory.released(51, Priority::ALWAYS).is_some());
+        assert!(memory.released(1, Priority::LOW).is_some());
+        assert_eq!(memory.0.waiters.len(), 0);
+    }
+
+    #[test]
+    fn a_waiter_that_is_dropped_or_had_its_turn_leaves_nothing() {
         let memory = filled(100, 100);
-        let unpolled = memory.released().unwrap();
-        let mut polled = memory.released().unwrap();
-        assert_eq!((&mut polled).now_or_never(), None);
-        assert_eq!(memory.released.total_listeners(), 2);
+        let (unpolled, mut polled) = (wait(&memory, 1, Priority::LOW), wait(&memory, 1, Priority::ALWAYS));
+        assert!(!is_over(&mut polled));
+        assert_eq!(memory.0.waiters.len(), 2);
+        memory.release(1);
+        assert_eq!(memory.0.waiters.len(), 1);
+        assert!(is_over(&mut polled));
         drop(unpolled);
-        drop(polled);
-        assert_eq!(memory.released.total_listeners(), 0);
+        assert_eq!(memory.0.waiters.len(), 0);
     }
 
     #[test]
     fn a_waiter_that_outlives_the_limit_is_harmless() {
-        let mut released = filled(100, 100).released().unwrap();
-        assert_eq!((&mut released).now_or_never(), None);
+        let mut released = wait(&filled(100, 100), 1, Priority::ALWAYS);
+        assert!(!is_over(&mut released));
     }
 
     #[test]
@@ -339,7 +446,7 @@ mod tests {
             thread::spawn(move || {
                 for _ in 0..TURNS {
                     while limit.reserve(1, Priority::ALWAYS).is_err() {
-                        let released = limit.released().unwrap();
+                        let Some(released) = limit.released(1, Priority::ALWAYS) else { continue };
                         if limit.reserve(1, Priority::ALWAYS).is_ok() {
                             break;
                         }

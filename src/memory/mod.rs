@@ -1,13 +1,15 @@
 //! Memory: who may hold how many bytes.
 //!
 //! Owns the question that the crate asks before it holds bytes for a stream ([`MemoryManager`]), the answer that frees
-//! itself ([`Reservation`]) and a ready-made budget ([`MemoryLimit`]). Uses `priority` only. Never holds the bytes
+//! itself ([`Reservation`]) and ready-made budgets ([`MemoryLimit`], [`MemoryScope`]). Uses `priority` only. Never holds the bytes
 //! themselves, never waits, and knows nothing of streams or connections.
 
 mod limit;
 mod reservation;
+mod scope;
+mod waiters;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use futures::future::BoxFuture;
 
@@ -15,6 +17,7 @@ use crate::priority::Priority;
 
 pub use limit::MemoryLimit;
 pub use reservation::Reservation;
+pub use scope::MemoryScope;
 
 /// Grants or refuses the memory that connections hold for their streams.
 ///
@@ -42,14 +45,24 @@ pub trait MemoryManager: fmt::Debug + Send + Sync + 'static {
     /// Gives `bytes` back that were granted before.
     fn release(&self, bytes: usize);
 
-    /// A future that completes once memory has been released after this call.
+    /// A future that completes when a reservation of `bytes` at this priority is worth another try.
     ///
     /// It must count from the call, not from its first poll, so that whoever has been refused misses nothing: call
     /// this, try to reserve again, and only then wait. It may complete without need; whoever waits has to try again
-    /// anyway. Dropping it must leave nothing behind.
+    /// anyway, and calls this again where that is in vain. Dropping it must leave nothing behind. A manager should wake
+    /// the most urgent first, and no more of them than it has memory for.
     ///
-    /// `None`, the default, means that this manager cannot tell. Whoever waits then tries again on a timer.
-    fn released(&self) -> Option<BoxFuture<'static, ()>> {
+    /// `None`, the default, means that this manager cannot tell, or sees nothing in the way. Whoever waits then tries
+    /// again on a timer.
+    fn released(&self, bytes: usize, priority: Priority) -> Option<BoxFuture<'static, ()>> {
+        let _ = (bytes, priority);
+        None
+    }
+
+    /// The manager for the reservations of one connection, asked for when that begins. `None`, the default, is this one.
+    ///
+    /// With it a manager tells connections apart, to limit what one of them may take; see [`MemoryScope`].
+    fn for_connection(&self) -> Option<Arc<dyn MemoryManager>> {
         None
     }
 }
@@ -104,6 +117,6 @@ mod tests {
             assert_eq!(Unlimited.reserve(bytes, Priority::new(0)), Ok(()));
         }
         Unlimited.release(usize::MAX);
-        assert!(Unlimited.released().is_none());
+        assert!(Unlimited.released(1, Priority::ALWAYS).is_none());
     }
 }

@@ -8,7 +8,7 @@ use crate::priority::Priority;
 use crate::proto::limits::INITIAL_WINDOW;
 use crate::proto::{Key, OpenBlocked};
 use futures::FutureExt;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, select};
 use futures_timer::Delay;
 use std::fmt;
 use std::sync::Arc;
@@ -17,6 +17,9 @@ use std::time::Duration;
 
 /// How long to wait before asking a memory manager again that cannot tell when memory is released.
 const RETRY: Duration = Duration::from_millis(100);
+
+/// How long to wait for one that can. Somebody may have been woken for what was released who has lost interest.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a pending open is waiting for. Dropping it leaves nothing behind.
 #[derive(Default)]
@@ -57,7 +60,8 @@ impl Opener {
                 return Poll::Pending;
             }
             self.memory = None;
-            let reservation = match (reserve_window(config), refused) {
+            let memory = shared.memory();
+            let reservation = match (reserve_window(config, memory), refused) {
                 (Ok(reservation), _) => reservation,
                 (Err(error), RefusedOpen::Fail) => {
                     shared.with(|inner| inner.mux.open_refused());
@@ -65,8 +69,8 @@ impl Opener {
                 }
                 // Listen first, then ask again: what is released in between is not missed.
                 (Err(_), RefusedOpen::Wait) => {
-                    self.memory = Some(released(config.memory()));
-                    match reserve_window(config) {
+                    self.memory = Some(released(memory));
+                    match reserve_window(config, memory) {
                         Ok(reservation) => reservation,
                         Err(_) => {
                             if !waits_for_memory {
@@ -105,12 +109,15 @@ impl fmt::Debug for Opener {
 }
 
 fn released(manager: &Arc<dyn MemoryManager>) -> BoxFuture<'static, ()> {
-    manager.released().unwrap_or_else(|| Delay::new(RETRY).boxed())
+    match manager.released(INITIAL_WINDOW as usize, Priority::ALWAYS) {
+        Some(released) => select(released, Delay::new(PATIENCE)).map(drop).boxed(),
+        None => Delay::new(RETRY).boxed(),
+    }
 }
 
 /// Memory for a stream's first window: what is configured, or else the least that yamux allows (Y-MEM-1).
-pub(super) fn reserve_window(config: &Config) -> Result<Reservation, Refused> {
-    let reserve = |bytes: u32| Reservation::new(config.memory(), bytes as usize, Priority::ALWAYS);
+pub(super) fn reserve_window(config: &Config, memory: &Arc<dyn MemoryManager>) -> Result<Reservation, Refused> {
+    let reserve = |bytes: u32| Reservation::new(memory, bytes as usize, Priority::ALWAYS);
     let first = config.initial_stream_window();
     reserve(first).or_else(|refused| if first > INITIAL_WINDOW { reserve(INITIAL_WINDOW) } else { Err(refused) })
 }

@@ -4,14 +4,14 @@
 //! lets go of wakers and gives memory back: all of these run code that is not ours.
 
 use crate::error::{ConnectionError, PingError};
-use crate::memory::Reservation;
+use crate::memory::{MemoryManager, Reservation};
 use crate::proto::{Events, Key, Mux, PingProgress, Ready};
 use crate::stats::{ConnectionStats, Source, StreamStats};
 use slotmap::SecondaryMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use web_time::Instant;
@@ -19,6 +19,8 @@ use web_time::Instant;
 /// One end of a connection, shared by its driver and its streams.
 pub(crate) struct Shared {
     id: u64,
+    /// Who grants the memory of this connection.
+    memory: Arc<dyn MemoryManager>,
     inner: Mutex<Inner>,
 }
 
@@ -60,6 +62,8 @@ struct Effects {
 impl Shared {
     pub(crate) fn new(mux: Mux) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
+        let memory = mux.config().memory();
+        let memory = memory.for_connection().unwrap_or_else(|| memory.clone());
         let inner = Inner {
             mux,
             ended: false,
@@ -70,12 +74,17 @@ impl Shared {
             streams: SecondaryMap::new(),
             retired: Vec::new(),
         };
-        Self { id: NEXT.fetch_add(1, Ordering::Relaxed), inner: Mutex::new(inner) }
+        Self { id: NEXT.fetch_add(1, Ordering::Relaxed), memory, inner: Mutex::new(inner) }
     }
 
     /// A number that no other connection of this process has.
     pub(crate) const fn id(&self) -> u64 {
         self.id
+    }
+
+    /// Who grants the memory of this connection.
+    pub(crate) const fn memory(&self) -> &Arc<dyn MemoryManager> {
+        &self.memory
     }
 
     /// The oldest stream that waits to be accepted, with its id; or why there will be none.

@@ -168,12 +168,9 @@ impl Stream {
     /// the stream's priority; where it is refused, or where the read half has ended, the window stays as it is. A window
     /// does not become smaller again.
     pub fn expect(&self, bytes: u32) {
-        let growth = self.shared.with(|inner| {
-            let memory = inner.mux.config().memory().clone();
-            inner.mux.shortfall(self.key, bytes).map(|growth| (growth, memory))
-        });
-        let Some((growth, memory)) = growth else { return };
-        let granted = Reservation::new(&memory, growth.bytes as usize, growth.priority).ok();
+        let growth = self.shared.with(|inner| inner.mux.shortfall(self.key, bytes));
+        let Some(growth) = growth else { return };
+        let granted = Reservation::new(self.shared.memory(), growth.bytes as usize, growth.priority).ok();
         // Y-FLOW-11.
         self.shared.with(|inner| inner.mux.widen(growth.key, granted));
     }

@@ -14,11 +14,8 @@ use web_time::Instant;
 impl Stream {
     /// Reserves more memory for the connection's send buffers, outside the lock.
     fn grow_pool(&self, bytes: usize) -> bool {
-        let (manager, priority) = self.shared.with(|inner| {
-            let priority = inner.mux.priority(self.key).unwrap_or_default();
-            (inner.mux.config().memory().clone(), priority)
-        });
-        let Ok(reservation) = Reservation::new(&manager, bytes, priority) else { return false };
+        let priority = self.shared.with(|inner| inner.mux.priority(self.key)).unwrap_or_default();
+        let Ok(reservation) = Reservation::new(self.shared.memory(), bytes, priority) else { return false };
         self.shared.with(|inner| inner.mux.grow_pool(reservation));
         true
     }

@@ -148,8 +148,8 @@ impl MemoryManager for Watched {
         self.limit.release(bytes);
     }
 
-    fn released(&self) -> Option<BoxFuture<'static, ()>> {
-        let released = self.limit.released()?;
+    fn released(&self, bytes: usize, priority: Priority) -> Option<BoxFuture<'static, ()>> {
+        let released = self.limit.released(bytes, priority)?;
         self.waiting.fetch_add(1, Ordering::SeqCst);
         let waiting = Waiting(self.waiting.clone());
         Some(Box::pin(async move {

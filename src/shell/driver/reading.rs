@@ -106,7 +106,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             if admission == Admission::Settled {
                 return Applied::All;
             }
-            let granted = reserve_window(&self.config).ok();
+            let granted = reserve_window(&self.config, self.shared.memory()).ok();
             let taken_in = granted.is_some();
             let (waiting, accepted) = self.shared.with(|inner| {
                 inner.mux.admit(granted, now);
@@ -123,7 +123,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     /// Asks the memory manager for the windows that want to grow.
     pub(super) fn grow_windows(&mut self, now: Instant) {
         while let Some(growth) = self.shared.with(|inner| inner.mux.next_growth(now)) {
-            let granted = Reservation::new(self.config.memory(), growth.bytes as usize, growth.priority).ok();
+            let granted = Reservation::new(self.shared.memory(), growth.bytes as usize, growth.priority).ok();
             self.shared.with(|inner| inner.mux.grow(growth.key, granted));
         }
     }
