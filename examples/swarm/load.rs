@@ -4,6 +4,7 @@
 //! The node answers with one byte, so that the next stream is not opened before this one has arrived. Whoever receives
 //! compares every byte; the node also answers with how many of them were right.
 
+use crate::pattern;
 use crate::stats::Stats;
 use anyhow::{Context as _, ensure};
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, StreamExt};
@@ -11,7 +12,6 @@ use libp2p::{PeerId, StreamProtocol};
 use libp2p_stream::{Control, IncomingStreams};
 use std::io;
 use std::sync::Arc;
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
@@ -179,7 +179,7 @@ async fn run(mut stream: libp2p::Stream, job: Job, stats: &Stats) -> anyhow::Res
 async fn send(stream: &mut (impl AsyncWrite + Unpin), job: Job) -> io::Result<()> {
     let mut sent = 0;
     while sent < job.bytes {
-        let chunk = pattern(job.number, sent, CHUNK.min(usize::try_from(job.bytes - sent).unwrap_or(CHUNK)));
+        let chunk = pattern::bytes(job.number, sent, CHUNK.min(usize::try_from(job.bytes - sent).unwrap_or(CHUNK)));
         stream.write_all(chunk).await?;
         sent += chunk.len() as u64;
     }
@@ -195,36 +195,13 @@ async fn receive(stream: &mut (impl AsyncRead + Unpin), job: Job, stats: &Stats)
         if read == 0 {
             return Ok(right);
         }
-        let mut rest = &buffer[..read];
-        while intact && !rest.is_empty() {
-            let expected = pattern(job.number, right, rest.len());
-            intact = right + expected.len() as u64 <= job.bytes && rest[..expected.len()] == *expected;
-            if intact {
-                right += expected.len() as u64;
-                stats.bytes.fetch_add(expected.len() as u64, Ordering::Relaxed);
-                rest = &rest[expected.len()..];
-            }
+        if intact {
+            let fit = pattern::right(job.number, right, &buffer[..read]);
+            intact = fit == read;
+            right += fit as u64;
+            stats.bytes.fetch_add(fit as u64, Ordering::Relaxed);
         }
     }
-}
-
-/// At most `max` bytes of what stream `number` carries from `offset` on. The length of the period is a prime, so that a
-/// piece that is lost, doubled, misplaced or another stream's does not go unnoticed.
-fn pattern(number: u64, offset: u64, max: usize) -> &'static [u8] {
-    const PERIOD: u64 = 65_521;
-    static BLOCK: LazyLock<Vec<u8>> = LazyLock::new(|| {
-        let mut state: u64 = 0x9E37_79B9_7F4A_7C15;
-        let mut next = move || {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            (state >> 32) as u8
-        };
-        (0..PERIOD).map(|_| next()).collect()
-    });
-    let start = ((number * 7919) % PERIOD + offset % PERIOD) % PERIOD;
-    let rest = &BLOCK[start as usize..];
-    &rest[..max.min(rest.len())]
 }
 
 /// Opens the ping stream, before there is a lot of them.

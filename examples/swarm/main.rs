@@ -18,6 +18,8 @@
 mod link;
 mod load;
 mod node;
+#[path = "../support/pattern.rs"]
+mod pattern;
 #[path = "../support/size.rs"]
 mod size;
 mod stats;
