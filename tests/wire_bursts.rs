@@ -84,3 +84,27 @@ fn w23_accepting_wakes_a_connection_that_waits_for_it() {
 fn poll(line: &mut Line, waker: &Waker) -> Poll<()> {
     line.connection.poll(&mut Context::from_waker(waker)).map(|ended| panic!("{ended:?}"))
 }
+
+/// Law 9: a poll does a bounded amount of work, however small the frames are, then yields, and nothing is lost by that.
+#[test]
+fn w88_a_poll_takes_a_bounded_number_of_frames_and_asks_for_the_next() {
+    const FRAMES: usize = 10_000;
+    let mut line = Line::new(quiet());
+    let [stream] = line.open(Priority::MEDIUM, 0);
+    for _ in 0..FRAMES {
+        line.feed(data(stream.id(), Flags::NONE, 1), &[7]);
+    }
+    let (counter, waker) = Counter::new();
+    let before = line.connection.stats().received.data_frames as usize;
+    let mut taken = Vec::new();
+    while taken.iter().sum::<usize>() < FRAMES {
+        let woken = counter.count();
+        assert!(poll(&mut line, &waker).is_pending());
+        let all = line.connection.stats().received.data_frames as usize - before;
+        taken.push(all - taken.iter().sum::<usize>());
+        assert!(all == FRAMES || counter.count() > woken, "nobody asks for the rest");
+    }
+    // A frame comes as its header and its body.
+    assert_eq!(taken, [2048, 2048, 2048, 2048, 1808]);
+    assert_eq!(stream.stats().unread as usize, FRAMES);
+}

@@ -30,9 +30,10 @@ impl ConfigBuilder {
         self
     }
 
-    /// The pongs that may be owed to a peer that pings but does not read.
+    /// The pongs that may be owed at once.
     ///
-    /// Default 32, valid 1..=1024. Beyond it the connection ends: such a peer would otherwise make it hold ever more.
+    /// Default 32, valid 1..=1024. Beyond it the connection ends: a peer that pings and does not read would otherwise
+    /// make it hold ever more. Pings that arrive together are owed together.
     pub fn ping_backlog(mut self, pongs: usize) -> Self {
         self.0.ping_backlog = pongs;
         self

@@ -44,6 +44,10 @@ pub(crate) const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Bytes read in one poll before the driver yields.
 pub(crate) const POLL_READ_BYTES: usize = 1024 * 1024;
 
+/// Headers and pieces of bodies applied in one poll before the driver yields. Stops: a peer that sends tiny frames from
+/// keeping the thread from everybody else, since a read holds tens of thousands of them.
+pub(crate) const POLL_PIECES: usize = 4096;
+
 /// How long reading waits for somebody to accept a stream when more than half of the backlog is taken, and then once
 /// more (Y-OPEN-13).
 pub(crate) const BACKLOG_PATIENCE: Duration = Duration::from_millis(5);

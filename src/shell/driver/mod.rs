@@ -37,6 +37,8 @@ pub(crate) struct Driver<T> {
     /// Until when a graceful close has to be done.
     close_by: Option<Instant>,
     patience: Patience,
+    /// Whether something was read and not applied yet: a poll had done enough.
+    unapplied: bool,
     tap: Option<WireTap>,
     phase: Phase,
 }
@@ -69,6 +71,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             stalled: None,
             close_by: None,
             patience: Patience::default(),
+            unapplied: false,
             phase: Phase::Running,
             config,
         }

@@ -5,7 +5,7 @@ use super::{Driver, Phase, Stop};
 use crate::error::ConnectionError;
 use crate::memory::Reservation;
 use crate::proto::Admission;
-use crate::proto::limits::POLL_READ_BYTES;
+use crate::proto::limits::{POLL_PIECES, POLL_READ_BYTES};
 use crate::shell::last_words::LastWords;
 use crate::shell::opener::reserve_window;
 use futures::{AsyncRead, AsyncWrite};
@@ -19,15 +19,19 @@ enum Applied {
     All,
     /// Up to a stream that fills more than half of the backlog.
     UpToCrowd,
+    /// As much as a poll may take.
+    Enough,
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     pub(super) fn poll_read(&mut self, now: Instant, cx: &mut Context<'_>) -> Stop {
         // What was read and not applied before reading had to wait.
-        let mut rest = self.patience.deadline().is_some();
-        if rest && self.awaits_acceptor(now, cx) {
+        let waited = self.patience.deadline().is_some();
+        if waited && self.awaits_acceptor(now, cx) {
             return Stop::Waits;
         }
+        let mut rest = waited || std::mem::take(&mut self.unapplied);
+        let mut pieces = POLL_PIECES;
         let mut left = POLL_READ_BYTES;
         while (rest || left > 0) && matches!(self.phase, Phase::Running) {
             if !std::mem::take(&mut rest) {
@@ -50,12 +54,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 }
                 self.shared.with(|inner| inner.mux.heard(now));
             }
-            let applied = self.apply(now);
+            let applied = self.apply(&mut pieces, now);
             if self.shared.with(|inner| inner.mux.closed().is_some()) {
                 return Stop::Waits;
             }
             if applied == Applied::UpToCrowd && self.awaits_acceptor(now, cx) {
                 return Stop::Waits;
+            }
+            if applied == Applied::Enough {
+                self.unapplied = true;
+                break;
             }
             rest = applied == Applied::UpToCrowd;
         }
@@ -75,12 +83,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         })
     }
 
-    /// Hands what was read to the core: one critical section, unless memory has to be reserved in between.
-    fn apply(&mut self, now: Instant) -> Applied {
+    /// Hands what was read to the core, `pieces` of it at most: one critical section, unless memory has to be reserved in
+    /// between.
+    fn apply(&mut self, pieces: &mut usize, now: Instant) -> Applied {
         loop {
             let (reader, tap) = (&mut self.reader, &mut self.tap);
             let admission = self.shared.with(|inner| {
-                loop {
+                while *pieces > 0 {
                     // What comes after the end is thrown away unseen.
                     if let Some(tap) = tap
                         && inner.mux.closed().is_none()
@@ -88,10 +97,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                         tap.note(reader.peek_header());
                     }
                     match reader.next() {
-                        Ok(Some(frame)) => match inner.mux.handle_frame(frame, now) {
-                            Admission::Settled => {}
-                            Admission::Reserve => return Admission::Reserve,
-                        },
+                        Ok(Some(frame)) => {
+                            *pieces -= 1;
+                            match inner.mux.handle_frame(frame, now) {
+                                Admission::Settled => {}
+                                Admission::Reserve => return Admission::Reserve,
+                            }
+                        }
                         Ok(None) => return Admission::Settled,
                         Err(violation) => {
                             inner.mux.violated(violation);
@@ -99,12 +111,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                         }
                     }
                 }
+                Admission::Settled
             });
             if let Some(tap) = tap {
                 tap.hand_over_inbound();
             }
             if admission == Admission::Settled {
-                return Applied::All;
+                return if *pieces > 0 { Applied::All } else { Applied::Enough };
             }
             let granted = reserve_window(&self.config, self.shared.memory()).ok();
             let taken_in = granted.is_some();
@@ -130,6 +143,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
 
     /// Applies what was read and waits for nobody: the connection is ending.
     pub(super) fn apply_all(&mut self, now: Instant) {
-        while self.apply(now) == Applied::UpToCrowd {}
+        let mut pieces = usize::MAX;
+        while self.apply(&mut pieces, now) == Applied::UpToCrowd {}
     }
 }
