@@ -64,6 +64,10 @@ impl Mux {
     /// Takes the oldest stream off the backlog, as one that is accepted.
     pub(super) fn take_incoming(&mut self) -> Option<Key> {
         let key = self.incoming.pop_front()?;
+        if self.incoming.is_empty() {
+            // A backlog may be long, and is short most of the time.
+            self.incoming = VecDeque::new();
+        }
         let next = self.store.get(key)?.handshake.on(HandshakeEvent::Accept);
         self.set_handshake(key, next);
         self.queue_control(key);
@@ -265,7 +269,11 @@ impl Mux {
         stream.receive.buffer.clear();
         let unsent = stream.send.buffer.clear();
         let priority = stream.priority;
-        self.give_back(key);
+        if told {
+            self.give_back_window(key);
+        } else {
+            self.give_back(key);
+        }
         self.end_stall(key);
         self.pool.remove(unsent);
         self.schedule.remove(&mut self.store, key, priority);
@@ -285,7 +293,10 @@ impl Mux {
         let dropped = stream.receive.buffer.clear().saturating_add(unread);
         // What is discarded needs no memory, nor a larger window (Y-FLOW-10).
         stream.growth_pending = false;
-        self.give_back(key);
+        match stream.handle {
+            Handle::Held => self.give_back(key),
+            Handle::Released => self.give_back_window(key),
+        }
         self.consume(key, dropped, now);
         self.notify(key, Ready::READ);
         self.settle(key);
@@ -300,7 +311,6 @@ impl Mux {
         stream.handle = Handle::Released;
         stream.interest = Ready::NONE;
         let unsaid = stream.handshake == Handshake::Lazy && stream.send.buffer.is_empty() && !stream.owed.syn;
-        self.give_back(key);
         if !self.is_linked(key) {
             self.remove(key);
             return;
@@ -312,6 +322,7 @@ impl Mux {
             self.close_if_drained();
             return;
         }
+        self.give_back_window(key);
         if let Some(stream) = self.store.get_mut(key) {
             stream.send.state = stream.send.state.on(SendEvent::Finish);
         }

@@ -3,6 +3,7 @@
 //! The core counts where things happen; only waits and reserved bytes have verbs here, since each of them has several
 //! beginnings and ends.
 
+use super::limits::STREAM_BOOKS;
 use super::mux::Mux;
 use super::stall::{Cause, Clocks};
 use super::store::Key;
@@ -200,6 +201,16 @@ impl Mux {
             self.ledger.released(stream.priority, reservation.bytes());
             self.events.released.push(reservation);
         }
+    }
+
+    /// Gives the memory of a stream's window back, but for what the stream itself takes until the peer has been told of
+    /// its end (Y-MEM-8).
+    pub(super) fn give_back_window(&mut self, key: Key) {
+        let Some(stream) = self.store.get_mut(key) else { return };
+        let Some(reservation) = &mut stream.reservation else { return };
+        let window = reservation.split(reservation.bytes().saturating_sub(STREAM_BOOKS));
+        self.ledger.released(stream.priority, window.bytes());
+        self.events.released.push(window);
     }
 
     /// The memory manager has refused the window of a stream that this end wanted to open.

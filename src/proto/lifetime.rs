@@ -7,7 +7,7 @@ use super::ready::Ready;
 use super::store::Key;
 use super::stream::{Handle, Handshake, ReceiveState};
 use super::tombstones::{Answer, Tombstone};
-use crate::error::ConnectionError;
+use crate::error::{ConnectionError, Side};
 use std::collections::{BTreeSet, VecDeque};
 
 impl Mux {
@@ -109,7 +109,8 @@ impl Mux {
         if let Some(stream) = self.store.get_mut(key) {
             // The count above is done with this stream whatever happens to its handshake from here on.
             stream.handshake = Handshake::Done;
-            if stream.receive.window.held() == 0 {
+            let dropped = stream.reset.is_some_and(|reset| reset.by == Side::Local);
+            if stream.receive.window.held() == 0 || dropped {
                 // Y-MEM-4: nothing can arrive and nothing is left.
                 self.give_back(key);
             }

@@ -18,6 +18,10 @@ pub(crate) const STARVATION_BYTES: u32 = 256 * 1024;
 /// moves, however full the budget is.
 pub(crate) const SEND_BASE: usize = 64 * 1024;
 
+/// What stays reserved of a window when the application has let go of the stream and the peer was not told yet, in bytes:
+/// the stream itself. Stops: a peer that reads nothing from making streams that are no more cost memory.
+pub(crate) const STREAM_BOOKS: usize = 1024;
+
 /// How long the memory of send buffers stays reserved though nothing is written.
 pub(crate) const POOL_IDLE: Duration = Duration::from_secs(1);
 

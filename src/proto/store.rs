@@ -13,10 +13,14 @@ new_key_type! {
     pub(crate) struct Key;
 }
 
+/// Entries for which a book is not made smaller.
+const SMALL: usize = 64;
+
 /// Streams by key, and the ids of those whose wire life is not over.
 #[derive(Debug)]
 pub(super) struct Store {
-    slots: SlotMap<Key, Stream>,
+    /// Boxed, since slots are never given back and streams are: what was many streams once is few bytes now.
+    slots: SlotMap<Key, Box<Stream>>,
     ids: IntMap<u64, Key>,
     spread: Spread,
 }
@@ -44,7 +48,7 @@ impl Store {
     /// Adds a stream whose id is not in use.
     pub(super) fn insert(&mut self, stream: Stream) -> Key {
         let id = self.spread.of(stream.id);
-        let key = self.slots.insert(stream);
+        let key = self.slots.insert(Box::new(stream));
         let previous = self.ids.insert(id, key);
         debug_assert!(previous.is_none(), "two streams of one id");
         key
@@ -55,21 +59,26 @@ impl Store {
     }
 
     pub(super) fn get(&self, key: Key) -> Option<&Stream> {
-        self.slots.get(key)
+        self.slots.get(key).map(|stream| &**stream)
     }
 
     pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut Stream> {
-        self.slots.get_mut(key)
+        self.slots.get_mut(key).map(|stream| &mut **stream)
     }
 
     /// Forgets the id: late frames find nothing. Says whether it was there.
     pub(super) fn unlink(&mut self, id: StreamId) -> bool {
-        self.ids.remove(&self.spread.of(id)).is_some()
+        let known = self.ids.remove(&self.spread.of(id)).is_some();
+        let len = self.ids.len();
+        if self.ids.capacity() > SMALL.max(8 * len) {
+            self.ids.shrink_to(2 * len);
+        }
+        known
     }
 
     /// Removes a stream that was unlinked and is in no queue.
     pub(super) fn remove(&mut self, key: Key) -> Option<Stream> {
-        self.slots.remove(key)
+        self.slots.remove(key).map(|stream| *stream)
     }
 
     /// Streams whose wire life is not over.

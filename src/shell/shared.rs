@@ -16,6 +16,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use web_time::Instant;
 
+/// Events for which no storage is kept.
+const MANY: usize = 256;
+
 /// One end of a connection, shared by its driver and its streams.
 pub(crate) struct Shared {
     id: u64,
@@ -33,7 +36,8 @@ pub(crate) struct Inner {
     inbound: Slot,
     outbound: Slot,
     ping: Slot,
-    streams: SecondaryMap<Key, Wakers>,
+    /// Boxed as the streams are.
+    streams: SecondaryMap<Key, Box<Wakers>>,
     retired: Vec<Waker>,
 }
 
@@ -176,7 +180,7 @@ impl Inner {
     /// Parks a task that waits for one thing on a stream.
     pub(crate) fn park(&mut self, key: Key, what: Ready, cx: &Context<'_>) {
         if !self.streams.contains_key(key) {
-            self.streams.insert(key, Wakers::default());
+            self.streams.insert(key, Box::default());
         }
         if let Some(wakers) = self.streams.get_mut(key) {
             wakers.each(what).into_iter().flatten().for_each(|slot| slot.park(cx, &mut self.retired));
@@ -212,6 +216,9 @@ impl Inner {
         for (key, what) in events.ready.drain(..) {
             let Some(wakers) = self.streams.get_mut(key) else { continue };
             wakers.each(what).into_iter().flatten().for_each(|slot| effects.wake(slot));
+        }
+        if events.ready.capacity() > MANY {
+            events.ready = Vec::new();
         }
         effects.released = std::mem::take(&mut events.released);
         let Events { incoming, openable, pong, attention, .. } = events;

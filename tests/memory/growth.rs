@@ -2,7 +2,7 @@
 
 use crate::api::*;
 use crate::manager::Call::{Refuse, Release, Reserve};
-use crate::manager::{Call, Recorder};
+use crate::manager::{BOOKS, Call, Recorder};
 use crate::support::node::Node;
 use crate::support::peer::{Peer, update};
 use crate::support::{pipe, quiet, run};
@@ -161,6 +161,8 @@ fn nothing_is_held_for_a_half_that_nobody_reads() {
                 far.close_read();
                 near.write_all(&pattern(0, 4 * WINDOW)).await.unwrap();
             }
+            assert_eq!(budget.reserved(), if reset { BOOKS } else { 0 });
+            settle(&client, &server).await;
             assert_eq!(budget.reserved(), 0);
         }
     });

@@ -8,6 +8,9 @@ use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+/// What stays reserved for a stream that was let go of, until the peer has been told.
+pub const BOOKS: usize = 1024;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
     Reserve(usize, u8),

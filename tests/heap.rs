@@ -1,0 +1,53 @@
+//! The live heap against what is reserved, under peers that do their worst (law 11): it stays within 1.1 times what the
+//! connections have reserved and 256 KiB for each of them, after every poll; and when they are gone, so is all of it.
+//!
+//! The peers are scripts that need no heap, so what is counted is this end's alone. One trial runs at a time.
+
+#![allow(unreachable_pub, reason = "a test binary has no users")]
+
+#[path = "heap/floods.rs"]
+mod floods;
+#[path = "heap/node.rs"]
+mod node;
+#[path = "heap/script.rs"]
+mod script;
+
+use floods::{FLOODS, Flood};
+use libtest_mimic::{Arguments, Trial};
+use node::Node;
+use peak_alloc::PeakAlloc;
+use std::process::ExitCode;
+
+#[global_allocator]
+static HEAP: PeakAlloc = PeakAlloc;
+
+/// Bytes that are allocated now.
+fn live() -> usize {
+    HEAP.current_usage()
+}
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    // What is allocated once and for all, by the runtime of the timers and by thread locals, is not a connection's.
+    FLOODS.iter().for_each(|flood| drop(Node::new(flood, 1)));
+    let trials = FLOODS.iter().flat_map(|flood| {
+        flood.connections.iter().map(move |number| {
+            let name = format!("{}_on_{number}", flood.name);
+            Trial::test(name, move || {
+                withstands(flood, *number);
+                Ok(())
+            })
+        })
+    });
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}
+
+fn withstands(flood: &'static Flood, connections: usize) {
+    let mut node = Node::new(flood, connections);
+    node.run();
+    let Node { before, beside, .. } = node;
+    println!("     at most {beside:6} bytes of heap a connection beside 1.1 x reserved");
+    drop(node);
+    assert_eq!(live().saturating_sub(before), 0, "bytes are left when all is over");
+}
