@@ -78,7 +78,8 @@ fn quoted(cell: &str) -> impl Iterator<Item = &str> {
 fn what_shows_a_claim_is_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let code = all(&root.join("tests")) + &all(&root.join("src"));
-    for row in table(&read("README.md"), "| what | sluicegate | rust-yamux |") {
+    let claims = table(&read("README.md"), "| what | sluicegate | rust-yamux |");
+    for row in claims.into_iter().chain(table(&read("SECURITY.md"), "| guarantee | number |")) {
         let shown_by: Vec<_> = row.last().into_iter().flat_map(|cell| quoted(cell)).collect();
         assert!(!shown_by.is_empty(), "nothing shows {row:?}");
         for name in shown_by {

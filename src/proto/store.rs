@@ -206,6 +206,8 @@ mod tests {
     use crate::memory::{MemoryManager, Reservation, Unlimited};
     use crate::priority::Priority;
     use quickcheck::quickcheck;
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
     use std::collections::{HashSet, VecDeque};
     use std::sync::Arc;
 
@@ -267,6 +269,51 @@ mod tests {
             let buckets: HashSet<_> =
                 (1..=1024u32).filter_map(|i| StreamId::new((i << shift) | 1)).map(|id| spread.of(id) % 2048).collect();
             assert!(buckets.len() > 500, "{} of 1024 at shift {shift}", buckets.len());
+        }
+    }
+
+    /// Looks and comparisons that it takes to find each of these hashes in a table as `hashbrown` has it: 16 slots are
+    /// looked at together, from where the low bits say, and those are compared whose 7 high bits are the same.
+    fn cost(hashes: impl Iterator<Item = u64>) -> u64 {
+        const SLOTS: usize = 1 << 17;
+        let (mut tags, mut cost) = (vec![None; SLOTS], 0);
+        for hash in hashes {
+            let (tag, mut at, mut stride) = (hash >> 57, hash as usize % SLOTS, 0);
+            loop {
+                let group = || (0..16).map(|slot| (at + slot) % SLOTS);
+                cost += 1 + group().filter(|slot| tags[*slot] == Some(tag)).count() as u64;
+                if let Some(free) = group().find(|slot| tags[*slot].is_none()) {
+                    tags[free] = Some(tag);
+                    break;
+                }
+                stride += 16;
+                at = (at + stride) % SLOTS;
+            }
+        }
+        cost
+    }
+
+    #[test]
+    fn a_hundred_thousand_ids_of_any_choice_cost_at_most_twice_what_random_ones_do() {
+        const STREAMS: u32 = 100_000;
+        let mut chance = StdRng::seed_from_u64(1);
+        let random = cost((0..STREAMS).map(|_| chance.random()));
+        let choices: [fn(u32) -> u32; 7] = [
+            |n| 2 * n + 1,
+            |n| (n << 14) | (n >> 18) << 1 | 1,
+            |n| (2 * n + 1).reverse_bits() | 1,
+            |n| (n % 512) << 22 | (n / 512) << 1 | 1,
+            |n| n.wrapping_mul(21_473) | 1,
+            |n| u32::MAX - 2 * n,
+            |n| n.wrapping_mul(n) << 1 | 1,
+        ];
+        for seed in 0..8 {
+            let spread = Spread::new(StdRng::seed_from_u64(seed).random());
+            for (index, choice) in choices.iter().enumerate() {
+                let ids: HashSet<_> = (0..STREAMS).map(|n| choice(n)).filter_map(StreamId::new).collect();
+                let (number, chosen) = (ids.len() as u64, cost(ids.into_iter().map(|id| spread.of(id))));
+                assert!(chosen * u64::from(STREAMS) <= 2 * random * number, "choice {index}, seed {seed}: {chosen}");
+            }
         }
     }
 
