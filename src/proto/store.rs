@@ -310,7 +310,7 @@ mod tests {
         for seed in 0..8 {
             let spread = Spread::new(StdRng::seed_from_u64(seed).random());
             for (index, choice) in choices.iter().enumerate() {
-                let ids: HashSet<_> = (0..STREAMS).map(|n| choice(n)).filter_map(StreamId::new).collect();
+                let ids: HashSet<_> = (0..STREAMS).map(choice).filter_map(StreamId::new).collect();
                 let (number, chosen) = (ids.len() as u64, cost(ids.into_iter().map(|id| spread.of(id))));
                 assert!(chosen * u64::from(STREAMS) <= 2 * random * number, "choice {index}, seed {seed}: {chosen}");
             }
