@@ -108,6 +108,10 @@ impl MemoryManager for MemoryLimit {
         // Where there is room, it is not this budget that is waited for.
         if self.0.fits(bytes, priority) { None } else { Some(Box::pin(turn)) }
     }
+
+    fn is_scarce(&self, priority: Priority) -> bool {
+        self.reserved() > priority.threshold(self.0.limit)
+    }
 }
 
 impl Wakes for Budget {
@@ -236,6 +240,15 @@ mod tests {
                 assert_eq!(outcome.is_ok(), granted, "{priority:?} up to {bytes}");
             }
         }
+    }
+
+    #[test]
+    fn memory_is_scarce_for_those_whose_share_is_passed() {
+        for (priority, share) in [(Priority::LOW, 102), (Priority::MEDIUM, 153), (Priority::HIGH, 204)] {
+            assert!(!filled(256, share).is_scarce(priority), "{priority:?}");
+            assert!(filled(256, share + 1).is_scarce(priority), "{priority:?}");
+        }
+        assert!(!filled(256, 256).is_scarce(Priority::ALWAYS));
     }
 
     #[test]

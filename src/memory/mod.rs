@@ -22,7 +22,8 @@ pub use scope::MemoryScope;
 /// Grants or refuses the memory that connections hold for their streams.
 ///
 /// A connection reserves before it opens or accepts a stream, before it grants a peer a larger window, and before its
-/// send buffer grows past its fixed part. What is refused is not done, and harms no other stream. One manager usually
+/// send buffer grows past its fixed part; or, as [`Charging`](crate::Charging) says, before it keeps what has arrived. What is
+/// refused is not done, and harms no other stream. One manager usually
 /// serves every connection of a node. [`MemoryLimit`] is a budget in bytes; implement this trait to ask a resource
 /// manager of your own.
 ///
@@ -57,6 +58,16 @@ pub trait MemoryManager: fmt::Debug + Send + Sync + 'static {
     fn released(&self, bytes: usize, priority: Priority) -> Option<BoxFuture<'static, ()>> {
         let _ = (bytes, priority);
         None
+    }
+
+    /// Whether more is reserved than reservations of this priority may fill. The crate asks about streams whose window
+    /// has grown: where it is so, credit that they would get is not given, and their windows become smaller again. With
+    /// thresholds that rise with the priority the least urgent give way first.
+    ///
+    /// `false`, the default, lets windows become smaller only where they are not used.
+    fn is_scarce(&self, priority: Priority) -> bool {
+        let _ = priority;
+        false
     }
 
     /// The manager for the reservations of one connection, asked for when that begins. `None`, the default, is this one.
@@ -118,5 +129,6 @@ mod tests {
         }
         Unlimited.release(usize::MAX);
         assert!(Unlimited.released(1, Priority::ALWAYS).is_none());
+        assert!(!Unlimited.is_scarce(Priority::new(0)));
     }
 }

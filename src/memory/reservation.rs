@@ -3,7 +3,7 @@
 //! Owns the one place in the crate where memory is reserved and released. Uses [`MemoryManager`] only. Never releases
 //! the same bytes twice and never forgets any, whichever way it goes out of scope.
 
-use std::{fmt, mem, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use super::{MemoryManager, Refused};
 use crate::priority::Priority;
@@ -39,9 +39,16 @@ impl Reservation {
 
     /// Takes over the bytes of `other`, a reservation of the same manager. The manager is not called.
     pub(crate) fn merge(&mut self, mut other: Reservation) {
-        debug_assert!(Arc::ptr_eq(&self.manager, &other.manager), "reservations of two managers cannot be merged");
+        other.move_to(self, usize::MAX);
+    }
+
+    /// Moves `bytes` to `other`, a reservation of the same manager, or all there are if that is less.
+    pub(crate) fn move_to(&mut self, other: &mut Reservation, bytes: usize) {
+        debug_assert!(Arc::ptr_eq(&self.manager, &other.manager), "these are reservations of two managers");
+        let moved = bytes.min(self.bytes);
+        self.bytes -= moved;
         // Only a manager that does not count can have granted more than fits; to release too little does no harm there.
-        self.bytes = self.bytes.saturating_add(mem::take(&mut other.bytes));
+        other.bytes = other.bytes.saturating_add(moved);
     }
 
     /// Takes `bytes` off into a reservation of their own, or all there are if that is less. The manager is not called.
@@ -181,6 +188,19 @@ mod tests {
         assert_eq!(recorder.calls(), [Call::Reserve(10, 101)]);
         drop((four, none, six, rest));
         assert_eq!(recorder.calls(), [Call::Reserve(10, 101), Call::Release(4), Call::Release(6)]);
+    }
+
+    #[test]
+    fn moved_bytes_are_released_where_they_went() {
+        let (recorder, manager) = manager(Recorder::default());
+        let mut from = Reservation::new(&manager, 10, Priority::LOW).unwrap();
+        let mut to = Reservation::new(&manager, 1, Priority::LOW).unwrap();
+        from.move_to(&mut to, 4);
+        assert_eq!((from.bytes(), to.bytes()), (6, 5));
+        from.move_to(&mut to, 100);
+        assert_eq!((from.bytes(), to.bytes()), (0, 11));
+        drop((from, to));
+        assert_eq!(recorder.calls(), [Call::Reserve(10, 101), Call::Reserve(1, 101), Call::Release(11)]);
     }
 
     #[test]

@@ -109,15 +109,13 @@ impl MemoryScope {
 impl MemoryManager for MemoryScope {
     fn reserve(&self, bytes: usize, priority: Priority) -> Result<(), Refused> {
         // The inner one first: what is refused there does not touch what others see.
-        self.own.reserve(bytes, priority)?;
-        if let Err(refused) = self.around.reserve(bytes, priority) {
-            self.own.release(bytes);
-            return Err(refused);
-        }
+        let own = Charge::new(&*self.own, bytes, priority)?;
+        let around = Charge::new(&*self.around, bytes, priority)?;
         if !self.is_fair() {
-            self.release(bytes);
             return Err(Refused::new(bytes));
         }
+        own.keep();
+        around.keep();
         Ok(())
     }
 
@@ -132,11 +130,41 @@ impl MemoryManager for MemoryScope {
         self.own.released(bytes, priority).or_else(|| self.around.released(bytes, priority))
     }
 
+    /// A connection that has more than leaves the others their room is asked to give way whatever its priority.
+    fn is_scarce(&self, priority: Priority) -> bool {
+        self.own.is_scarce(priority) || !self.is_fair() || self.around.is_scarce(priority)
+    }
+
     fn for_connection(&self) -> Option<Arc<dyn MemoryManager>> {
         let Connections { limit, sharing } = self.connections?;
         let shared = (sharing == Sharing::Fair).then(|| self.own.clone());
         let around = Arc::new(Self { connections: None, ..self.clone() });
         Some(Arc::new(Self { shared, ..Self::new(limit, around) }))
+    }
+}
+
+/// What one level has granted, given back unless all of them have: also where the next one panics.
+struct Charge<'a> {
+    level: &'a dyn MemoryManager,
+    bytes: usize,
+}
+
+impl<'a> Charge<'a> {
+    fn new(level: &'a dyn MemoryManager, bytes: usize, priority: Priority) -> Result<Self, Refused> {
+        level.reserve(bytes, priority)?;
+        Ok(Self { level, bytes })
+    }
+
+    fn keep(mut self) {
+        self.bytes = 0;
+    }
+}
+
+impl Drop for Charge<'_> {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            self.level.release(self.bytes);
+        }
     }
 }
 
@@ -155,6 +183,7 @@ mod tests {
     use crate::memory::Unlimited;
     use futures::FutureExt;
     use quickcheck::{Arbitrary, Gen, quickcheck};
+    use std::panic::{AssertUnwindSafe, catch_unwind};
 
     const MIB: usize = 1 << 20;
 
@@ -191,6 +220,52 @@ mod tests {
                 assert!(connection.reserve(1, priority).is_err(), "level {smallest}");
             }
         }
+    }
+
+    /// Grants nothing and panics when asked.
+    #[derive(Debug)]
+    struct Panics;
+
+    impl MemoryManager for Panics {
+        fn reserve(&self, _bytes: usize, _priority: Priority) -> Result<(), Refused> {
+            panic!("asked");
+        }
+
+        fn release(&self, _bytes: usize) {
+            panic!("nothing was granted");
+        }
+    }
+
+    #[test]
+    fn a_manager_around_it_that_panics_leaves_no_charge_behind() {
+        let group = Arc::new(MemoryScope::new(1000, Arc::new(Panics)));
+        let connection = MemoryScope::new(1000, group.clone());
+        let reserve = AssertUnwindSafe(|| connection.reserve(100, Priority::ALWAYS));
+        assert!(catch_unwind(reserve).is_err());
+        assert_eq!((group.reserved(), connection.reserved()), (0, 0));
+    }
+
+    #[test]
+    fn memory_is_scarce_where_it_is_so_at_any_level() {
+        for scarce in 0..3 {
+            let mut limits = [usize::MAX; 3];
+            limits[scarce] = 256;
+            let (_, _, connection) = levels(limits);
+            connection.reserve(103, Priority::ALWAYS).unwrap();
+            assert!(connection.is_scarce(Priority::LOW) && !connection.is_scarce(Priority::MEDIUM));
+        }
+    }
+
+    #[test]
+    fn who_has_more_than_its_fair_share_is_to_give_way() {
+        let scope = MemoryScope::new(1000, Arc::new(Unlimited)).fair();
+        let [first, second] = [(); 2].map(|()| scope.for_connection().expect("one of its own"));
+        assert_eq!(greedy(&*first, 1), 800);
+        assert!(!first.is_scarce(Priority::ALWAYS));
+        second.reserve(1, Priority::ALWAYS).unwrap();
+        assert!(first.is_scarce(Priority::ALWAYS) && !second.is_scarce(Priority::ALWAYS));
+        first.release(4);
+        assert!(!first.is_scarce(Priority::ALWAYS));
     }
 
     #[derive(Clone, Debug)]
