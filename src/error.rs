@@ -167,6 +167,10 @@ pub enum StreamError {
         /// The 32-bit code; 0 is "no code".
         code: u32,
     },
+    /// More arrived than there was memory for, so this end has reset the stream; see
+    /// [`Charging::Used`](crate::Charging::Used). What arrived before has been delivered.
+    #[error("there was no memory for what arrived on the stream")]
+    Overrun,
     /// The write half was closed before.
     #[error("the write half is closed")]
     WriteClosed,
@@ -185,7 +189,7 @@ impl StreamError {
     /// The kind under which [`io::Error`] carries this.
     pub fn kind(&self) -> io::ErrorKind {
         match self {
-            Self::Reset { .. } => io::ErrorKind::ConnectionReset,
+            Self::Reset { .. } | Self::Overrun => io::ErrorKind::ConnectionReset,
             Self::WriteClosed => io::ErrorKind::BrokenPipe,
             Self::ReadClosed => io::ErrorKind::NotConnected,
             Self::DeadlineExceeded => io::ErrorKind::TimedOut,

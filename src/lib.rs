@@ -63,7 +63,7 @@ mod tap;
 mod tokio_io;
 pub mod wire;
 
-pub use config::{Config, ConfigBuilder, ConfigError, RefusedOpen};
+pub use config::{Charging, Config, ConfigBuilder, ConfigError, RefusedOpen};
 pub use connection::Connection;
 pub use deadlines::Deadlines;
 pub use error::{ConnectionError, OpenError, PingError, Side, StreamError, Violation};

@@ -28,7 +28,7 @@ impl NodeStats {
     /// | `rtt_shortest_seconds` | gauge | | the shortest round trip of a connection |
     /// | `resets_total` | counter | `side`, `cause` | streams that ended with a reset |
     /// | `refusals_total` | counter | `what`, `cause` | what was asked for and not granted |
-    /// | `reserved_bytes` | gauge | `bucket`: `low` to `always`, `send_buffers` | bytes reserved from the memory manager |
+    /// | `reserved_bytes` | gauge | `bucket`: `low` to `always`, `send_buffers`, `ahead` | bytes reserved from the memory manager |
     ///
     /// ```
     /// use prometheus_client::{encoding::text::encode, registry::Registry};
@@ -121,6 +121,7 @@ fn ends(stats: &ConnectionStats, page: &mut Page<'_>) -> fmt::Result {
         ([("side", "local"), ("cause", "application")], stats.resets.application),
         ([("side", "local"), ("cause", "dropped")], stats.resets.dropped),
         ([("side", "local"), ("cause", "after_fin")], stats.resets.after_fin),
+        ([("side", "local"), ("cause", "overrun")], stats.resets.overrun),
         ([("side", "remote"), ("cause", "accepted")], stats.resets.remote),
         ([("side", "remote"), ("cause", "unaccepted")], stats.resets.remote_unaccepted),
     ];
@@ -133,6 +134,7 @@ fn ends(stats: &ConnectionStats, page: &mut Page<'_>) -> fmt::Result {
         ([("what", "incoming_stream"), ("cause", "go_away")], refusals.incoming_by_go_away),
         ([("what", "open"), ("cause", "memory")], refusals.opens),
         ([("what", "window"), ("cause", "memory")], refusals.windows),
+        ([("what", "credit"), ("cause", "memory")], refusals.credit),
         ([("what", "send_buffer"), ("cause", "memory")], refusals.send_buffers),
     ];
     page.counters(("refusals", "What was asked for and not granted"), None, &refusals)
@@ -146,6 +148,7 @@ fn reserved(stats: &ConnectionStats, page: &mut Page<'_>) -> fmt::Result {
         ([("bucket", "high")], reserved.high),
         ([("bucket", "always")], reserved.always),
         ([("bucket", "send_buffers")], reserved.send_buffers),
+        ([("bucket", "ahead")], reserved.ahead),
     ];
     page.gauges(("reserved", "Bytes reserved from the memory manager"), Some(Unit::Bytes), &buckets)
 }
@@ -217,7 +220,14 @@ mod tests {
                 transport_stalled: seconds(44),
                 rtt: Some(seconds(45)),
                 min_rtt: Some(seconds(46)),
-                resets: Resets { application: 51, dropped: 52, after_fin: 53, remote: 54, remote_unaccepted: 55 },
+                resets: Resets {
+                    application: 51,
+                    dropped: 52,
+                    after_fin: 53,
+                    overrun: 56,
+                    remote: 54,
+                    remote_unaccepted: 55,
+                },
                 refusals: Refusals {
                     incoming_by_memory: 61,
                     incoming_by_backlog: 62,
@@ -225,9 +235,10 @@ mod tests {
                     incoming_by_go_away: 64,
                     opens: 65,
                     windows: 66,
+                    credit: 68,
                     send_buffers: 67,
                 },
-                reserved: ReservedBytes { low: 71, medium: 72, high: 73, always: 74, send_buffers: 75 },
+                reserved: ReservedBytes { low: 71, medium: 72, high: 73, always: 74, send_buffers: 75, ahead: 76 },
             }
         }
     }
@@ -266,6 +277,7 @@ sluicegate_rtt_shortest_seconds 46.0
 sluicegate_resets_total{side=\"local\",cause=\"application\"} 51
 sluicegate_resets_total{side=\"local\",cause=\"dropped\"} 52
 sluicegate_resets_total{side=\"local\",cause=\"after_fin\"} 53
+sluicegate_resets_total{side=\"local\",cause=\"overrun\"} 56
 sluicegate_resets_total{side=\"remote\",cause=\"accepted\"} 54
 sluicegate_resets_total{side=\"remote\",cause=\"unaccepted\"} 55
 sluicegate_refusals_total{what=\"incoming_stream\",cause=\"memory\"} 61
@@ -274,12 +286,14 @@ sluicegate_refusals_total{what=\"incoming_stream\",cause=\"limit\"} 63
 sluicegate_refusals_total{what=\"incoming_stream\",cause=\"go_away\"} 64
 sluicegate_refusals_total{what=\"open\",cause=\"memory\"} 65
 sluicegate_refusals_total{what=\"window\",cause=\"memory\"} 66
+sluicegate_refusals_total{what=\"credit\",cause=\"memory\"} 68
 sluicegate_refusals_total{what=\"send_buffer\",cause=\"memory\"} 67
 sluicegate_reserved_bytes{bucket=\"low\"} 71
 sluicegate_reserved_bytes{bucket=\"medium\"} 72
 sluicegate_reserved_bytes{bucket=\"high\"} 73
 sluicegate_reserved_bytes{bucket=\"always\"} 74
-sluicegate_reserved_bytes{bucket=\"send_buffers\"} 75";
+sluicegate_reserved_bytes{bucket=\"send_buffers\"} 75
+sluicegate_reserved_bytes{bucket=\"ahead\"} 76";
         assert_eq!(lines.join("\n"), expected);
     }
 }

@@ -2,6 +2,8 @@
 
 #[path = "support/api.rs"]
 mod api;
+#[path = "memory/charging.rs"]
+mod charging;
 #[path = "memory/expecting.rs"]
 mod expecting;
 #[path = "memory/faults.rs"]

@@ -1,5 +1,7 @@
 //! Decisions, taken from the front of an input; when it ends they are all 0.
 
+use sluicegate::Charging;
+
 pub struct Input<'a>(&'a [u8]);
 
 impl<'a> Input<'a> {
@@ -20,6 +22,10 @@ impl<'a> Input<'a> {
     /// A number below `n`, which must not be 0.
     pub fn below(&mut self, n: usize) -> usize {
         usize::from(self.byte()) % n
+    }
+
+    pub fn charging(&mut self) -> Charging {
+        if self.below(2) == 0 { Charging::Promised } else { Charging::Used }
     }
 
     /// Up to `len` bytes.

@@ -16,7 +16,8 @@ pub fn session(input: &[u8]) {
     let mut input = Input::new(input);
     let budget = Arc::new(MemoryLimit::new((1 + input.below(8)) * WINDOW));
     let mode = if input.below(2) == 0 { Mode::Client } else { Mode::Server };
-    let config = Config::builder().memory(budget.clone()).keep_alive_interval(None).accept_backlog(4).build();
+    let config = Config::builder().memory(budget.clone()).charging(input.charging());
+    let config = config.keep_alive_interval(None).accept_backlog(4).build();
     let (near, far) = Link::pair();
     let mut connection = Connection::new(near, config.expect("valid"), mode);
     let mut streams = Vec::new();

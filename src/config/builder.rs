@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 #[cfg(feature = "libp2p")]
 use super::ProtocolPriorities;
-use super::{Config, ConfigError, RefusedOpen, Settings, Tap};
+use super::{Charging, Config, ConfigError, RefusedOpen, Settings, Tap};
 use crate::memory::MemoryManager;
 use crate::priority::Priority;
 use crate::stats::NodeStats;
@@ -75,7 +75,8 @@ impl ConfigBuilder {
         self
     }
 
-    /// The receive window with which a stream starts, in bytes. Opening or accepting a stream reserves it.
+    /// The receive window with which a stream starts, in bytes. Opening or accepting a stream reserves it, unless
+    /// [`charging`](Self::charging) says otherwise.
     ///
     /// Default 256 KiB, valid 256 KiB..=[`max_stream_window`](Self::max_stream_window). Yamux fixes the start at 256
     /// KiB; what is more is announced to the peer together with the stream or its acknowledgement.
@@ -84,7 +85,9 @@ impl ConfigBuilder {
         self
     }
 
-    /// The receive window up to which a stream may grow, in bytes. Growing reserves the difference.
+    /// The receive window up to which a stream may grow, in bytes. Growing reserves the difference, unless
+    /// [`charging`](Self::charging) says otherwise. A window becomes smaller again where less than half of it was used
+    /// in 10 s, and while [memory](Self::memory) is scarce for its priority.
     ///
     /// Default 16 MiB, valid [`initial_stream_window`](Self::initial_stream_window)..=1 GiB. A stream receives at most
     /// one window in a round trip: 16 MiB carry 1.3 Gbit/s over 100 ms.
@@ -131,6 +134,13 @@ impl ConfigBuilder {
     /// The priority with which a stream starts. Default [`Priority::MEDIUM`].
     pub fn default_priority(mut self, priority: Priority) -> Self {
         self.0.default_priority = priority;
+        self
+    }
+
+    /// For what memory is reserved on the way in: for what the peer may send, or for what it has sent. Default
+    /// [`Charging::Promised`].
+    pub fn charging(mut self, charging: Charging) -> Self {
+        self.0.charging = charging;
         self
     }
 

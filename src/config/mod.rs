@@ -124,6 +124,11 @@ impl Config {
         self.0.default_priority
     }
 
+    /// For what memory is reserved on the way in. See [`ConfigBuilder::charging`].
+    pub fn charging(&self) -> Charging {
+        self.0.charging
+    }
+
     /// What opening a stream does when memory is refused. See [`ConfigBuilder::refused_open`].
     pub fn refused_open(&self) -> RefusedOpen {
         self.0.refused_open
@@ -152,6 +157,24 @@ impl Config {
     pub(crate) fn priority_by_protocol(&self) -> Option<&ProtocolPriorities> {
         self.0.priority_by_protocol.as_ref()
     }
+}
+
+/// For what a connection reserves memory on the way in. `docs/memory.md` says whom which of them suits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Charging {
+    /// For what the peer may send: the window of a stream is reserved before it is granted. Whatever arrives has its
+    /// place, so no stream is ever ended for want of memory; a budget has room for as many streams as for windows.
+    #[default]
+    Promised,
+    /// For what has arrived and was not read, and 1 KiB a stream. A budget then has room for hundreds of times as many
+    /// idle streams; what they were granted together may be more than there is.
+    ///
+    /// So where memory becomes scarce, a stream gets no more credit while the budget is fuller than its priority may
+    /// fill it: the lowest bucket waits first. Only where even that is too late, since what was granted before arrives
+    /// all the same, is the stream on which it arrives reset. Its reader gets what had arrived before, and then
+    /// [`StreamError::Overrun`](crate::StreamError::Overrun).
+    Used,
 }
 
 /// What opening a stream does when the memory manager refuses its first window.
@@ -183,6 +206,7 @@ struct Settings {
     max_message_size: u32,
     max_send_buffer: usize,
     default_priority: Priority,
+    charging: Charging,
     refused_open: RefusedOpen,
     refusal_code: u32,
     memory: Arc<dyn MemoryManager>,
@@ -208,6 +232,7 @@ impl Default for Settings {
             max_message_size: 16 * KIB,
             max_send_buffer: 256 * KIB as usize,
             default_priority: Priority::MEDIUM,
+            charging: Charging::Promised,
             refused_open: RefusedOpen::Fail,
             refusal_code: 0,
             memory: Arc::new(Unlimited),
@@ -239,6 +264,7 @@ mod tests {
         assert_eq!(config.max_message_size(), 16_384);
         assert_eq!(config.max_send_buffer(), 262_144);
         assert_eq!(config.default_priority(), Priority::MEDIUM);
+        assert_eq!(config.charging(), Charging::Promised);
         assert_eq!(config.refused_open(), RefusedOpen::Fail);
         assert_eq!(config.refusal_code(), 0);
         assert_eq!(format!("{:?}", config.memory()), "Unlimited");

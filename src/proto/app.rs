@@ -8,9 +8,9 @@ use super::ready::Ready;
 use super::stall::Cause;
 use super::store::Key;
 use super::stream::{
-    Handle, Handshake, HandshakeEvent, ReceiveEvent, ReceiveState, ResetCause, SendEvent, SendState, Stream,
+    Handle, Handshake, HandshakeEvent, ReceiveEvent, ReceiveState, ResetBy, ResetCause, SendEvent, SendState, Stream,
 };
-use crate::error::{Side, StreamError};
+use crate::error::StreamError;
 use crate::memory::Reservation;
 use crate::priority::Priority;
 use bytes::Bytes;
@@ -121,19 +121,15 @@ impl Mux {
         }
     }
 
-    /// The application has used `bytes`: credit may be due, and the window may be worth growing.
+    /// The application has used `bytes`, or they were discarded for it: memory is given back, credit may be due, and the
+    /// window may be worth growing.
     pub(crate) fn consume(&mut self, key: Key, bytes: u32, now: Instant) {
         self.tick(now);
-        let (max, open) = (self.config.max_stream_window(), self.lifecycle_is_open());
         let Some(stream) = self.store.get_mut(key) else { return };
         stream.receive.window.consume(bytes, now);
-        let grows = open && stream.receive.state == ReceiveState::Open && stream.receive.window.size() < max;
-        if grows && !stream.growth_pending && stream.owes_credit() {
-            // The credit waits for the answer, which comes before the next batch, so that both leave as one update.
-            stream.growth_pending = true;
-            self.growing.push_back(key);
-            self.events.attention = true;
-        }
+        self.discharge(key);
+        self.watch(key, now);
+        self.wish(key);
         self.queue_control(key);
     }
 
@@ -262,25 +258,14 @@ impl Mux {
             stream.owed = super::stream::Owed { syn: false, reset: stream.handshake != Handshake::Lazy };
         }
         let told = !over && stream.owed.reset;
-        stream.reset.get_or_insert(ResetCause { by: Side::Local, code });
-        stream.send.state = stream.send.state.on(SendEvent::Reset);
         stream.receive.state = stream.receive.state.on(ReceiveEvent::LocalReset);
-        stream.growth_pending = false;
         stream.receive.buffer.clear();
-        let unsent = stream.send.buffer.clear();
-        let priority = stream.priority;
         if told {
             self.give_back_window(key);
         } else {
             self.give_back(key);
         }
-        self.end_stall(key);
-        self.pool.remove(unsent);
-        self.schedule.remove(&mut self.store, key, priority);
-        self.notify(key, Ready::ALL);
-        self.queue_control(key);
-        self.settle(key);
-        self.wake_writers();
+        self.end_halves(key, ResetCause { by: ResetBy::Local, code });
         told
     }
 
@@ -292,7 +277,7 @@ impl Mux {
         stream.receive.state = stream.receive.state.on(ReceiveEvent::Stop);
         let dropped = stream.receive.buffer.clear().saturating_add(unread);
         // What is discarded needs no memory, nor a larger window (Y-FLOW-10).
-        stream.growth_pending = false;
+        stream.asking = false;
         match stream.handle {
             Handle::Held => self.give_back(key),
             Handle::Released => self.give_back_window(key),
@@ -352,6 +337,8 @@ impl Mux {
     fn set_priority(&mut self, key: Key, priority: Priority) {
         let Some(stream) = self.store.get_mut(key) else { return };
         let before = std::mem::replace(&mut stream.priority, priority);
+        // Credit that waits for memory may not have to any more, or has another place among those that do.
+        self.events.attention |= stream.asking;
         if let Some(reservation) = &stream.reservation {
             self.ledger.released(before, reservation.bytes());
             self.ledger.reserved(priority, reservation.bytes());

@@ -54,6 +54,8 @@ pub(super) struct ReceiveWindow {
     credit: u32,
     /// Bytes announced by the peer and not consumed by the application.
     held: u32,
+    /// The largest size that there has been.
+    largest: u32,
     rate: Rate,
 }
 
@@ -65,11 +67,15 @@ impl ReceiveWindow {
     /// A window of `size` bytes, of which the peer knows the first 256 KiB.
     pub(super) fn new(size: u32) -> Self {
         let size = size.max(INITIAL_WINDOW);
-        Self { size, credit: INITIAL_WINDOW, held: 0, rate: Rate::default() }
+        Self { size, credit: INITIAL_WINDOW, held: 0, largest: size, rate: Rate::default() }
     }
 
     pub(super) const fn size(&self) -> u32 {
         self.size
+    }
+
+    pub(super) const fn largest(&self) -> u32 {
+        self.largest
     }
 
     pub(super) const fn credit(&self) -> u32 {
@@ -120,9 +126,18 @@ impl ReceiveWindow {
         owed
     }
 
-    /// Makes the window larger by what was reserved for it.
+    /// Makes the window larger.
     pub(super) fn grow(&mut self, bytes: u32) {
         self.size = self.size.saturating_add(bytes);
+        self.largest = self.largest.max(self.size);
+    }
+
+    /// Makes the window smaller, but not than `floor` nor than what the peer was told: by what it is owed, which it is
+    /// not given then. Says by how much.
+    pub(super) fn shrink(&mut self, floor: u32) -> u32 {
+        let bytes = self.owed().min(self.size.saturating_sub(floor));
+        self.size -= bytes;
+        bytes
     }
 
     /// How many bytes larger the window should be: up to twice what the link delivers to this stream in a round trip,
@@ -174,14 +189,16 @@ mod tests {
         Consume(u32),
         GrantIfDue,
         Grow(u16),
+        Shrink,
     }
 
     impl Arbitrary for Step {
         fn arbitrary(g: &mut Gen) -> Self {
-            match u8::arbitrary(g) % 4 {
+            match u8::arbitrary(g) % 5 {
                 0 => Self::Receive(u32::arbitrary(g) % 400_000),
                 1 => Self::Consume(u32::arbitrary(g) % 400_000),
                 2 => Self::GrantIfDue,
+                3 => Self::Shrink,
                 _ => Self::Grow(u16::arbitrary(g)),
             }
         }
@@ -213,12 +230,20 @@ mod tests {
                         }
                     }
                     Step::Grow(bytes) => window.grow(u32::from(bytes)),
+                    Step::Shrink => {
+                        let (before, owed) = (window.size(), window.owed());
+                        let bytes = window.shrink(INITIAL_WINDOW);
+                        if window.size() + bytes != before || bytes != owed.min(before - INITIAL_WINDOW) {
+                            return false;
+                        }
+                    }
                 }
                 let sum = u64::from(window.credit()) + u64::from(window.held()) + u64::from(window.owed());
                 let credit = u64::from(window.credit()) == granted - received;
                 let held = u64::from(window.held()) == received - consumed;
                 let due = window.is_due() == (window.owed() >= window.size() / 2);
-                if sum != u64::from(window.size()) || !credit || !held || !due {
+                let bounds = (INITIAL_WINDOW..=window.largest()).contains(&window.size());
+                if sum != u64::from(window.size()) || !credit || !held || !due || !bounds {
                     return false;
                 }
             }
@@ -271,6 +296,24 @@ mod tests {
         assert_eq!(window.owed(), 0);
         window.consume(1, now);
         assert_eq!((window.owed(), window.until_due()), (1, INITIAL_WINDOW / 2 - 1));
+    }
+
+    #[test]
+    fn a_window_becomes_smaller_by_what_the_peer_was_not_told() {
+        let now = Instant::now();
+        let mut window = ReceiveWindow::new(INITIAL_WINDOW);
+        window.grow(3 * INITIAL_WINDOW);
+        assert_eq!(window.grant(), 3 * INITIAL_WINDOW);
+        assert_eq!(window.shrink(INITIAL_WINDOW), 0, "the peer has all of it");
+        window.receive(INITIAL_WINDOW).expect("credit");
+        assert_eq!(window.shrink(INITIAL_WINDOW), 0, "it is held");
+        window.consume(INITIAL_WINDOW, now);
+        assert_eq!((window.shrink(INITIAL_WINDOW), window.size()), (INITIAL_WINDOW, 3 * INITIAL_WINDOW));
+        window.receive(window.credit()).expect("credit");
+        window.consume(window.held(), now);
+        assert_eq!(window.shrink(INITIAL_WINDOW), 2 * INITIAL_WINDOW);
+        // The last window is the peer's again.
+        assert_eq!((window.grant(), window.size(), window.largest()), (INITIAL_WINDOW, INITIAL_WINDOW, 4 << 18));
     }
 
     #[test]

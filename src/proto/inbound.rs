@@ -9,7 +9,7 @@ use super::mux::{Lifecycle, Mux};
 use super::ready::Ready;
 use super::stall::Cause;
 use super::store::Key;
-use super::stream::{Handshake, HandshakeEvent, ReceiveEvent, ReceiveState, ResetCause, SendEvent};
+use super::stream::{Handshake, HandshakeEvent, ReceiveEvent, ReceiveState, ResetBy, ResetCause, SendEvent};
 use super::tombstones::{Answer, Tombstone};
 use crate::error::{ConnectionError, Side, Violation};
 use crate::memory::Reservation;
@@ -117,6 +117,14 @@ impl Mux {
         match self.body {
             Some(Body { target: Target::Stream(target), left, .. }) if target == key => left,
             _ => 0,
+        }
+    }
+
+    /// The stream that the body under way is for.
+    pub(super) fn receiver(&self) -> Option<Key> {
+        match self.body {
+            Some(Body { target: Target::Stream(key), .. }) => Some(key),
+            _ => None,
         }
     }
 
@@ -335,6 +343,9 @@ impl Mux {
         self.ledger.received.data_bytes += u64::from(len);
         body.left = body.left.saturating_sub(len);
         if let Target::Stream(key) = body.target {
+            if !self.charge(key, bytes.len()) {
+                self.overrun(key);
+            }
             let spares = &mut self.pool.spares;
             let kept = self.store.get_mut(key).is_some_and(|stream| {
                 stream.received.body(bytes.len());
@@ -420,7 +431,7 @@ impl Mux {
         stream.receive.state = stream.receive.state.on(ReceiveEvent::RemoteReset);
         // One that this end has reset before is counted as that.
         let news = stream.reset.is_none();
-        stream.reset.get_or_insert(ResetCause { by: Side::Remote, code });
+        stream.reset.get_or_insert(ResetCause { by: ResetBy::Remote, code });
         stream.owed = Default::default();
         let unsent = stream.send.buffer.clear();
         self.pool.remove(unsent);

@@ -7,8 +7,7 @@ use super::limits::STREAM_BOOKS;
 use super::mux::Mux;
 use super::stall::{Cause, Clocks};
 use super::store::Key;
-use super::stream::ResetCause;
-use crate::error::Side;
+use super::stream::{ResetBy, ResetCause};
 use crate::memory::Reservation;
 use crate::priority::Priority;
 use crate::stats::{ConnectionStats, Refusals, ReservedBytes, Resets, StreamCounts, StreamStats, Traffic};
@@ -51,6 +50,10 @@ impl Counts {
 
     pub(super) const fn window_update(&mut self) {
         self.window_update_frames += 1;
+    }
+
+    pub(super) const fn data_bytes(&self) -> u64 {
+        self.data_bytes
     }
 }
 
@@ -147,7 +150,7 @@ impl Mux {
             min_rtt: self.liveness.rtt.minimum(),
             resets: *resets,
             refusals: *refusals,
-            reserved: ReservedBytes { send_buffers: self.pool.reserved(), ..*windows },
+            reserved: ReservedBytes { send_buffers: self.pool.reserved(), ahead: self.ahead.bytes(), ..*windows },
         }
     }
 
@@ -165,12 +168,11 @@ impl Mux {
             unsent: send.buffer.len(),
             // What this end has reset it has dropped.
             unread: match stream.reset {
-                Some(ResetCause { by: Side::Local, .. }) => 0,
+                Some(ResetCause { by: ResetBy::Local, .. }) => 0,
                 _ => receive.window.held().saturating_sub(arriving),
             },
             receive_window: receive.window.size(),
-            // A window does not become smaller.
-            largest_receive_window: receive.window.size(),
+            largest_receive_window: receive.window.largest(),
             send_window: send.window.available(),
             largest_send_window: send.window.largest(),
             stalled: stream.stall.so_far(now),

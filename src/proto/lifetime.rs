@@ -5,9 +5,9 @@
 use super::mux::{Lifecycle, Mux};
 use super::ready::Ready;
 use super::store::Key;
-use super::stream::{Handle, Handshake, ReceiveState};
+use super::stream::{Handle, Handshake, ReceiveState, ResetBy};
 use super::tombstones::{Answer, Tombstone};
-use crate::error::{ConnectionError, Side};
+use crate::error::ConnectionError;
 use std::collections::{BTreeSet, VecDeque};
 
 impl Mux {
@@ -22,11 +22,12 @@ impl Mux {
         self.control.clear();
         self.tombstones.clear();
         self.incoming = VecDeque::new();
-        self.growing = VecDeque::new();
+        self.forget_windows();
         self.flushing = BTreeSet::new();
         self.body = None;
         self.coalesce_until = None;
         self.events.released.extend(self.pool.clear());
+        self.events.released.extend(self.ahead.take());
         (self.events.incoming, self.events.openable, self.events.pong) = (true, true, true);
         self.events.attention = true;
         for key in self.store.keys().collect::<Vec<_>>() {
@@ -38,7 +39,7 @@ impl Mux {
         let Some(stream) = self.store.get_mut(key) else { return };
         stream.lost |= stream.send.buffer.clear() > 0;
         stream.owed = Default::default();
-        stream.growth_pending = false;
+        stream.asking = false;
         let orphan = stream.handle == Handle::Released || stream.handshake == Handshake::Incoming;
         // What the application has taken and not read yet is held as well (Y-MEM-4).
         if stream.receive.window.held() == 0 {
@@ -109,7 +110,7 @@ impl Mux {
         if let Some(stream) = self.store.get_mut(key) {
             // The count above is done with this stream whatever happens to its handshake from here on.
             stream.handshake = Handshake::Done;
-            let dropped = stream.reset.is_some_and(|reset| reset.by == Side::Local);
+            let dropped = stream.reset.is_some_and(|reset| reset.by == ResetBy::Local);
             if stream.receive.window.held() == 0 || dropped {
                 // Y-MEM-4: nothing can arrive and nothing is left.
                 self.give_back(key);

@@ -18,9 +18,23 @@ pub(crate) const STARVATION_BYTES: u32 = 256 * 1024;
 /// moves, however full the budget is.
 pub(crate) const SEND_BASE: usize = 64 * 1024;
 
-/// What stays reserved of a window when the application has let go of the stream and the peer was not told yet, in bytes:
-/// the stream itself. Stops: a peer that reads nothing from making streams that are no more cost memory.
+/// What a stream takes itself, in bytes. It stays reserved of a window when the application has let go of the stream and
+/// the peer was not told yet, and is all that is reserved for one where memory is charged as it is used. Stops: a peer
+/// that reads nothing from making streams that are no more cost memory.
 pub(crate) const STREAM_BOOKS: usize = 1024;
+
+/// Reserved at once for what arrives, where memory is charged as it is used, in bytes; and kept of what was read, while
+/// more arrives. Spares a call of the memory manager for every frame.
+pub(crate) const AHEAD: usize = 64 * 1024;
+
+/// How long memory stays reserved for what arrives next though nothing does.
+pub(crate) const AHEAD_IDLE: Duration = Duration::from_secs(1);
+
+/// How long a window that has grown may be more than twice as large as what arrives in it before it becomes smaller.
+pub(crate) const WINDOW_QUIET: Duration = Duration::from_secs(10);
+
+/// How often windows that have grown are looked at.
+pub(crate) const WINDOW_LOOK: Duration = Duration::from_secs(1);
 
 /// How long the memory of send buffers stays reserved though nothing is written.
 pub(crate) const POOL_IDLE: Duration = Duration::from_secs(1);

@@ -5,6 +5,7 @@
 //! room that the shell talks to; the others are its parts. Uses `wire` and the pantry.
 
 mod app;
+mod arrivals;
 mod budget;
 mod control;
 mod flow;
@@ -25,6 +26,7 @@ mod store;
 mod stream;
 mod tombstones;
 mod transmit;
+mod windows;
 
 #[cfg(test)]
 mod sim;
@@ -38,3 +40,4 @@ pub(crate) use mux::{Events, Mux, OpenBlocked};
 pub(crate) use ready::Ready;
 pub(crate) use store::Key;
 pub(crate) use transmit::Batch;
+pub(crate) use windows::first_reservation;

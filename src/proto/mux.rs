@@ -3,6 +3,7 @@
 //! What frames do is in `inbound`, what the application does in `app`, what is sent in `outbound`, how things end in
 //! `lifetime`; here is what they share, and what concerns the connection as a whole.
 
+use super::arrivals::Ahead;
 use super::budget::Budget;
 use super::control::Control;
 use super::inbound::Body;
@@ -13,13 +14,13 @@ use super::pool::Pool;
 use super::ready::Ready;
 use super::schedule::Schedule;
 use super::store::{ControlPlace, Key, Queue, Spread, Store};
-use super::stream::{Handshake, ReceiveState, Stream};
+use super::stream::{Handshake, Stream};
 use super::tombstones::Tombstones;
-use crate::config::Config;
+use super::windows::Windows;
+use crate::config::{Charging, Config};
 use crate::error::{ConnectionError, OpenError, Side};
 use crate::memory::Reservation;
 use crate::mode::Mode;
-use crate::priority::Priority;
 use crate::wire::StreamId;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -49,8 +50,9 @@ pub(crate) struct Mux {
     draining: bool,
     /// The body that is arriving.
     pub(super) body: Option<Body>,
-    /// Streams whose window should grow once memory for it is granted.
-    pub(super) growing: VecDeque<Key>,
+    pub(super) windows: Windows,
+    /// Memory for what arrives next.
+    pub(super) ahead: Ahead,
     pub(super) useless: Budget,
     pub(super) rapid: Budget,
     pub(super) rng: StdRng,
@@ -99,14 +101,6 @@ pub(crate) struct Events {
     pub(crate) attention: bool,
 }
 
-/// A window that wants to be larger.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Growth {
-    pub(crate) key: Key,
-    pub(crate) bytes: u32,
-    pub(crate) priority: Priority,
-}
-
 /// Why a stream cannot be opened now.
 #[derive(Clone, Debug)]
 pub(crate) enum OpenBlocked {
@@ -134,7 +128,8 @@ impl Mux {
             ledger: Ledger::new(now),
             draining: false,
             body: None,
-            growing: VecDeque::new(),
+            windows: Windows::default(),
+            ahead: Ahead::default(),
             useless: Budget::new(USELESS_FRAMES, now),
             rapid: Budget::new(RAPID_RESETS, now),
             rng,
@@ -202,7 +197,8 @@ impl Mux {
         Err(OpenBlocked::Failed(failed))
     }
 
-    /// Opens a stream with the window that `reservation` is for. Nothing is sent yet (Y-OPEN-1, Y-OPEN-2).
+    /// Opens a stream with the window that `reservation` is for, [`first_reservation`] of bytes or, where that is promised,
+    /// the least that yamux allows. Nothing is sent yet (Y-OPEN-1, Y-OPEN-2).
     pub(crate) fn open(&mut self, reservation: Reservation) -> Result<(Key, StreamId), OpenBlocked> {
         let id = match self.can_open() {
             Ok(id) => id,
@@ -306,6 +302,8 @@ impl Mux {
             self.coalesce_until = None;
         }
         self.events.released.extend(self.pool.handle_timeout(now));
+        self.events.released.extend(self.ahead.handle_timeout(now));
+        self.look_at_windows(now);
         match self.liveness.handle_timeout(now) {
             Verdict::Fine => {}
             Verdict::UserTimedOut => self.events.pong = true,
@@ -318,85 +316,20 @@ impl Mux {
         if self.closed().is_some() {
             return None;
         }
-        [self.coalesce_until, self.pool.poll_timeout(), self.liveness.poll_timeout()].into_iter().flatten().min()
-    }
-
-    /// Whether [`Mux::next_growth`] has anything to say.
-    pub(crate) fn wants_growth(&self) -> bool {
-        !self.growing.is_empty()
-    }
-
-    /// The next window that wants to grow; answered with [`Mux::grow`].
-    pub(crate) fn next_growth(&mut self, now: Instant) -> Option<Growth> {
-        let (rtt, max) = (self.liveness.rtt.minimum(), self.config.max_stream_window());
-        while let Some(key) = self.growing.pop_front() {
-            let Some(stream) = self.store.get_mut(key).filter(|stream| stream.growth_pending) else { continue };
-            if let Some(bytes) = stream.receive.window.growth(rtt, max, now) {
-                return Some(Growth { key, bytes, priority: stream.priority });
-            }
-            self.settle_growth(key, None);
-        }
-        None
-    }
-
-    /// Makes a window larger by what was granted; `None`, and it keeps its size (Y-MEM-2). Either way what is owed
-    /// leaves as one window update.
-    pub(crate) fn grow(&mut self, key: Key, granted: Option<Reservation>) {
-        self.ledger.refusals.windows += u64::from(granted.is_none());
-        self.settle_growth(key, granted);
-    }
-
-    fn settle_growth(&mut self, key: Key, granted: Option<Reservation>) {
-        let Some(stream) = self.store.get_mut(key).filter(|stream| stream.growth_pending) else {
-            self.events.released.extend(granted);
-            return;
-        };
-        stream.growth_pending = false;
-        self.enlarge(key, granted);
-    }
-
-    /// What a stream's window lacks of `bytes`, or of the largest that there may be; answered with [`Mux::widen`].
-    pub(crate) fn shortfall(&self, key: Key, bytes: u32) -> Option<Growth> {
-        let stream = self.store.get(key).filter(|_| self.lifecycle_is_open())?;
-        if stream.receive.state != ReceiveState::Open {
-            return None;
-        }
-        let wanted = bytes.min(self.config.max_stream_window());
-        let bytes = wanted.checked_sub(stream.receive.window.size()).filter(|bytes| *bytes > 0)?;
-        Some(Growth { key, bytes, priority: stream.priority })
-    }
-
-    /// Makes a window larger by what was granted; `None`, and it keeps its size.
-    pub(crate) fn widen(&mut self, key: Key, granted: Option<Reservation>) {
-        self.ledger.refusals.windows += u64::from(granted.is_none());
-        self.enlarge(key, granted);
-    }
-
-    /// If it may still be so large.
-    fn enlarge(&mut self, key: Key, granted: Option<Reservation>) {
-        let (max, lives) = (self.config.max_stream_window(), self.lifecycle_is_open());
-        let Some(granted) = granted else { return self.queue_control(key) };
-        let Some(stream) = self.store.get_mut(key) else { return self.events.released.push(granted) };
-        let bytes = u32::try_from(granted.bytes()).unwrap_or(u32::MAX);
-        let open = lives && stream.receive.state == ReceiveState::Open;
-        let fits = stream.receive.window.size().checked_add(bytes).is_some_and(|size| size <= max);
-        match &mut stream.reservation {
-            Some(own) if open && fits => {
-                stream.receive.window.grow(bytes);
-                own.merge(granted);
-                self.ledger.reserved(stream.priority, bytes as usize);
-                self.largest_window = self.largest_window.max(stream.receive.window.size());
-            }
-            _ => self.events.released.push(granted),
-        }
-        self.queue_control(key);
+        let memory = [self.pool.poll_timeout(), self.ahead.next_look(), self.next_look()];
+        let others = [self.coalesce_until, self.liveness.poll_timeout()];
+        memory.into_iter().chain(others).flatten().min()
     }
 
     pub(super) fn insert(&mut self, id: StreamId, handshake: Handshake, reservation: Reservation) -> Key {
         self.tombstones.remove(id);
         let priority = self.config.default_priority();
         self.ledger.reserved(priority, reservation.bytes());
-        let stream = Stream::new(id, handshake, priority, reservation);
+        let window = match self.config.charging() {
+            Charging::Promised => u32::try_from(reservation.bytes()).unwrap_or(u32::MAX),
+            Charging::Used => self.config.initial_stream_window(),
+        };
+        let stream = Stream::new(id, handshake, priority, window, reservation);
         match handshake.is_unacknowledged() {
             true => self.unacknowledged += 1,
             false => self.inbound += 1,

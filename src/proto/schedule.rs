@@ -81,7 +81,7 @@ mod tests {
             let keys = (1..).zip(priorities).map(|(id, priority)| {
                 let reservation = Reservation::new(&manager, 1, Priority::ALWAYS).expect("unlimited");
                 let id = StreamId::new(id).expect("not zero");
-                let key = bench.store.insert(Stream::new(id, Handshake::Done, *priority, reservation));
+                let key = bench.store.insert(Stream::new(id, Handshake::Done, *priority, 0, reservation));
                 bench.schedule.push(&mut bench.store, key, *priority);
                 key
             });

@@ -4,6 +4,7 @@
 //! costs more than the copying does, once the allocator returns pages to the system.
 
 use bytes::{Bytes, BytesMut};
+use std::collections::VecDeque;
 
 /// Size of the chunks that are kept, in bytes. Buffers begin with smaller ones, which are not.
 pub(super) const CHUNK: usize = 8 * 1024;
@@ -21,7 +22,7 @@ impl Spares {
     /// A chunk for `wanted` bytes behind one of `last` bytes: chunks grow with what a buffer holds, so that one byte
     /// costs about one byte.
     pub(super) fn take(&mut self, last: usize, wanted: usize) -> BytesMut {
-        let size = (2 * last).max(wanted).clamp(MIN_CHUNK, CHUNK);
+        let size = chunk_size(last, wanted);
         let spare = if size == CHUNK { self.chunks.pop() } else { None };
         spare.unwrap_or_else(|| BytesMut::with_capacity(size))
     }
@@ -49,11 +50,32 @@ impl Spares {
     }
 }
 
+/// Size of a chunk for `wanted` bytes behind one of `last` bytes.
+fn chunk_size(last: usize, wanted: usize) -> usize {
+    (2 * last).max(wanted).clamp(MIN_CHUNK, CHUNK)
+}
+
+/// Size of the last chunk of a buffer, and what it has room for.
+fn tail(chunks: &VecDeque<BytesMut>) -> (usize, usize) {
+    chunks.back().map_or((0, 0), |tail| (tail.capacity(), tail.capacity() - tail.len()))
+}
+
+/// Bytes that appending `len` bytes to the chunks of a buffer allocates.
+pub(super) fn allocation(chunks: &VecDeque<BytesMut>, len: usize) -> usize {
+    let (mut last, room) = tail(chunks);
+    let (mut left, mut allocated) = (len.saturating_sub(room), 0);
+    while left > 0 {
+        last = chunk_size(last, left);
+        allocated += last;
+        left = left.saturating_sub(last);
+    }
+    allocated
+}
+
 /// Appends `bytes` to the chunks of a buffer.
-pub(super) fn append(chunks: &mut std::collections::VecDeque<BytesMut>, mut bytes: &[u8], spares: &mut Spares) {
+pub(super) fn append(chunks: &mut VecDeque<BytesMut>, mut bytes: &[u8], spares: &mut Spares) {
     while !bytes.is_empty() {
-        let tail = chunks.back().map_or((0, 0), |tail| (tail.capacity(), tail.capacity() - tail.len()));
-        let (last, room) = tail;
+        let (last, room) = tail(chunks);
         if room == 0 {
             chunks.push_back(spares.take(last, bytes.len()));
             continue;
@@ -70,6 +92,21 @@ pub(super) fn append(chunks: &mut std::collections::VecDeque<BytesMut>, mut byte
 mod tests {
     use super::*;
     use bytes::Buf;
+    use quickcheck::quickcheck;
+
+    quickcheck! {
+        fn what_is_allocated_is_known_before(lens: Vec<u16>) -> bool {
+            let (mut chunks, mut spares, mut expected) = (VecDeque::new(), Spares::default(), 0);
+            for len in lens {
+                expected += allocation(&chunks, usize::from(len));
+                append(&mut chunks, &vec![0; usize::from(len)], &mut spares);
+                if chunks.iter().map(BytesMut::capacity).sum::<usize>() != expected {
+                    return false;
+                }
+            }
+            true
+        }
+    }
 
     /// A full chunk, and where it is.
     fn full(spares: &mut Spares) -> (BytesMut, *const u8) {

@@ -214,7 +214,7 @@ mod tests {
     fn stream(id: u32) -> Stream {
         let manager: Arc<dyn MemoryManager> = Arc::new(Unlimited);
         let reservation = Reservation::new(&manager, 1, Priority::ALWAYS).expect("unlimited");
-        Stream::new(StreamId::new(id).expect("not zero"), Handshake::Done, Priority::MEDIUM, reservation)
+        Stream::new(StreamId::new(id).expect("not zero"), Handshake::Done, Priority::MEDIUM, 0, reservation)
     }
 
     quickcheck! {

@@ -6,7 +6,7 @@ use crate::error::OpenError;
 use crate::memory::{MemoryManager, Refused, Reservation};
 use crate::priority::Priority;
 use crate::proto::limits::INITIAL_WINDOW;
-use crate::proto::{Key, OpenBlocked};
+use crate::proto::{Key, OpenBlocked, first_reservation};
 use futures::FutureExt;
 use futures::future::{BoxFuture, select};
 use futures_timer::Delay;
@@ -36,6 +36,7 @@ impl Opener {
         refused: RefusedOpen,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(Key, u32), OpenError>> {
+        let mut refused_once = false;
         loop {
             let waits_for_memory = self.memory.is_some();
             let stopped = shared.with(|inner| match inner.mux.can_open() {
@@ -60,8 +61,13 @@ impl Opener {
                 return Poll::Pending;
             }
             self.memory = None;
+            if refused_once {
+                // A manager that always says that it is worth another try costs polls, and not the thread.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             let memory = shared.memory();
-            let reservation = match (reserve_window(config, memory), refused) {
+            let reservation = match (reserve_stream(config, memory), refused) {
                 (Ok(reservation), _) => reservation,
                 (Err(error), RefusedOpen::Fail) => {
                     shared.with(|inner| inner.mux.open_refused());
@@ -69,13 +75,15 @@ impl Opener {
                 }
                 // Listen first, then ask again: what is released in between is not missed.
                 (Err(_), RefusedOpen::Wait) => {
-                    self.memory = Some(released(memory));
-                    match reserve_window(config, memory) {
+                    let bytes = first_reservation(config).min(INITIAL_WINDOW as usize);
+                    self.memory = Some(released(memory, bytes, Priority::ALWAYS));
+                    match reserve_stream(config, memory) {
                         Ok(reservation) => reservation,
                         Err(_) => {
                             if !waits_for_memory {
                                 shared.with(|inner| inner.mux.open_refused());
                             }
+                            refused_once = true;
                             continue;
                         }
                     }
@@ -108,16 +116,17 @@ impl fmt::Debug for Opener {
     }
 }
 
-fn released(manager: &Arc<dyn MemoryManager>) -> BoxFuture<'static, ()> {
-    match manager.released(INITIAL_WINDOW as usize, Priority::ALWAYS) {
+/// Completes when it is worth asking for `bytes` again.
+pub(super) fn released(manager: &Arc<dyn MemoryManager>, bytes: usize, priority: Priority) -> BoxFuture<'static, ()> {
+    match manager.released(bytes, priority) {
         Some(released) => select(released, Delay::new(PATIENCE)).map(drop).boxed(),
         None => Delay::new(RETRY).boxed(),
     }
 }
 
-/// Memory for a stream's first window: what is configured, or else the least that yamux allows (Y-MEM-1).
-pub(super) fn reserve_window(config: &Config, memory: &Arc<dyn MemoryManager>) -> Result<Reservation, Refused> {
-    let reserve = |bytes: u32| Reservation::new(memory, bytes as usize, Priority::ALWAYS);
-    let first = config.initial_stream_window();
-    reserve(first).or_else(|refused| if first > INITIAL_WINDOW { reserve(INITIAL_WINDOW) } else { Err(refused) })
+/// Memory for a stream: what is configured, or else the least that yamux allows (Y-MEM-1).
+pub(super) fn reserve_stream(config: &Config, memory: &Arc<dyn MemoryManager>) -> Result<Reservation, Refused> {
+    let reserve = |bytes: usize| Reservation::new(memory, bytes, Priority::ALWAYS);
+    let (first, least) = (first_reservation(config), INITIAL_WINDOW as usize);
+    reserve(first).or_else(|refused| if first > least { reserve(least) } else { Err(refused) })
 }

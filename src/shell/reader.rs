@@ -67,6 +67,11 @@ impl Reader {
         input.first_chunk().copied()
     }
 
+    /// Bytes of the body under way that have been read and come next.
+    pub(super) fn body_ahead(&self) -> usize {
+        self.parser.body_left().min(self.end - self.start)
+    }
+
     /// Whether the transport has ended inside a frame, if it has ended.
     pub(super) const fn is_inside_frame(&self) -> bool {
         self.start < self.end || !self.parser.is_between_frames()

@@ -97,6 +97,8 @@ pub struct Resets {
     pub dropped: u64,
     /// Sent: the peer wrote after its FIN.
     pub after_fin: u64,
+    /// Sent: there was no memory for what the peer wrote. Only with [`Charging::Used`](crate::Charging::Used).
+    pub overrun: u64,
     /// Received, for a stream that the application had.
     pub remote: u64,
     /// Received, for a stream that had not been accepted yet.
@@ -119,11 +121,15 @@ pub struct Refusals {
     pub opens: u64,
     /// Larger windows: the memory manager refused the difference.
     pub windows: u64,
+    /// Credit: memory was too scarce for it at the stream's priority, so that the peer had to wait. Only with
+    /// [`Charging::Used`](crate::Charging::Used). Counted as often as the memory manager refused.
+    pub credit: u64,
     /// Larger send buffers: the memory manager refused the difference.
     pub send_buffers: u64,
 }
 
-/// Bytes reserved from the memory manager: windows by the bucket of their stream's [`Priority`], and send buffers.
+/// Bytes reserved from the memory manager: windows by the bucket of their stream's [`Priority`], and send buffers. With
+/// [`Charging::Used`](crate::Charging::Used) it is what has arrived and was not read, in place of windows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReservedBytes {
@@ -137,6 +143,9 @@ pub struct ReservedBytes {
     pub always: usize,
     /// Send buffers beyond the first 64 KiB of each connection.
     pub send_buffers: usize,
+    /// For what arrives next, on whichever stream. Only with [`Charging::Used`](crate::Charging::Used); given back
+    /// when nothing arrives for a second.
+    pub ahead: usize,
 }
 
 /// The figures of a stream, from its beginning to the moment at which they were taken.
@@ -163,7 +172,7 @@ pub struct StreamStats {
     pub largest_send_window: u32,
     /// How long the writer had to wait, and for what.
     pub stalled: Stalled,
-    /// Bytes reserved from the memory manager for the window.
+    /// Bytes reserved from the memory manager for the window, or for what is unread and the stream itself.
     pub reserved: usize,
 }
 
@@ -219,7 +228,7 @@ impl Refusals {
 impl ReservedBytes {
     /// All of them.
     pub const fn total(&self) -> usize {
-        self.low + self.medium + self.high + self.always + self.send_buffers
+        self.low + self.medium + self.high + self.always + self.send_buffers + self.ahead
     }
 
     /// The figure of a bucket.
@@ -249,11 +258,12 @@ sums! {
     StreamCounts { open, unaccepted, unacknowledged, opened, accepted }
     Traffic { data_frames, data_bytes, window_update_frames, ping_frames, go_away_frames }
     Stalled { window, socket, memory }
-    Resets { application, dropped, after_fin, remote, remote_unaccepted }
+    Resets { application, dropped, after_fin, overrun, remote, remote_unaccepted }
     Refusals {
-        incoming_by_memory, incoming_by_backlog, incoming_by_limit, incoming_by_go_away, opens, windows, send_buffers
+        incoming_by_memory, incoming_by_backlog, incoming_by_limit, incoming_by_go_away, opens, windows, credit,
+        send_buffers
     }
-    ReservedBytes { low, medium, high, always, send_buffers }
+    ReservedBytes { low, medium, high, always, send_buffers, ahead }
 }
 
 #[cfg(test)]
@@ -276,7 +286,7 @@ mod tests {
             transport_stalled: second,
             rtt: Some(rtt),
             min_rtt: Some(rtt),
-            reserved: ReservedBytes { low: 1, medium: 2, high: 3, always: 4, send_buffers: 5 },
+            reserved: ReservedBytes { low: 1, medium: 2, high: 3, always: 4, send_buffers: 5, ahead: 6 },
             ..ConnectionStats::default()
         }
     }
@@ -289,7 +299,7 @@ mod tests {
         assert_eq!((sum.sent.frames(), sum.sent.wire_bytes()), (20, 440));
         assert_eq!(sum.stalled.memory, Duration::from_secs(6));
         assert_eq!((sum.rtt, sum.min_rtt), (Some(Duration::from_secs(7)), Some(Duration::from_secs(5))));
-        assert_eq!((sum.reserved.total(), sum.largest_window), (30, 300_000));
+        assert_eq!((sum.reserved.total(), sum.largest_window), (42, 300_000));
         sum.add(&ConnectionStats::default());
         assert_eq!(sum.min_rtt, Some(Duration::from_secs(5)));
     }
@@ -308,6 +318,6 @@ mod tests {
         for (bucket, bytes) in [1, 10, 100, 1000].into_iter().enumerate() {
             *reserved.bucket_mut(bucket) += bytes;
         }
-        assert_eq!(reserved, ReservedBytes { low: 1, medium: 10, high: 100, always: 1000, send_buffers: 0 });
+        assert_eq!(reserved, ReservedBytes { low: 1, medium: 10, high: 100, always: 1000, send_buffers: 0, ahead: 0 });
     }
 }

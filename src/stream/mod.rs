@@ -165,8 +165,8 @@ impl Stream {
 
     /// A hint that the peer is about to send about `bytes`: where the window is smaller it is made as large at once, so
     /// that they need not wait for credit. That is at most `max_stream_window`, and reserved from the memory manager at
-    /// the stream's priority; where it is refused, or where the read half has ended, the window stays as it is. A window
-    /// does not become smaller again.
+    /// the stream's priority; where it is refused, or where the read half has ended, the window stays as it is. One that
+    /// is not used becomes smaller again.
     pub fn expect(&self, bytes: u32) {
         let growth = self.shared.with(|inner| inner.mux.shortfall(self.key, bytes));
         let Some(growth) = growth else { return };

@@ -74,7 +74,11 @@ impl Stream {
         if self.unreported >= self.due {
             let unreported = std::mem::take(&mut self.unreported);
             self.due = u32::MAX;
-            self.shared.with(|inner| inner.mux.consume(self.key, unreported, Instant::now()));
+            let (key, spent) = (self.key, &mut self.spent);
+            self.shared.with(|inner| {
+                inner.mux.consume(key, unreported, Instant::now());
+                inner.mux.recycle(spent.drain(..));
+            });
         }
     }
 

@@ -45,6 +45,11 @@ impl Parser {
         Ok(Some(Frame::Header(header)))
     }
 
+    /// Bytes that the last header's body still lacks.
+    pub(crate) fn body_left(&self) -> usize {
+        usize::try_from(self.body_left).unwrap_or(usize::MAX)
+    }
+
     /// Whether the last header's body is complete.
     pub const fn is_between_frames(&self) -> bool {
         self.body_left == 0

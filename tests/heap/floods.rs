@@ -14,6 +14,8 @@ const WINDOW: u32 = 256 * 1024;
 pub enum Application {
     /// Accepts every stream, and reads none.
     Keeps,
+    /// Accepts every stream, and reads a few bytes of each with every poll.
+    Sips,
     /// Accepts every stream and drops it at once.
     Drops,
     /// Accepts none.
@@ -24,7 +26,7 @@ pub enum Application {
 
 impl Application {
     pub fn accepts(self) -> bool {
-        matches!(self, Self::Keeps | Self::Drops)
+        matches!(self, Self::Keeps | Self::Sips | Self::Drops)
     }
 }
 
@@ -94,6 +96,8 @@ pub const FLOODS: &[Flood] = &[
     Flood { connections: &[1], budget: 4 * GIB, streams: 10_000, ..flood("idle_streams", |_| syns(10_000)) },
     Flood { application: Application::Drops, ..flood("streams_that_come_and_go", |_| all(short_streams())) },
     Flood { application: Application::Drops, ..flood("dropped_streams_and_nothing_is_read", |_| deaf(syns_of(1_000))) },
+    Flood { budget: 8 << 20, ..flood("data_beyond_the_budget", |_| all(full_windows(100))) },
+    Flood { application: Application::Sips, streams: 50, ..flood("readers_of_little", |_| all(full_windows(50))) },
     Flood { ends: Ends::Perhaps, ..flood("everything_mixed", |seed| mixed(seed, Reads::Everything)) },
     Flood { ends: Ends::Perhaps, ..flood("everything_mixed_and_nothing_is_read", |seed| mixed(seed, Reads::Nothing)) },
     Flood {
@@ -147,6 +151,12 @@ fn after_syn(header: Header, times: usize) -> Script {
 
 fn one_byte_frames(streams: u32) -> Script {
     all(syns_of(streams).chain((0..WINDOW).flat_map(move |_| (0..streams).map(|n| data(2 * n + 1, 1)))))
+}
+
+/// As much as the first windows take, a few KiB of each stream in turn.
+fn full_windows(streams: u32) -> impl Iterator<Item = Header> + Send {
+    const PIECE: u32 = 5_000;
+    syns_of(streams).chain((0..WINDOW / PIECE).flat_map(move |_| (0..streams).map(|n| data(2 * n + 1, PIECE))))
 }
 
 fn opened_and_reset() -> impl Iterator<Item = Header> + Send {

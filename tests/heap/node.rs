@@ -3,8 +3,8 @@
 use crate::floods::{Application, Ends, Flood};
 use crate::live;
 use crate::script::Script;
-use futures::{AsyncWriteExt, FutureExt};
-use sluicegate::{Config, Connection, ConnectionError, MemoryLimit, Mode, Stream};
+use futures::{AsyncReadExt, AsyncWriteExt, FutureExt};
+use sluicegate::{Charging, Config, Connection, ConnectionError, MemoryLimit, Mode, Stream};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,10 +36,11 @@ impl Wake for Woken {
 
 impl Node {
     /// Everything that is not a connection's is made before anything is counted.
-    pub fn new(flood: &'static Flood, connections: usize) -> Self {
+    pub fn new(flood: &'static Flood, connections: usize, charging: Charging) -> Self {
         let budget = Arc::new(MemoryLimit::new(flood.budget));
         let config = Config::builder().keep_alive_interval(None).max_incoming_streams(flood.streams);
-        let config = config.accept_backlog(flood.backlog).memory(budget.clone()).build().expect("valid");
+        let config =
+            config.accept_backlog(flood.backlog).charging(charging).memory(budget.clone()).build().expect("valid");
         let scripts: Vec<_> = (0..connections).map(|number| (flood.script)(number as u64)).collect();
         let mut node = Self {
             flood,
@@ -87,8 +88,13 @@ impl Node {
         while self.flood.application.accepts()
             && let Poll::Ready(Ok(stream)) = connection.poll_inbound(cx)
         {
-            if self.flood.application == Application::Keeps {
+            if self.flood.application != Application::Drops {
                 self.streams.push(stream);
+            }
+        }
+        if self.flood.application == Application::Sips {
+            for stream in &mut self.streams {
+                let _ = stream.read(&mut [0; 700]).now_or_never();
             }
         }
     }

@@ -7,7 +7,7 @@ use crate::support::outcome::{lost, reset, stream_error};
 use crate::support::{Pipe, pipe, quiet, run};
 use futures::{AsyncRead, AsyncReadExt, AsyncWriteExt, FutureExt};
 use sluicegate::{
-    Config, Connection, ConnectionError, MemoryLimit, MemoryManager, Mode, Priority, Refused, Side, Stream,
+    Charging, Config, Connection, ConnectionError, MemoryLimit, MemoryManager, Mode, Priority, Refused, Side, Stream,
     StreamError, Violation,
 };
 use std::fmt;
@@ -61,9 +61,10 @@ async fn attempt((client, server): Ends<'_>) -> Option<(Stream, Stream)> {
 
 /// Everything that reserves and releases, with one reservation refused: the `n`-th. Says whether there were so many,
 /// and whether a window has grown.
-async fn scenario(n: usize, end: End) -> (bool, bool) {
+async fn scenario(n: usize, charging: Charging, end: End) -> (bool, bool) {
     let memory = Recorder::granting(move |asked, _, _| asked != n);
-    let settings = || quiet().memory(memory.clone()).max_send_buffer(65_536 + SEND_GROWTH).build().unwrap();
+    let settings = || quiet().charging(charging).memory(memory.clone()).max_send_buffer(65_536 + SEND_GROWTH);
+    let settings = || settings().build().unwrap();
     let (near, far) = slow(Duration::from_millis(2));
     let (near, gate) = Gate::around(near);
     let (client, server) = (Node::client(near, settings()), Node::server(far, settings()));
@@ -131,23 +132,25 @@ async fn scenario(n: usize, end: End) -> (bool, bool) {
 
 #[test]
 fn n1_any_reservation_may_be_refused_and_nothing_leaks() {
-    let mut windows_grew = false;
-    for end in [End::Close, End::Drop, End::Violation] {
-        run(async {
-            let mut n = 0;
-            loop {
-                let (reached, grown) = scenario(n, end).await;
-                windows_grew |= grown;
-                if !reached {
-                    break;
+    for charging in [Charging::Promised, Charging::Used] {
+        let mut windows_grew = false;
+        for end in [End::Close, End::Drop, End::Violation] {
+            run(async {
+                let mut n = 0;
+                loop {
+                    let (reached, grown) = scenario(n, charging, end).await;
+                    windows_grew |= grown;
+                    if !reached {
+                        break;
+                    }
+                    n += 1;
                 }
-                n += 1;
-            }
-            // Five streams of two windows each, and the send buffers of both ends.
-            assert!(n >= 12, "{n}");
-        });
+                // Five streams of two windows each, and the send buffers of both ends.
+                assert!(n >= 12, "{n}");
+            });
+        }
+        assert!(windows_grew);
     }
-    assert!(windows_grew);
 }
 
 #[test]

@@ -1,17 +1,19 @@
 //! Owns [`End`]: one core with its application, and the part of the shell that the simulation plays.
 
-use super::Chance;
+use super::moody::Moody;
 use super::oracle::{Oracle, REFUSAL, ReadEnd, pattern};
-use crate::config::Config;
+use super::{Chance, Reached};
+use crate::config::{Charging, Config};
 use crate::error::StreamError;
-use crate::memory::{MemoryLimit, MemoryManager, Reservation};
+use crate::memory::{MemoryManager, Reservation};
 use crate::mode::Mode;
 use crate::priority::Priority;
-use crate::proto::{Admission, Batch, FlushError, Key, Mux, ReadError, Taken, WriteError};
-use crate::wire::Parser;
+use crate::proto::{Admission, Batch, FlushError, Key, Mux, ReadError, Taken, WriteError, first_reservation};
+use crate::wire::{Frame, Parser};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 use web_time::Instant;
 
 /// A stream as the application holds it.
@@ -27,7 +29,7 @@ pub(super) struct Held {
 pub(super) struct End {
     pub(super) side: usize,
     pub(super) mux: Mux,
-    pub(super) limit: Arc<MemoryLimit>,
+    pub(super) limit: Arc<Moody>,
     manager: Arc<dyn MemoryManager>,
     pub(super) held: Vec<Held>,
     parser: Parser,
@@ -37,24 +39,28 @@ pub(super) struct End {
     pub(super) unsent: VecDeque<u8>,
     pub(super) unsent_data: usize,
     spent: Vec<Bytes>,
-    pub(super) refuses: usize,
     /// Bytes that the application still writes in this run.
     volume: u64,
+    /// How far its clock is ahead of the other's: it has jumped, as it does where a machine sleeps.
+    jumped: Duration,
+    /// Windows that `check` has found smaller than they had been.
+    pub(super) smaller: u64,
     /// Whether an error of the connection is to be expected.
     pub(super) may_end: bool,
 }
 
 impl End {
     pub(super) fn new(side: usize, volume: u64, chance: &mut Chance, now: Instant) -> Self {
-        let limit = Arc::new(MemoryLimit::new(chance.pick(&[2 << 20, 16 << 20, 1 << 30]) as usize));
+        let limit = Arc::new(Moody::new(chance));
         let manager: Arc<dyn MemoryManager> = limit.clone();
         let config = Config::builder()
             .memory(manager.clone())
+            .charging(if chance.of(2) { Charging::Used } else { Charging::Promised })
             .accept_backlog(chance.pick(&[1, 4, 256]) as usize)
             .max_incoming_streams(chance.pick(&[3, 1000]) as usize)
             .initial_stream_window(chance.pick(&[256 << 10, 300_000]) as u32)
             .max_message_size(chance.pick(&[1024, 16 << 10, 64 << 10]) as u32)
-            .write_coalesce_delay(std::time::Duration::from_micros(chance.pick(&[0, 0, 100])))
+            .write_coalesce_delay(Duration::from_micros(chance.pick(&[0, 0, 100])))
             .refusal_code(REFUSAL)
             .keep_alive_interval(None)
             .build()
@@ -72,17 +78,36 @@ impl End {
             unsent: VecDeque::new(),
             unsent_data: 0,
             spent: Vec::new(),
-            refuses: chance.pick(&[0, 0, 3, 10]) as usize,
             volume,
+            jumped: Duration::ZERO,
+            smaller: 0,
             may_end: false,
         }
     }
 
-    /// Reserves, unless the seed says no.
-    fn reserve(&self, chance: &mut Chance, bytes: usize, priority: Priority) -> Option<Reservation> {
-        if self.refuses > 0 && chance.of(self.refuses) {
-            return None;
+    pub(super) fn reached(&mut self) -> Reached {
+        let stats = self.mux.stats(self.mux.ledger.latest());
+        Reached { overruns: stats.resets.overrun, withheld: stats.refusals.credit, smaller: self.smaller }
+    }
+
+    /// What its clock shows. Threads that look at it at once do not always come in that order.
+    pub(super) fn clock(&self, now: Instant, chance: &mut Chance) -> Instant {
+        let now = now + self.jumped;
+        if chance.of(16) { now.checked_sub(Duration::from_micros(500)).unwrap_or(now) } else { now }
+    }
+
+    pub(super) fn may_jump(&mut self, chance: &mut Chance) {
+        if chance.of(100) {
+            self.jumped += Duration::from_millis(chance.pick(&[1, 1_000, 60_000, 10_000_000]));
         }
+    }
+
+    /// When it has something to do, by the other's clock.
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        self.mux.poll_timeout()?.checked_sub(self.jumped)
+    }
+
+    fn reserve(&self, bytes: usize, priority: Priority) -> Option<Reservation> {
         Reservation::new(&self.manager, bytes, priority).ok()
     }
 
@@ -99,9 +124,14 @@ impl End {
         let unparsed = std::mem::take(&mut self.unparsed);
         let mut input = unparsed.as_slice();
         while let Some(frame) = self.parser.next(&mut input).expect("our own frames are legal") {
+            if let Frame::Body(bytes) = frame
+                && let Some((least, better)) = self.mux.lacks(bytes.len())
+            {
+                let granted = self.reserve(if chance.of(2) { least } else { better }, Priority::ALWAYS);
+                granted.into_iter().for_each(|granted| self.mux.provide(granted, now));
+            }
             if self.mux.handle_frame(frame, now) == Admission::Reserve {
-                let window = self.mux.config().initial_stream_window() as usize;
-                let granted = self.reserve(chance, window, Priority::ALWAYS);
+                let granted = self.reserve(first_reservation(self.mux.config()), Priority::ALWAYS);
                 self.mux.admit(granted, now);
             }
             self.settle();
@@ -109,12 +139,20 @@ impl End {
         self.unparsed = input.to_vec();
     }
 
-    pub(super) fn grow(&mut self, chance: &mut Chance, now: Instant) {
-        while let Some(growth) = self.mux.next_growth(now) {
-            let granted = self.reserve(chance, growth.bytes as usize, growth.priority);
-            self.mux.grow(growth.key, granted);
+    /// What windows wish for is asked for, and what was withheld again.
+    pub(super) fn ask(&mut self, now: Instant) {
+        self.mux.ask_again();
+        while let Some(wish) = self.mux.next_wish(now) {
+            let answer = wish.put_to(&self.manager);
+            self.mux.answer(wish, answer);
             self.settle();
         }
+        assert!(self.mux.withheld().is_none() || self.may_withhold());
+    }
+
+    /// Whether this end may keep credit back, and end streams for want of memory.
+    pub(super) fn may_withhold(&self) -> bool {
+        self.mux.config().charging() == Charging::Used
     }
 
     /// Cuts a batch when the last one has gone; then gives the socket up to `room` bytes.
@@ -145,7 +183,7 @@ impl End {
     /// Does something at random.
     pub(super) fn act(&mut self, oracle: &mut Oracle, chance: &mut Chance, now: Instant) {
         match chance.below(16) {
-            0 => self.open(chance),
+            0 => self.open(),
             1 => self.accept(),
             action => {
                 if self.held.is_empty() {
@@ -171,12 +209,12 @@ impl End {
         self.settle();
     }
 
-    fn open(&mut self, chance: &mut Chance) {
+    fn open(&mut self) {
         if self.held.len() > 12 {
             return;
         }
-        let window = self.mux.config().initial_stream_window() as usize;
-        let Some(reservation) = self.reserve(chance, window, Priority::ALWAYS) else { return };
+        let window = first_reservation(self.mux.config());
+        let Some(reservation) = self.reserve(window, Priority::ALWAYS) else { return };
         if let Ok((key, id)) = self.mux.open(reservation) {
             self.held.push(Held { key, id: id.value(), unread: 0 });
         }
@@ -201,7 +239,7 @@ impl End {
             }
             Err(WriteError::Blocked { growth: Some(bytes) }) => {
                 let priority = self.mux.priority(key).expect("held");
-                if let Some(reservation) = self.reserve(chance, bytes, priority) {
+                if let Some(reservation) = self.reserve(bytes, priority) {
                     self.mux.grow_pool(reservation);
                 } else {
                     self.mux.room_refused(key);
@@ -287,7 +325,7 @@ impl End {
             self.mux.choose_priority(key, Priority::new(chance.below(256) as u8));
         } else if chance.of(2) {
             if let Some(growth) = self.mux.shortfall(key, chance.below(4 << 20) as u32) {
-                let granted = self.reserve(chance, growth.bytes as usize, growth.priority);
+                let granted = self.reserve(growth.bytes as usize, growth.priority);
                 self.mux.widen(growth.key, granted);
                 self.settle();
             }

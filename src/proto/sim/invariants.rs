@@ -1,6 +1,7 @@
 //! Owns what must hold after every step, whatever has happened.
 
 use super::end::End;
+use crate::config::Charging;
 use crate::proto::mux::Mux;
 use crate::proto::stall::Cause;
 use crate::proto::stream::{Handle, ReceiveState, SendState};
@@ -12,7 +13,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 impl End {
     /// The sums and bounds of one core.
-    pub(super) fn check(&self) {
+    pub(super) fn check(&mut self) {
         let mux = &self.mux;
         let buffered: usize = streams(mux).map(|(_, stream)| stream.send.buffer.len()).sum();
         if mux.closed().is_none() {
@@ -29,16 +30,26 @@ impl End {
         let inbound = live.iter().filter(|(_, stream)| stream.id.is_client() != mux.mode.is_client()).count();
         assert_eq!(inbound, mux.inbound);
         assert!(inbound <= mux.config.max_incoming_streams());
-        let mut reserved = mux.pool.reserved();
+        let mut reserved = mux.pool.reserved() + mux.ahead.bytes();
         for (key, stream) in streams(mux) {
             let window = &stream.receive.window;
             assert_eq!(window.credit() + window.held() + window.owed(), window.size());
-            assert!(window.size() <= mux.config.max_stream_window());
+            assert!(window.size() <= mux.config.max_stream_window() && window.size() <= window.largest());
+            self.smaller += u64::from(window.size() < window.largest());
             reserved += stream.reservation.as_ref().map_or(0, |reservation| reservation.bytes());
             let receives = stream.receive.state == ReceiveState::Open && stream.handle == Handle::Held;
             if receives && linked(&key, stream) {
                 let own = stream.reservation.as_ref().expect("an open stream holds its window");
-                assert_eq!(own.bytes(), window.size() as usize, "what is granted is reserved");
+                let needed = match mux.config.charging() {
+                    Charging::Promised => window.size() as usize,
+                    Charging::Used => {
+                        assert!(own.bytes() >= limits::STREAM_BOOKS);
+                        assert!(window.held() > mux.arriving(key) || own.bytes() == limits::STREAM_BOOKS, "{stream:?}");
+                        limits::STREAM_BOOKS + stream.receive.buffer.capacity()
+                    }
+                };
+                let exact = mux.config.charging() == Charging::Promised;
+                assert!(own.bytes() == needed || !exact && own.bytes() > needed, "what is held is reserved");
             }
             if linked(&key, stream) {
                 assert!(!stream.has_control() || stream.control_links.is_queued(), "{stream:?}");
@@ -102,7 +113,11 @@ pub(super) fn check_credit(near: &Mux, far: &Mux) {
             if !stream.send.state.is_over() && other.receive.state == ReceiveState::Open {
                 assert_eq!(stream.send.window.available(), credit, "stream {}", stream.id);
             }
-            assert!(credit + other.receive.window.held() >= limits::INITIAL_WINDOW / 2, "credit is withheld");
+            let withheld = other.asking && receiver.config.charging() == Charging::Used;
+            assert!(
+                withheld || credit + other.receive.window.held() >= limits::INITIAL_WINDOW / 2,
+                "credit is withheld"
+            );
         }
     }
 }

@@ -6,6 +6,7 @@
 mod end;
 mod invariants;
 mod link;
+mod moody;
 mod oracle;
 mod pair;
 
@@ -44,14 +45,34 @@ impl Chance {
     }
 }
 
-/// Runs `scenario` for every seed, or for the one that the environment names.
-fn for_each_seed(salt: u64, seeds: u64, scenario: impl Fn(Chance)) {
-    let only = std::env::var("SLUICEGATE_SEED").ok().and_then(|seed| seed.parse::<u64>().ok());
-    for seed in only.map_or(0..seeds, |seed| seed..seed + 1) {
+/// What runs have come to that few of them do.
+#[derive(Clone, Copy, Debug, Default)]
+struct Reached {
+    /// Streams that ended because there was no memory for what arrived.
+    overruns: u64,
+    /// Credit that was kept back.
+    withheld: u64,
+    /// Windows that were found smaller than they had been.
+    smaller: u64,
+}
+
+/// Runs the scenario for every seed, or for the one that the environment names. `SLUICEGATE_SEEDS` says how many times as
+/// many there are.
+fn for_each_seed(salt: u64, seeds: u64, ending: Ending) {
+    let number = |name| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
+    let (only, times) = (number("SLUICEGATE_SEED"), number("SLUICEGATE_SEEDS").unwrap_or(1));
+    let mut reached = Reached::default();
+    for seed in only.map_or(0..seeds * times, |seed| seed..seed + 1) {
         let guard = PrintOnPanic(seed);
-        scenario(Chance::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ salt));
+        let mut chance = Chance::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ salt);
+        let Reached { overruns, withheld, smaller } = Pair::new(&mut chance).run(&mut chance, ending);
+        reached.overruns += overruns;
+        reached.withheld += withheld;
+        reached.smaller += smaller;
         drop(guard);
     }
+    let Reached { overruns, withheld, smaller } = reached;
+    assert!(only.is_some() || overruns > 0 && withheld > 0 && smaller > 0, "{reached:?}");
 }
 
 struct PrintOnPanic(u64);
@@ -66,20 +87,20 @@ impl Drop for PrintOnPanic {
 
 #[test]
 fn sim_every_byte_and_every_end_arrives() {
-    for_each_seed(1, SEEDS, |mut chance| Pair::new(&mut chance).run(&mut chance, Ending::Drained));
+    for_each_seed(1, SEEDS, Ending::Drained);
 }
 
 #[test]
 fn sim_a_graceful_close_loses_nothing_that_was_written() {
-    for_each_seed(2, SEEDS / 3, |mut chance| Pair::new(&mut chance).run(&mut chance, Ending::Closed));
+    for_each_seed(2, SEEDS / 3, Ending::Closed);
 }
 
 #[test]
 fn sim_a_cut_link_is_an_error_and_leaks_nothing() {
-    for_each_seed(3, SEEDS / 3, |mut chance| Pair::new(&mut chance).run(&mut chance, Ending::Cut));
+    for_each_seed(3, SEEDS / 3, Ending::Cut);
 }
 
 #[test]
 fn sim_go_away_drains() {
-    for_each_seed(4, SEEDS / 3, |mut chance| Pair::new(&mut chance).run(&mut chance, Ending::GoneAway));
+    for_each_seed(4, SEEDS / 3, Ending::GoneAway);
 }

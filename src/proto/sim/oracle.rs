@@ -41,6 +41,8 @@ impl Record {
 #[derive(Debug, Default)]
 pub(super) struct Oracle {
     streams: HashMap<u32, [Record; 2]>,
+    /// Whether an end may reset a stream for want of memory.
+    may_overrun: [bool; 2],
 }
 
 /// Byte `index` that side `side` writes to stream `id`.
@@ -50,6 +52,10 @@ pub(super) fn pattern(side: usize, id: u32, index: u64) -> u8 {
 }
 
 impl Oracle {
+    pub(super) fn new(may_overrun: [bool; 2]) -> Self {
+        Self { may_overrun, ..Self::default() }
+    }
+
     pub(super) fn record(&mut self, side: usize, id: u32) -> &mut Record {
         &mut self.streams.entry(id).or_default()[side]
     }
@@ -88,9 +94,11 @@ impl Oracle {
             StreamError::Reset { by: Side::Remote, code } => {
                 let peer_did = peer.reset == Some(*code);
                 let refused = *code == REFUSAL && peer.written == 0 && peer.read == 0;
+                let overrun = *code == REFUSAL && self.may_overrun[1 - side];
                 let going_away = *code == 0 && connection_may_end;
-                peer_did || refused || going_away || (*code == 0 && peer.may_answer_with_reset())
+                peer_did || refused || overrun || going_away || (*code == 0 && peer.may_answer_with_reset())
             }
+            StreamError::Overrun => self.may_overrun[side],
             StreamError::WriteClosed => own.finished,
             StreamError::ReadClosed => own.stopped,
             // The core knows of none.

@@ -1,10 +1,10 @@
 //! Owns [`Pair`]: two ends, two links and a clock.
 
-use super::Chance;
 use super::end::End;
 use super::invariants::{check_credit, check_traffic};
 use super::link::Link;
 use super::oracle::Oracle;
+use super::{Chance, Reached};
 use crate::error::{ConnectionError, Side};
 use std::time::Duration;
 use web_time::Instant;
@@ -39,16 +39,19 @@ impl Pair {
         let now = Instant::now();
         let links = [Link::new(chance, now), Link::new(chance, now)];
         let ends = [0, 1].map(|side| End::new(side, links[side].volume(), chance, now));
-        Self { ends, links, oracle: Oracle::default(), now }
+        let oracle = Oracle::new(ends.each_ref().map(End::may_withhold));
+        Self { ends, links, oracle, now }
     }
 
-    pub(super) fn run(mut self, chance: &mut Chance, ending: Ending) {
+    pub(super) fn run(mut self, chance: &mut Chance, ending: Ending) -> Reached {
         for _ in 0..20 + chance.below(300) {
             for end in &mut self.ends {
                 for _ in 0..chance.below(4) {
-                    end.act(&mut self.oracle, chance, self.now);
+                    let now = end.clock(self.now, chance);
+                    end.act(&mut self.oracle, chance, now);
                 }
             }
+            self.ends.iter_mut().for_each(|end| end.may_jump(chance));
             self.step(chance);
         }
         match ending {
@@ -68,6 +71,9 @@ impl Pair {
             self.ends.iter().for_each(End::check_empty);
         }
         self.oracle.check_complete();
+        let [near, far] = self.ends.each_mut().map(End::reached);
+        let (overruns, withheld) = (near.overruns + far.overruns, near.withheld + far.withheld);
+        Reached { overruns, withheld, smaller: near.smaller + far.smaller }
     }
 
     /// Moves what can move, then the clock to the next thing that happens. Says whether anything did.
@@ -75,17 +81,19 @@ impl Pair {
         let mut moved = false;
         for side in 0..2 {
             let end = &mut self.ends[side];
-            end.mux.handle_timeout(self.now);
-            end.grow(chance, self.now);
+            let now = end.clock(self.now, chance);
+            end.mux.handle_timeout(now);
+            end.ask(now);
             let room = if chance.of(4) { chance.below(self.links[side].room() + 1) } else { self.links[side].room() };
-            let sent = end.transmit(room, chance, self.now);
+            let sent = end.transmit(room, chance, now);
             moved |= !sent.is_empty();
             self.links[side].send(&sent, self.now);
         }
         for side in 0..2 {
             while let Some(bytes) = self.links[1 - side].receive(chance, self.now) {
                 moved = true;
-                self.ends[side].receive(&bytes, chance, self.now);
+                let now = self.ends[side].clock(self.now, chance);
+                self.ends[side].receive(&bytes, chance, now);
                 if chance.of(3) {
                     break;
                 }
@@ -105,10 +113,11 @@ impl Pair {
     /// Lets the clock jump to what happens next, if that is soon.
     fn pass_time(&mut self) -> bool {
         let arrivals = self.links.iter().filter_map(Link::next_arrival);
-        let timeouts = self.ends.iter().filter_map(|end| end.mux.poll_timeout());
-        match arrivals.chain(timeouts).filter(|at| *at > self.now).min() {
+        let timeouts = self.ends.iter().filter_map(End::next_timeout);
+        match arrivals.chain(timeouts).min() {
             Some(at) if at < self.now + Duration::from_secs(5) => {
-                self.now = at;
+                // What is due already was looked at by a clock that was behind.
+                self.now = at.max(self.now + Duration::from_micros(1));
                 true
             }
             _ => false,
@@ -137,10 +146,11 @@ impl Pair {
         for end in &mut self.ends {
             end.accept();
             for index in (0..end.held.len()).rev() {
-                let read = end.read(index, &mut self.oracle, chance, self.now);
+                let now = end.clock(self.now, chance);
+                let read = end.read(index, &mut self.oracle, chance, now);
                 let finished = end.finish(index, &mut self.oracle);
                 if read && finished {
-                    end.release(index, &mut self.oracle, self.now);
+                    end.release(index, &mut self.oracle, now);
                 }
             }
             end.settle();

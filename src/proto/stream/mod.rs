@@ -31,15 +31,16 @@ pub(super) struct Stream {
     pub(super) reset: Option<ResetCause>,
     /// What is owed to the peer besides data.
     pub(super) owed: Owed,
-    /// The window's memory; gone once nothing can arrive and nothing is buffered.
+    /// The window's memory, or that of what is unread and of the stream itself; gone once nothing can arrive and nothing is
+    /// buffered.
     pub(super) reservation: Option<Reservation>,
     pub(super) handle: Handle,
     /// Bytes that were accepted from the application will never be sent: the connection ended first.
     pub(super) lost: bool,
     /// What the application waits for.
     pub(super) interest: Ready,
-    /// A larger window has been asked for and not been answered.
-    pub(super) growth_pending: bool,
+    /// Credit waits for what the memory manager says of it.
+    pub(super) asking: bool,
     pub(super) sent: Counts,
     pub(super) received: Counts,
     pub(super) stall: Stall,
@@ -51,8 +52,19 @@ pub(super) struct Stream {
 /// Who reset a stream, with which code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ResetCause {
-    pub(super) by: Side,
+    pub(super) by: ResetBy,
     pub(super) code: u32,
+}
+
+/// Who reset a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ResetBy {
+    /// This end: what was unread is dropped.
+    Local,
+    /// The peer. What was unread is delivered first.
+    Remote,
+    /// This end, which had no memory for what arrived. What was unread is delivered first.
+    Overrun,
 }
 
 /// Whether the application can still act on the stream.
@@ -74,8 +86,13 @@ pub(super) struct Owed {
 }
 
 impl Stream {
-    pub(super) fn new(id: StreamId, handshake: Handshake, priority: Priority, reservation: Reservation) -> Self {
-        let window = u32::try_from(reservation.bytes()).unwrap_or(u32::MAX);
+    pub(super) fn new(
+        id: StreamId,
+        handshake: Handshake,
+        priority: Priority,
+        window: u32,
+        reservation: Reservation,
+    ) -> Self {
         Self {
             id,
             priority,
@@ -89,7 +106,7 @@ impl Stream {
             handle: Handle::Held,
             lost: false,
             interest: Ready::NONE,
-            growth_pending: false,
+            asking: false,
             sent: Counts::default(),
             received: Counts::default(),
             stall: Stall::default(),
@@ -115,7 +132,7 @@ impl Stream {
         };
         // The window of an inbound stream is announced with its ACK, so not before it was accepted.
         let known = matches!(self.handshake, Handshake::SynSent | Handshake::Done);
-        wanted && known && !self.growth_pending && self.receive.window.is_due()
+        wanted && known && !self.asking && self.receive.window.is_due()
     }
 
     /// Whether all that was written is in batches that were cut, its SYN and FIN included.
@@ -131,7 +148,9 @@ impl Stream {
     /// The error of an operation on a stream that was reset.
     pub(super) fn reset_error(&self) -> StreamError {
         match self.reset {
-            Some(ResetCause { by, code }) => StreamError::Reset { by, code },
+            Some(ResetCause { by: ResetBy::Local, code }) => StreamError::Reset { by: Side::Local, code },
+            Some(ResetCause { by: ResetBy::Remote, code }) => StreamError::Reset { by: Side::Remote, code },
+            Some(ResetCause { by: ResetBy::Overrun, .. }) => StreamError::Overrun,
             None => StreamError::WriteClosed,
         }
     }

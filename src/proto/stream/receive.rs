@@ -1,7 +1,7 @@
 //! Owns the receive half of a stream: its state, the window it grants and what waits to be read.
 
 use crate::proto::flow::ReceiveWindow;
-use crate::proto::spares::{Spares, append};
+use crate::proto::spares::{self, Spares, append};
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::fmt;
@@ -68,6 +68,11 @@ impl Receive {
         Self { state: ReceiveState::Open, window: ReceiveWindow::new(window), buffer: ReceiveBuffer::default() }
     }
 
+    /// Bytes of memory that the next `len` bytes of a body take beside what the buffer has.
+    pub(in crate::proto) fn allocation(&self, len: usize) -> usize {
+        if self.state == ReceiveState::Open { spares::allocation(&self.buffer.chunks, len) } else { 0 }
+    }
+
     /// Takes bytes of a body in; `false` where nobody will read them.
     pub(in crate::proto) fn push(&mut self, bytes: &[u8], spares: &mut Spares) -> bool {
         if self.state != ReceiveState::Open {
@@ -113,7 +118,7 @@ impl ReceiveBuffer {
     }
 
     #[cfg(test)]
-    fn capacity(&self) -> usize {
+    pub(in crate::proto) fn capacity(&self) -> usize {
         self.chunks.iter().map(BytesMut::capacity).sum()
     }
 }

@@ -1,11 +1,13 @@
 //! Owns [`Driver`]: one poll of it reads what there is, applies it, cuts a batch, writes it, flushes once, and parks.
 //!
 //! It alone touches the transport. Memory is reserved, tasks are woken and bytes are moved outside the lock. Here are the
-//! phases and the clock; `reading` and `writing` are the two directions.
+//! phases and the clock; `reading` and `writing` are the two directions, and `memory` is what has to be asked for.
 
+mod memory;
 mod reading;
 mod writing;
 
+use self::memory::Wait;
 use super::last_words::{Gone, LastWords};
 use super::patience::Patience;
 use super::reader::Reader;
@@ -37,6 +39,8 @@ pub(crate) struct Driver<T> {
     /// Until when a graceful close has to be done.
     close_by: Option<Instant>,
     patience: Patience,
+    /// What credit that is withheld waits for.
+    credit: Option<Wait>,
     /// Whether something was read and not applied yet: a poll had done enough.
     unapplied: bool,
     tap: Option<WireTap>,
@@ -71,6 +75,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             stalled: None,
             close_by: None,
             patience: Patience::default(),
+            credit: None,
             unapplied: false,
             phase: Phase::Running,
             config,
@@ -108,7 +113,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         if self.has_closed(now) {
             return Poll::Ready(());
         }
-        self.grow_windows(now);
+        self.ask_for_windows(now, cx);
         let write = self.poll_write(now, cx);
         if self.has_closed(now) {
             return Poll::Ready(());

@@ -3,15 +3,27 @@
 
 use super::{Driver, Phase, Stop};
 use crate::error::ConnectionError;
-use crate::memory::Reservation;
 use crate::proto::Admission;
 use crate::proto::limits::{POLL_PIECES, POLL_READ_BYTES};
 use crate::shell::last_words::LastWords;
-use crate::shell::opener::reserve_window;
+use crate::shell::opener::reserve_stream;
 use futures::{AsyncRead, AsyncWrite};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use web_time::Instant;
+
+/// What has to be had before more of what was read can be applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Needs {
+    Nothing,
+    /// Memory for a stream that the peer opens.
+    Window,
+    /// Memory for bytes that have arrived.
+    Room {
+        least: usize,
+        better: usize,
+    },
+}
 
 /// How much of what was read has been applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,59 +98,71 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     /// Hands what was read to the core, `pieces` of it at most: one critical section, unless memory has to be reserved in
     /// between.
     fn apply(&mut self, pieces: &mut usize, now: Instant) -> Applied {
+        let mut provided = false;
         loop {
-            let (reader, tap) = (&mut self.reader, &mut self.tap);
-            let admission = self.shared.with(|inner| {
-                while *pieces > 0 {
-                    // What comes after the end is thrown away unseen.
-                    if let Some(tap) = tap
-                        && inner.mux.closed().is_none()
-                    {
-                        tap.note(reader.peek_header());
-                    }
-                    match reader.next() {
-                        Ok(Some(frame)) => {
-                            *pieces -= 1;
-                            match inner.mux.handle_frame(frame, now) {
-                                Admission::Settled => {}
-                                Admission::Reserve => return Admission::Reserve,
-                            }
-                        }
-                        Ok(None) => return Admission::Settled,
-                        Err(violation) => {
-                            inner.mux.violated(violation);
-                            return Admission::Settled;
-                        }
-                    }
-                }
-                Admission::Settled
-            });
-            if let Some(tap) = tap {
+            let needs = self.apply_some(pieces, provided, now);
+            provided = false;
+            if let Some(tap) = &mut self.tap {
                 tap.hand_over_inbound();
             }
-            if admission == Admission::Settled {
-                return if *pieces > 0 { Applied::All } else { Applied::Enough };
-            }
-            let granted = reserve_window(&self.config, self.shared.memory()).ok();
-            let taken_in = granted.is_some();
-            let (waiting, accepted) = self.shared.with(|inner| {
-                inner.mux.admit(granted, now);
-                (inner.mux.waiting(), inner.mux.accepted())
-            });
-            // Y-OPEN-13.
-            let crowded = taken_in && 2 * waiting > self.config.accept_backlog();
-            if crowded && self.patience.begin(accepted, now) {
-                return Applied::UpToCrowd;
+            match needs {
+                Needs::Nothing => return if *pieces > 0 { Applied::All } else { Applied::Enough },
+                Needs::Room { least, better } => {
+                    self.provide(least, better, now);
+                    provided = true;
+                }
+                Needs::Window if self.admit(now) => return Applied::UpToCrowd,
+                Needs::Window => {}
             }
         }
     }
 
-    /// Asks the memory manager for the windows that want to grow.
-    pub(super) fn grow_windows(&mut self, now: Instant) {
-        while let Some(growth) = self.shared.with(|inner| inner.mux.next_growth(now)) {
-            let granted = Reservation::new(self.shared.memory(), growth.bytes as usize, growth.priority).ok();
-            self.shared.with(|inner| inner.mux.grow(growth.key, granted));
-        }
+    /// Applies up to what has to be paid for first. What was `provided` for is applied, paid or not.
+    fn apply_some(&mut self, pieces: &mut usize, mut provided: bool, now: Instant) -> Needs {
+        let (reader, tap) = (&mut self.reader, &mut self.tap);
+        self.shared.with(|inner| {
+            while *pieces > 0 {
+                // What comes after the end is thrown away unseen.
+                if let Some(tap) = tap
+                    && inner.mux.closed().is_none()
+                {
+                    tap.note(reader.peek_header());
+                }
+                if !std::mem::take(&mut provided)
+                    && let Some((least, better)) = inner.mux.lacks(reader.body_ahead())
+                {
+                    return Needs::Room { least, better };
+                }
+                match reader.next() {
+                    Ok(Some(frame)) => {
+                        *pieces -= 1;
+                        match inner.mux.handle_frame(frame, now) {
+                            Admission::Settled => {}
+                            Admission::Reserve => return Needs::Window,
+                        }
+                    }
+                    Ok(None) => return Needs::Nothing,
+                    Err(violation) => {
+                        inner.mux.violated(violation);
+                        return Needs::Nothing;
+                    }
+                }
+            }
+            Needs::Nothing
+        })
+    }
+
+    /// Decides on a stream that the peer opens; says whether reading waits for somebody to accept it.
+    fn admit(&mut self, now: Instant) -> bool {
+        let granted = reserve_stream(&self.config, self.shared.memory()).ok();
+        let taken_in = granted.is_some();
+        let (waiting, accepted) = self.shared.with(|inner| {
+            inner.mux.admit(granted, now);
+            (inner.mux.waiting(), inner.mux.accepted())
+        });
+        // Y-OPEN-13.
+        let crowded = taken_in && 2 * waiting > self.config.accept_backlog();
+        crowded && self.patience.begin(accepted, now)
     }
 
     /// Applies what was read and waits for nobody: the connection is ending.

@@ -17,8 +17,8 @@ enum Next {
     Batch,
     /// All is written, or somebody waits for what was written: flush.
     Flush,
-    /// A window wants to grow before there is anything to send.
-    Growth,
+    /// The memory manager has to be asked before there is anything to send.
+    Wish,
     /// Nothing; the task is parked.
     Parked,
 }
@@ -30,7 +30,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             let done = match next {
                 Next::Batch => self.poll_batch(now, cx),
                 Next::Flush => self.poll_flush(now, cx),
-                Next::Growth => return Stop::Yields,
+                Next::Wish => return Stop::Yields,
                 Next::Parked => {
                     self.moves(now);
                     return Stop::Waits;
@@ -59,8 +59,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             if inner.mux.poll_transmit(batch, BATCH_BYTES, now) {
                 return Next::Batch;
             }
-            if inner.mux.wants_growth() {
-                return Next::Growth;
+            if inner.mux.has_wishes() {
+                return Next::Wish;
             }
             if unflushed {
                 // What is written while a flush is pending does not wait for it.

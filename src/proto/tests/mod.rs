@@ -1,17 +1,21 @@
-//! What one core does that no peer and no simulation can show: books that must not grow, and the ends of ranges.
+//! What one core does that no peer and no simulation can show: books that must not grow, the ends of ranges, and what
+//! happens when much time passes.
 
-use super::limits::INITIAL_WINDOW;
+mod arrivals;
+mod windows;
+
 use super::{Admission, Batch, FlushError, Key, Mux, ReadError, WriteError};
-use crate::config::Config;
+use crate::config::{Config, ConfigBuilder};
 use crate::error::{ConnectionError, OpenError, Side, StreamError};
 use crate::memory::{MemoryLimit, MemoryManager, Reservation};
 use crate::mode::Mode;
 use crate::priority::Priority;
-use crate::proto::OpenBlocked;
+use crate::proto::{OpenBlocked, Taken, first_reservation};
 use crate::wire::{Flags, Frame, Header, Parser, StreamId};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 use web_time::Instant;
 
 struct Bench {
@@ -27,15 +31,19 @@ fn id(value: u32) -> StreamId {
 
 impl Bench {
     fn new() -> Self {
-        let limit = Arc::new(MemoryLimit::new(1 << 30));
+        Self::with(1 << 30, Config::builder())
+    }
+
+    fn with(limit: usize, settings: ConfigBuilder) -> Self {
+        let limit = Arc::new(MemoryLimit::new(limit));
         let manager: Arc<dyn MemoryManager> = limit.clone();
-        let config = Config::builder().keep_alive_interval(None).build().expect("valid");
+        let config = settings.keep_alive_interval(None).build().expect("valid");
         let now = Instant::now();
         Self { mux: Mux::new(Mode::Client, config, 1, now), limit, manager, now }
     }
 
     fn reserve(&self) -> Reservation {
-        Reservation::new(&self.manager, INITIAL_WINDOW as usize, Priority::ALWAYS).expect("room")
+        Reservation::new(&self.manager, first_reservation(self.mux.config()), Priority::ALWAYS).expect("room")
     }
 
     fn open(&mut self) -> (Key, u32) {
@@ -45,6 +53,61 @@ impl Bench {
 
     fn receive(&mut self, header: Header) {
         assert_eq!(self.mux.handle_frame(Frame::Header(header), self.now), Admission::Settled);
+    }
+
+    /// A stream that both ends know of.
+    fn stream(&mut self, priority: Priority) -> (Key, StreamId) {
+        let (key, value) = self.open();
+        self.mux.choose_priority(key, priority);
+        assert!(self.mux.flush(key).is_err());
+        self.send();
+        self.receive(Header::WindowUpdate { id: id(value), flags: Flags::ACK, value: 0 });
+        (key, id(value))
+    }
+
+    /// Data arrives, after what it takes has been asked for.
+    fn receive_data(&mut self, id: StreamId, len: usize) {
+        self.receive(Header::Data { id, flags: Flags::NONE, len: len as u32 });
+        if let Some((least, better)) = self.mux.lacks(len) {
+            let reserve = |bytes| Reservation::new(&self.manager, bytes, Priority::ALWAYS);
+            let granted = reserve(better).or_else(|_| reserve(least));
+            granted.into_iter().for_each(|granted| self.mux.provide(granted, self.now));
+        }
+        assert_eq!(self.mux.handle_frame(Frame::Body(&vec![7; len]), self.now), Admission::Settled);
+        self.settle();
+    }
+
+    /// Reads all there is; says how much that was.
+    fn read(&mut self, key: Key) -> usize {
+        let (mut chunks, mut read) = (VecDeque::new(), 0);
+        while let Ok(Taken::Bytes { .. }) = self.mux.read(key, &mut chunks) {
+            let len = chunks.drain(..).map(|chunk| chunk.len()).sum::<usize>();
+            self.mux.consume(key, len as u32, self.now);
+            self.settle();
+            read += len;
+        }
+        read
+    }
+
+    /// Puts what windows wish for to the manager.
+    fn ask(&mut self) {
+        while let Some(wish) = self.mux.next_wish(self.now) {
+            let answer = wish.put_to(&self.manager);
+            self.mux.answer(wish, answer);
+            self.settle();
+        }
+    }
+
+    /// Lets time pass, as the shell does.
+    fn wait(&mut self, time: Duration) {
+        let until = self.now + time;
+        while let Some(at) = self.mux.poll_timeout().filter(|at| *at <= until) {
+            self.now = at;
+            self.mux.handle_timeout(at);
+            self.settle();
+            self.ask();
+        }
+        self.now = until;
     }
 
     /// Cuts, writes and flushes all there is. Gives the headers.

@@ -1,0 +1,165 @@
+//! Owns the memory of what arrives, where that is charged as it is used and not as it was promised.
+//!
+//! A connection has some reserved ahead of what it reads next, so that the memory manager is asked once a read and not
+//! once a frame. What is kept for a stream is charged to it, chunk by chunk, and given back as it is read; there never is
+//! a byte in a buffer that nothing is reserved for (Y-MEM-9).
+
+use super::limits::{AHEAD, AHEAD_IDLE, STREAM_BOOKS};
+use super::mux::{Lifecycle, Mux};
+use super::ready::Ready;
+use super::spares::CHUNK;
+use super::store::Key;
+use super::stream::{Owed, ReceiveEvent, ResetBy, ResetCause, SendEvent};
+use crate::config::Charging;
+use crate::memory::Reservation;
+use web_time::Instant;
+
+/// Memory for what arrives next.
+#[derive(Debug, Default)]
+pub(super) struct Ahead {
+    reservation: Option<Reservation>,
+    /// Whether any was used since it was looked at.
+    used: bool,
+    look_at: Option<Instant>,
+}
+
+impl Ahead {
+    pub(super) fn bytes(&self) -> usize {
+        self.reservation.as_ref().map_or(0, Reservation::bytes)
+    }
+
+    pub(super) const fn next_look(&self) -> Option<Instant> {
+        self.look_at
+    }
+
+    /// What nothing has arrived for in a while.
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> Option<Reservation> {
+        self.look_at.filter(|at| now >= *at)?;
+        if std::mem::take(&mut self.used) {
+            self.look_at = now.checked_add(AHEAD_IDLE);
+            return None;
+        }
+        self.take()
+    }
+
+    pub(super) fn take(&mut self) -> Option<Reservation> {
+        self.look_at = None;
+        self.reservation.take()
+    }
+
+    /// Keeps what was freed for what arrives next, as far as that is worth it; the rest is to be given back. After a
+    /// while in which nothing has arrived it is not.
+    fn keep_of(&mut self, freed: &mut Reservation) {
+        if let Some(own) = &mut self.reservation {
+            let wanted = AHEAD.saturating_sub(own.bytes());
+            freed.move_to(own, wanted);
+        }
+    }
+}
+
+impl Mux {
+    /// Bytes that have to be reserved before the next `len` bytes of the body under way can be kept: at least the first,
+    /// better the second. Answered with [`Mux::provide`]; without that they end their stream.
+    pub(crate) fn lacks(&self, len: usize) -> Option<(usize, usize)> {
+        if self.config.charging() == Charging::Promised || len == 0 {
+            return None;
+        }
+        let needed = self.store.get(self.receiver()?)?.receive.allocation(len);
+        let least = needed.checked_sub(self.ahead.bytes()).filter(|least| *least > 0)?;
+        Some((least, least.max(AHEAD)))
+    }
+
+    /// Takes in what was reserved for what [`Mux::lacks`] has said.
+    pub(crate) fn provide(&mut self, granted: Reservation, now: Instant) {
+        if matches!(self.lifecycle, Lifecycle::Closed(_)) {
+            self.events.released.push(granted);
+            return;
+        }
+        match &mut self.ahead.reservation {
+            Some(own) => own.merge(granted),
+            None => self.ahead.reservation = Some(granted),
+        }
+        if self.ahead.look_at.is_none() {
+            self.ahead.look_at = now.checked_add(AHEAD_IDLE);
+        }
+    }
+
+    /// Charges a stream for the next `len` bytes of its body; `false` where nothing is reserved for them.
+    pub(super) fn charge(&mut self, key: Key, len: usize) -> bool {
+        if self.config.charging() == Charging::Promised {
+            return true;
+        }
+        let Some(stream) = self.store.get_mut(key) else { return true };
+        let needed = stream.receive.allocation(len);
+        if needed == 0 {
+            return true;
+        }
+        let (Some(ahead), Some(own)) = (&mut self.ahead.reservation, &mut stream.reservation) else { return false };
+        if ahead.bytes() < needed {
+            return false;
+        }
+        ahead.move_to(own, needed);
+        self.ahead.used = true;
+        self.ledger.reserved(stream.priority, needed);
+        true
+    }
+
+    /// Bytes of a stream have been read: gives back what is not needed for the rest of them.
+    pub(super) fn discharge(&mut self, key: Key) {
+        if self.config.charging() == Charging::Promised {
+            return;
+        }
+        let arriving = self.arriving(key);
+        let Some(stream) = self.store.get_mut(key) else { return };
+        let needed = STREAM_BOOKS + needed_for(stream.receive.window.held().saturating_sub(arriving) as usize);
+        let Some(own) = &mut stream.reservation else { return };
+        let excess = own.bytes().saturating_sub(needed);
+        if excess == 0 {
+            return;
+        }
+        let mut freed = own.split(excess);
+        self.ledger.released(stream.priority, excess);
+        self.ahead.keep_of(&mut freed);
+        self.events.released.push(freed);
+    }
+
+    /// There is no memory for what arrives on a stream: it ends, and the peer is told. What arrived before is kept for
+    /// the application (Y-MEM-11).
+    pub(super) fn overrun(&mut self, key: Key) {
+        let code = self.config.refusal_code();
+        let Some(stream) = self.store.get(key) else { return };
+        tracing::debug!(stream = %stream.id, code, "there is no memory for what arrives");
+        self.ledger.resets.overrun += 1;
+        if self.leave_backlog(key) {
+            self.end_with_reset(key, code);
+            return;
+        }
+        let Some(stream) = self.store.get_mut(key) else { return };
+        stream.receive.state = stream.receive.state.on(ReceiveEvent::RemoteReset);
+        stream.owed = Owed { syn: false, reset: true };
+        self.end_halves(key, ResetCause { by: ResetBy::Overrun, code });
+    }
+
+    /// What ends with both halves of a stream, when the peer is to be told.
+    pub(super) fn end_halves(&mut self, key: Key, cause: ResetCause) {
+        let Some(stream) = self.store.get_mut(key) else { return };
+        stream.reset.get_or_insert(cause);
+        stream.send.state = stream.send.state.on(SendEvent::Reset);
+        stream.asking = false;
+        let unsent = stream.send.buffer.clear();
+        let priority = stream.priority;
+        self.end_stall(key);
+        self.pool.remove(unsent);
+        self.schedule.remove(&mut self.store, key, priority);
+        self.notify(key, Ready::ALL);
+        self.queue_control(key);
+        self.settle(key);
+        self.wake_writers();
+    }
+}
+
+/// The most that chunks take in which there are `held` unread bytes. Of the first, most may have been read; the last one
+/// that the reader has taken and the last one that arrives may be nearly empty. The others are full.
+const fn needed_for(held: usize) -> usize {
+    if held == 0 { 0 } else { held + 3 * CHUNK }
+}

@@ -1,0 +1,73 @@
+//! What the driver asks the memory manager for, with no lock held: larger windows, credit, and room for what has arrived.
+
+use super::Driver;
+use crate::memory::Reservation;
+use crate::priority::Priority;
+use crate::shell::opener::released;
+use futures::future::BoxFuture;
+use futures::{AsyncRead, AsyncWrite, FutureExt};
+use std::fmt;
+use std::task::{Context, Poll};
+use web_time::Instant;
+
+/// A wait for memory, for the most urgent credit that is withheld.
+pub(super) struct Wait {
+    first: (usize, Priority),
+    released: BoxFuture<'static, ()>,
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
+    /// Puts the wishes of windows to the memory manager. Credit that it withholds is asked for again when memory has been
+    /// released (Y-MEM-10).
+    pub(super) fn ask_for_windows(&mut self, now: Instant, cx: &mut Context<'_>) {
+        self.ask(now);
+        let Some(first) = self.shared.with(|inner| inner.mux.withheld()) else {
+            self.credit = None;
+            return;
+        };
+        let mut wait = match self.credit.take().filter(|wait| wait.first == first) {
+            Some(wait) => wait,
+            // Listen first, then ask again: what is released in between is not missed.
+            None => {
+                let (bytes, priority) = first;
+                let wait = Wait { first, released: released(self.shared.memory(), bytes, priority) };
+                self.ask_again(now);
+                wait
+            }
+        };
+        match wait.released.poll_unpin(cx) {
+            Poll::Pending => self.credit = Some(wait),
+            // Whether or not there was need: a manager that always says so costs polls, and not the thread.
+            Poll::Ready(()) => {
+                self.ask_again(now);
+                cx.waker().wake_by_ref();
+            }
+        }
+    }
+
+    fn ask_again(&mut self, now: Instant) {
+        self.shared.with(|inner| inner.mux.ask_again());
+        self.ask(now);
+    }
+
+    fn ask(&mut self, now: Instant) {
+        while let Some(wish) = self.shared.with(|inner| inner.mux.next_wish(now)) {
+            let answer = wish.put_to(self.shared.memory());
+            self.shared.with(|inner| inner.mux.answer(wish, answer));
+        }
+    }
+
+    /// Reserves room for what has arrived, `better` or `least`. Where neither is granted its stream ends (Y-MEM-11).
+    pub(super) fn provide(&self, least: usize, better: usize, now: Instant) {
+        let reserve = |bytes| Reservation::new(self.shared.memory(), bytes, Priority::ALWAYS);
+        if let Ok(granted) = reserve(better).or_else(|_| reserve(least)) {
+            self.shared.with(|inner| inner.mux.provide(granted, now));
+        }
+    }
+}
+
+impl fmt::Debug for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wait").field("first", &self.first).finish_non_exhaustive()
+    }
+}
