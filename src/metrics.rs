@@ -21,6 +21,7 @@ impl NodeStats {
     /// | `streams_begun_total` | counter | `side`: `local`, `remote` | streams opened by this end, and accepted from the peer |
     /// | `frames_total` | counter | `direction`, `type` | frames |
     /// | `data_bytes_total` | counter | `direction` | bytes in the bodies of data frames |
+    /// | `useless_frames_total` | counter | | frames of peers that changed nothing |
     /// | `largest_window_bytes` | gauge | | the largest receive window a stream has had |
     /// | `stalled_seconds_total` | counter | `cause`: `window`, `socket`, `memory` | time that writers have waited |
     /// | `transport_stalled_seconds_total` | counter | | time that transports took no bytes |
@@ -88,6 +89,8 @@ fn traffic(stats: &ConnectionStats, page: &mut Page<'_>) -> fmt::Result {
     page.counters(("frames", "Frames by type"), None, frames.as_flattened())?;
     let bytes = ways.map(|(way, traffic)| ([("direction", way)], traffic.data_bytes));
     page.counters(("data", "Bytes in the bodies of data frames"), Some(Unit::Bytes), &bytes)?;
+    let useless = ("useless_frames", "Frames of peers that changed nothing");
+    page.counter(useless, None, &stats.useless_frames)?;
     let window = ("largest_window", "The largest receive window that a stream has had");
     page.gauge(window, Some(Unit::Bytes), &stats.largest_window)
 }
@@ -215,6 +218,7 @@ mod tests {
                 streams: StreamCounts { open: 11, unaccepted: 12, unacknowledged: 13, opened: 14, accepted: 15 },
                 sent: traffic(20),
                 received: traffic(30),
+                useless_frames: 39,
                 largest_window: 40,
                 stalled: Stalled { window: seconds(41), socket: seconds(42), memory: seconds(43) },
                 transport_stalled: seconds(44),
@@ -267,6 +271,7 @@ sluicegate_frames_total{direction=\"outbound\",type=\"ping\"} 23
 sluicegate_frames_total{direction=\"outbound\",type=\"go_away\"} 24
 sluicegate_data_bytes_total{direction=\"inbound\"} 31
 sluicegate_data_bytes_total{direction=\"outbound\"} 21
+sluicegate_useless_frames_total 39
 sluicegate_largest_window_bytes 40
 sluicegate_stalled_seconds_total{cause=\"window\"} 41.0
 sluicegate_stalled_seconds_total{cause=\"socket\"} 42.0

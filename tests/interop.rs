@@ -13,6 +13,8 @@ mod child;
 mod in_process;
 #[path = "interop/line.rs"]
 mod line;
+#[path = "interop/manners.rs"]
+mod manners;
 #[path = "interop/matrix.rs"]
 mod matrix;
 #[path = "interop/nodes/mod.rs"]
@@ -73,7 +75,7 @@ fn main() -> ExitCode {
     let conclusion = libtest_mimic::run(&arguments, trials);
     if !arguments.list {
         match matrix.write(cells) {
-            Ok(said) => println!("{said}"),
+            Ok(said) => println!("{said}\n{}", manners::report()),
             Err(error) => {
                 eprintln!("the matrix cannot be written: {error}");
                 return ExitCode::FAILURE;

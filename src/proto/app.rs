@@ -337,12 +337,11 @@ impl Mux {
     fn set_priority(&mut self, key: Key, priority: Priority) {
         let Some(stream) = self.store.get_mut(key) else { return };
         let before = std::mem::replace(&mut stream.priority, priority);
-        // Credit that waits for memory may not have to any more, or has another place among those that do.
-        self.events.attention |= stream.asking;
         if let Some(reservation) = &stream.reservation {
             self.ledger.released(before, reservation.bytes());
             self.ledger.reserved(priority, reservation.bytes());
         }
+        self.place_again(key, priority);
         self.pool.leave(&mut self.store, key, before);
         // It waits for room no more until it asks again.
         if self.store.get(key).is_some_and(|stream| stream.stall.cause() != Some(Cause::Window)) {

@@ -131,10 +131,15 @@ impl Mux {
     fn account(&mut self, worth: Worth, now: Instant) -> Result<(), Violation> {
         match worth {
             Worth::Useful => self.useless.earn(),
-            Worth::Useless => self.useless.spend(now).map_err(|_| Violation::UselessFrames)?,
+            Worth::Useless => self.spend_useless(now)?,
             Worth::Stray => {}
         }
         Ok(())
+    }
+
+    fn spend_useless(&mut self, now: Instant) -> Result<(), Violation> {
+        self.ledger.useless_frames += 1;
+        self.useless.spend(now).map_err(|_| Violation::UselessFrames)
     }
 
     fn on_header(&mut self, header: Header, now: Instant) -> Result<Worth, Violation> {
@@ -366,7 +371,7 @@ impl Mux {
             self.body = None;
             if fin && self.on_fin(key) == Worth::Useless {
                 // A FIN that came with data is paid for by the data.
-                self.useless.spend(now).unwrap_or_else(|_| self.violated(Violation::UselessFrames));
+                self.spend_useless(now).unwrap_or_else(|violation| self.violated(violation));
             }
         }
     }

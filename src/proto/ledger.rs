@@ -19,6 +19,7 @@ use web_time::Instant;
 pub(super) struct Ledger {
     pub(super) sent: Traffic,
     pub(super) received: Traffic,
+    pub(super) useless_frames: u64,
     pub(super) resets: Resets,
     pub(super) refusals: Refusals,
     /// Streams that this end has opened, and accepted.
@@ -80,6 +81,7 @@ impl Ledger {
         Self {
             sent: Traffic::default(),
             received: Traffic::default(),
+            useless_frames: 0,
             resets: Resets::default(),
             refusals: Refusals::default(),
             opened: 0,
@@ -130,7 +132,7 @@ impl Mux {
     /// The figures of the connection. Costs the same however many streams there are.
     pub(crate) fn stats(&mut self, now: Instant) -> ConnectionStats {
         self.tick(now);
-        let Ledger { sent, received, resets, refusals, opened, accepted, windows, clocks, latest: now, .. } =
+        let Ledger { sent, received, useless_frames, resets, refusals, opened, accepted, windows, clocks, latest: now } =
             &self.ledger;
         let now = *now;
         ConnectionStats {
@@ -143,6 +145,7 @@ impl Mux {
             },
             sent: *sent,
             received: *received,
+            useless_frames: *useless_frames,
             largest_window: self.largest_window,
             stalled: clocks.so_far(now),
             transport_stalled: clocks.transport_so_far(now),

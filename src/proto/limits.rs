@@ -30,6 +30,10 @@ pub(crate) const AHEAD: usize = 64 * 1024;
 /// How long memory stays reserved for what arrives next though nothing does.
 pub(crate) const AHEAD_IDLE: Duration = Duration::from_secs(1);
 
+/// Credit that is asked for anew when memory was released, in streams. Stops: many streams that wait from making every
+/// release expensive.
+pub(crate) const ASKED_AT_ONCE: usize = 32;
+
 /// How long a window that has grown may be more than twice as large as what arrives in it before it becomes smaller.
 pub(crate) const WINDOW_QUIET: Duration = Duration::from_secs(10);
 

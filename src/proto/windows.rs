@@ -3,13 +3,14 @@
 //! The memory manager decides, and it is not ours: a [`Wish`] is put to it with no lock held, and the [`Answer`] brought
 //! back. What a window is worth is arithmetic and stands in `flow`.
 
-use super::limits::{STREAM_BOOKS, WINDOW_LOOK, WINDOW_QUIET};
+use super::limits::{ASKED_AT_ONCE, STREAM_BOOKS, WINDOW_LOOK, WINDOW_QUIET};
 use super::mux::Mux;
 use super::store::Key;
 use super::stream::{ReceiveState, Stream};
 use crate::config::{Charging, Config};
 use crate::memory::{MemoryManager, Reservation};
 use crate::priority::Priority;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use web_time::Instant;
@@ -19,8 +20,10 @@ use web_time::Instant;
 pub(super) struct Windows {
     /// Streams whose credit is due, and whose windows may become larger or smaller with it.
     wishing: VecDeque<Key>,
-    /// Streams whose credit waits until memory is less scarce.
-    withheld: Vec<Key>,
+    /// Streams whose credit waits until memory is less scarce, the most urgent first and then in the order in which they
+    /// came. Those that have ended are taken out when it is their turn.
+    withheld: BTreeMap<(Reverse<Priority>, u64), Key>,
+    tickets: u64,
     /// Windows larger than a stream's first, and what arrives in them.
     grown: BTreeMap<Key, Usage>,
     look_at: Option<Instant>,
@@ -151,7 +154,7 @@ impl Mux {
             Answer::Smaller => self.shrink(wish.key),
             Answer::Withheld => {
                 self.ledger.refusals.credit += 1;
-                self.windows.withheld.push(wish.key);
+                self.withhold(wish.key, wish.priority);
             }
         }
         self.queue_control(wish.key);
@@ -159,21 +162,41 @@ impl Mux {
 
     // ---- credit that waits ---------------------------------------------------------------------------------------
 
-    /// The most urgent credit that waits for memory: how much, and its priority.
-    pub(crate) fn withheld(&mut self) -> Option<(usize, Priority)> {
-        let store = &self.store;
-        self.windows.withheld.retain(|key| store.get(*key).is_some_and(|stream| stream.asking));
-        let streams = self.windows.withheld.iter().filter_map(|key| store.get(*key));
-        let first = streams.rev().max_by_key(|stream| stream.priority)?;
-        Some((first.receive.window.owed() as usize, first.priority))
+    fn withhold(&mut self, key: Key, priority: Priority) {
+        self.windows.tickets += 1;
+        self.windows.withheld.insert((Reverse(priority), self.windows.tickets), key);
     }
 
-    /// Memory may be less scarce: all credit that waits is asked for again, the most urgent first.
+    /// The most urgent credit that waits for memory: how much, and its priority.
+    pub(crate) fn withheld(&mut self) -> Option<(usize, Priority)> {
+        while let Some(first) = self.windows.withheld.first_entry() {
+            if let Some(stream) = self.store.get(*first.get()).filter(|stream| stream.asking) {
+                return Some((stream.receive.window.owed() as usize, stream.priority));
+            }
+            first.remove();
+        }
+        None
+    }
+
+    /// Memory may be less scarce: the most urgent credit that waits is asked for again, and not all of it at once. A
+    /// refusal would be the first of many.
     pub(crate) fn ask_again(&mut self) {
-        let mut withheld = std::mem::take(&mut self.windows.withheld);
-        let store = &self.store;
-        withheld.sort_by_key(|key| std::cmp::Reverse(store.get(*key).map(|stream| stream.priority)));
-        self.windows.wishing.extend(withheld);
+        for _ in 0..ASKED_AT_ONCE {
+            let Some((_, key)) = self.windows.withheld.pop_first() else { return };
+            self.windows.wishing.push_back(key);
+        }
+    }
+
+    /// The priority of a stream has changed: credit that waits may not have to any more, or has another place in line.
+    pub(super) fn place_again(&mut self, key: Key, priority: Priority) {
+        if self.store.get(key).is_some_and(|stream| stream.asking) {
+            let before = self.windows.withheld.len();
+            self.windows.withheld.retain(|_, other| *other != key);
+            if self.windows.withheld.len() < before {
+                self.withhold(key, priority);
+            }
+            self.events.attention = true;
+        }
     }
 
     // ---- larger and smaller --------------------------------------------------------------------------------------

@@ -24,6 +24,9 @@ pub struct ConnectionStats {
     pub sent: Traffic,
     /// What was received.
     pub received: Traffic,
+    /// Frames of the peer that changed nothing: empty ones, credit of 0 bytes, frames for streams that never were, second
+    /// FINs and go-aways, pongs that nobody asked for. More of them than an honest peer sends end the connection.
+    pub useless_frames: u64,
     /// The largest receive window so far, in bytes: that of a new stream, or of one that has grown.
     pub largest_window: u32,
     /// How long writers had to wait, and for what: the sum over all streams, the ended ones included.
@@ -187,6 +190,7 @@ impl ConnectionStats {
         resets.add(&other.resets);
         refusals.add(&other.refusals);
         reserved.add(&other.reserved);
+        self.useless_frames += other.useless_frames;
         self.largest_window = self.largest_window.max(other.largest_window);
         self.transport_stalled += other.transport_stalled;
         self.rtt = self.rtt.into_iter().chain(other.rtt).max();
@@ -281,6 +285,7 @@ mod tests {
                 ping_frames: 3,
                 go_away_frames: 4,
             },
+            useless_frames: 9,
             largest_window: 300_000,
             stalled: Stalled { window: second, socket: 2 * second, memory: 3 * second },
             transport_stalled: second,
@@ -296,7 +301,7 @@ mod tests {
         let mut sum = some(7);
         sum.add(&some(5));
         assert_eq!((sum.streams.open, sum.streams.accepted), (2, 10));
-        assert_eq!((sum.sent.frames(), sum.sent.wire_bytes()), (20, 440));
+        assert_eq!((sum.sent.frames(), sum.sent.wire_bytes(), sum.useless_frames), (20, 440, 18));
         assert_eq!(sum.stalled.memory, Duration::from_secs(6));
         assert_eq!((sum.rtt, sum.min_rtt), (Some(Duration::from_secs(7)), Some(Duration::from_secs(5))));
         assert_eq!((sum.reserved.total(), sum.largest_window), (42, 300_000));

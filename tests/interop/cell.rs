@@ -3,6 +3,7 @@
 use crate::child::Child;
 use crate::in_process::InProcess;
 use crate::line::Answer;
+use crate::manners;
 use crate::peers::{Lack, Peer, Start};
 use crate::said::Said;
 use crate::support::far::far;
@@ -13,7 +14,7 @@ use crate::theirs::{Remote, Theirs};
 use crate::toolchain::{Program, Unbuilt};
 use crate::verdict::{Role, Verdict, within};
 use futures::future::LocalBoxFuture;
-use sluicegate::{MemoryLimit, Mode};
+use sluicegate::{MemoryLimit, Mode, NodeStats};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -90,6 +91,7 @@ struct Attempt<'a> {
     transport: Transport,
     program: Option<&'a Program>,
     budget: Arc<MemoryLimit>,
+    stats: NodeStats,
     notes: Notes,
     said: Said,
     wire: Mutex<Option<Wire>>,
@@ -114,6 +116,7 @@ pub fn run(peer: &'static Peer, role: Role, scenario: &'static Scenario) -> Verd
             transport: *transport,
             program: program.as_ref(),
             budget: Arc::new(MemoryLimit::new(BUDGET)),
+            stats: NodeStats::default(),
             notes: notes.clone(),
             said: Said::default(),
             wire: Mutex::default(),
@@ -138,7 +141,7 @@ impl Attempt<'_> {
             format!("over {:?}: {what}\n{}{wire}", self.transport, self.said.report())
         })?;
         match self.budget.reserved() {
-            0 => Ok(outcome),
+            0 => manners::check(&self.stats.total()).map(|()| outcome),
             left => Err(format!("{left} bytes are still reserved")),
         }
     }
@@ -163,7 +166,8 @@ impl Attempt<'_> {
         let (io, wire) = Tap::new(io);
         *self.wire.lock().unwrap() = Some(wire.clone());
         // Room for more than a window in the send buffer: what holds a writer is the peer.
-        let config = quiet().memory(self.budget.clone()).max_send_buffer(16 << 20).max_incoming_streams(2000);
+        let config = quiet().memory(self.budget.clone()).stats(self.stats.clone());
+        let config = config.max_send_buffer(16 << 20).max_incoming_streams(2000);
         let mode = if self.role == Role::Dial { Mode::Client } else { Mode::Server };
         let ours = Node::new(Box::new(io) as Io, config.build().expect("valid"), mode);
         // With the first ping answered, the next one is a new one: it comes behind all that was said before it.

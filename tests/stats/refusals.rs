@@ -8,7 +8,7 @@ use crate::support::peer::{Peer, update};
 use crate::support::{Pipe, Transport, pipe, quiet, run};
 use futures::{AsyncReadExt, AsyncWriteExt};
 use sluicegate::wire::Flags;
-use sluicegate::{Config, ConfigBuilder, MemoryLimit, Priority, Refusals, RefusedOpen};
+use sluicegate::{Charging, Config, ConfigBuilder, MemoryLimit, Priority, Refusals, RefusedOpen};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ async fn refusals<T: Transport>(node: &Node<T>) -> Refusals {
 }
 
 /// The figures in the order of their fields.
-fn list(refusals: Refusals) -> [u64; 7] {
+fn list(refusals: Refusals) -> [u64; 8] {
     [
         refusals.incoming_by_memory,
         refusals.incoming_by_backlog,
@@ -34,6 +34,7 @@ fn list(refusals: Refusals) -> [u64; 7] {
         refusals.incoming_by_go_away,
         refusals.opens,
         refusals.windows,
+        refusals.credit,
         refusals.send_buffers,
     ]
 }
@@ -54,7 +55,7 @@ fn streams_of_the_peer_by_memory() {
     run(async {
         let (client, mut peer) = client(quiet().memory(Arc::new(MemoryLimit::new(2 * WINDOW)))).await;
         open(&mut peer, &[2, 4, 6, 8], &[6, 8]).await;
-        assert_eq!(list(refusals(&client).await), [2, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(list(refusals(&client).await), [2, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(refusals(&client).await.incoming(), 2);
     });
 }
@@ -64,7 +65,7 @@ fn streams_of_the_peer_by_backlog() {
     run(async {
         let (client, mut peer) = client(quiet().accept_backlog(2)).await;
         open(&mut peer, &[2, 4, 6], &[6]).await;
-        assert_eq!(list(refusals(&client).await), [0, 1, 0, 0, 0, 0, 0]);
+        assert_eq!(list(refusals(&client).await), [0, 1, 0, 0, 0, 0, 0, 0]);
     });
 }
 
@@ -73,7 +74,7 @@ fn streams_of_the_peer_by_their_number() {
     run(async {
         let (client, mut peer) = client(quiet().max_incoming_streams(1)).await;
         open(&mut peer, &[2, 4, 6], &[4, 6]).await;
-        assert_eq!(list(refusals(&client).await), [0, 0, 2, 0, 0, 0, 0]);
+        assert_eq!(list(refusals(&client).await), [0, 0, 2, 0, 0, 0, 0, 0]);
     });
 }
 
@@ -85,7 +86,7 @@ fn streams_of_the_peer_after_a_go_away() {
         client.call(|connection| connection.go_away()).await;
         peer.expect(crate::support::peer::go_away(0)).await;
         open(&mut peer, &[4], &[4]).await;
-        assert_eq!(list(refusals(&client).await), [0, 0, 0, 1, 0, 0, 0]);
+        assert_eq!(list(refusals(&client).await), [0, 0, 0, 1, 0, 0, 0, 0]);
     });
 }
 
@@ -98,11 +99,11 @@ fn opens_each_once_however_long_they_wait() {
         let mut second = Box::pin(client.open());
         for _ in 0..3 {
             assert!(waits(&client, &mut second).await);
-            assert_eq!(list(refusals(&client).await), [0, 0, 0, 0, 1, 0, 0]);
+            assert_eq!(list(refusals(&client).await), [0, 0, 0, 0, 1, 0, 0, 0]);
         }
         drop(first);
         let second = second.await.expect("opens");
-        assert_eq!(list(refusals(&client).await), [0, 0, 0, 0, 1, 0, 0]);
+        assert_eq!(list(refusals(&client).await), [0, 0, 0, 0, 1, 0, 0, 0]);
         drop(second);
     });
     run(async {
@@ -111,7 +112,7 @@ fn opens_each_once_however_long_they_wait() {
         let first = client.open().await.expect("opens");
         for refused in 1..=3 {
             client.open().await.expect_err("refused");
-            assert_eq!(list(refusals(&client).await), [0, 0, 0, 0, refused, 0, 0]);
+            assert_eq!(list(refusals(&client).await), [0, 0, 0, 0, refused, 0, 0, 0]);
         }
         drop(first);
     });
@@ -136,7 +137,7 @@ fn windows() {
         read.expect("reads");
         let refused = manager.calls().iter().filter(|call| matches!(call, Call::Refuse(..))).count() as u64;
         assert!(refused > 0 && received == sent);
-        assert_eq!(list(refusals(&far).await), [0, 0, 0, 0, 0, refused, 0]);
+        assert_eq!(list(refusals(&far).await), [0, 0, 0, 0, 0, refused, 0, 0]);
         assert_eq!(there.stats().receive_window, WINDOW as u32);
     });
 }
@@ -147,9 +148,9 @@ fn windows_that_an_application_expects() {
     let mut line = crate::line::Line::new(quiet().memory(manager));
     let [stream] = line.open(Priority::MEDIUM, 0);
     stream.expect(WINDOW as u32);
-    assert_eq!(list(line.connection.stats().refusals), [0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(list(line.connection.stats().refusals), [0, 0, 0, 0, 0, 0, 0, 0]);
     stream.expect(2 * WINDOW as u32);
-    assert_eq!(list(line.connection.stats().refusals), [0, 0, 0, 0, 0, 1, 0]);
+    assert_eq!(list(line.connection.stats().refusals), [0, 0, 0, 0, 0, 1, 0, 0]);
 }
 
 #[test]
@@ -160,7 +161,31 @@ fn send_buffers() {
         let [mut stream] = line.open(Priority::MEDIUM, 0);
         let written = [(); 2].map(|()| crate::line::write(&mut stream, &vec![7; WINDOW])).iter().sum();
         assert!((1..64 * 1024).contains(&written), "{written} bytes without a reservation");
-        assert_eq!(list(line.connection.stats().refusals), [0, 0, 0, 0, 0, 0, 1]);
+        assert_eq!(list(line.connection.stats().refusals), [0, 0, 0, 0, 0, 0, 0, 1]);
         assert_eq!(stream.stats().unsent, written);
+    });
+}
+
+#[test]
+fn credit_by_memory() {
+    run(async {
+        // LOW may fill 408 KiB of it.
+        let settings = quiet().memory(Arc::new(MemoryLimit::new(1 << 20))).charging(Charging::Used);
+        let (client, mut peer) = client(settings.default_priority(Priority::LOW)).await;
+        let mut streams = Vec::new();
+        for stream in [2, 4] {
+            peer.send(update(stream, Flags::SYN, 0)).await;
+            streams.push(client.accept().await.expect("a stream"));
+            peer.expect(update(stream, Flags::ACK, 0)).await;
+            peer.send_data(stream, Flags::NONE, &pattern(0, WINDOW)).await;
+        }
+        peer.expect_silence().await;
+        let mut read = vec![0; WINDOW / 2];
+        streams[0].read_exact(&mut read).await.expect("it is there");
+        // Its half window is owed: 384 KiB, what is ahead and 128 more.
+        peer.expect_quiet().await;
+        let list = list(refusals(&client).await);
+        assert!(list[6] > 0, "nothing was withheld");
+        assert_eq!([&list[..6], &list[7..]].concat(), [0; 7]);
     });
 }

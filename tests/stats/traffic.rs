@@ -2,7 +2,7 @@
 
 use crate::api::{WINDOW, pair, pattern, settle, slow, stream};
 use crate::support::node::Node;
-use crate::support::peer::{Peer, data, fin, update};
+use crate::support::peer::{Peer, data, fin, pong, update};
 use crate::support::{pipe, quiet, run};
 use futures::{AsyncReadExt, AsyncWriteExt};
 use sluicegate::wire::{Flags, Header};
@@ -227,5 +227,27 @@ fn streams_by_where_they_are() {
         let streams = client.call(|c| c.stats().streams).await;
         let counts = [streams.open, streams.unaccepted, streams.unacknowledged, streams.opened, streams.accepted];
         assert_eq!(counts, [1, 1, 0, 2, 1]);
+    });
+}
+
+#[test]
+fn frames_that_change_nothing_are_counted() {
+    run(async {
+        let (near, far) = pipe(1 << 16);
+        let (server, mut peer) = (Node::server(near, quiet().build().expect("valid")), Peer::new(far));
+        peer.greet().await;
+        peer.send(update(1, Flags::SYN, 0)).await;
+        let stream = server.accept().await.expect("a stream");
+        peer.expect(update(1, Flags::ACK, 0)).await;
+        let useless = [data(1, Flags::NONE, 0), update(1, Flags::NONE, 0), data(77, Flags::NONE, 0), pong(1)];
+        for header in useless {
+            peer.send(header).await;
+        }
+        // These do something.
+        peer.send(update(1, Flags::NONE, 1)).await;
+        peer.send_data(1, Flags::FIN, b"end").await;
+        peer.expect_quiet().await;
+        assert_eq!(server.call(|connection| connection.stats().useless_frames).await, useless.len() as u64);
+        drop(stream);
     });
 }

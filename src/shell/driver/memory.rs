@@ -12,7 +12,7 @@ use web_time::Instant;
 
 /// A wait for memory, for the most urgent credit that is withheld.
 pub(super) struct Wait {
-    first: (usize, Priority),
+    priority: Priority,
     released: BoxFuture<'static, ()>,
 }
 
@@ -21,18 +21,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     /// released (Y-MEM-10).
     pub(super) fn ask_for_windows(&mut self, now: Instant, cx: &mut Context<'_>) {
         self.ask(now);
-        let Some(first) = self.shared.with(|inner| inner.mux.withheld()) else {
+        let Some((bytes, priority)) = self.shared.with(|inner| inner.mux.withheld()) else {
             self.credit = None;
             return;
         };
-        let mut wait = match self.credit.take().filter(|wait| wait.first == first) {
+        let mut wait = match self.credit.take().filter(|wait| wait.priority >= priority) {
             Some(wait) => wait,
             // Listen first, then ask again: what is released in between is not missed.
             None => {
-                let (bytes, priority) = first;
-                let wait = Wait { first, released: released(self.shared.memory(), bytes, priority) };
+                let released = released(self.shared.memory(), bytes, priority);
                 self.ask_again(now);
-                wait
+                Wait { priority, released }
             }
         };
         match wait.released.poll_unpin(cx) {
@@ -68,6 +67,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
 
 impl fmt::Debug for Wait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wait").field("first", &self.first).finish_non_exhaustive()
+        f.debug_struct("Wait").field("priority", &self.priority).finish_non_exhaustive()
     }
 }

@@ -9,6 +9,7 @@ pub use scenarios::SCENARIOS;
 
 use crate::child::Child;
 use crate::line::Answer;
+use crate::manners;
 use crate::said::Said;
 use crate::tap::Wire;
 use crate::toolchain::{Program, Source, Unbuilt};
@@ -152,7 +153,7 @@ pub fn run(peer: &'static Peer, role: Role, scenario: &'static Scenario) -> Verd
         let theirs = start(program.as_ref(), &said);
         let (dialer, listener) = if role == Role::Dial { (&ours, &theirs) } else { (&theirs, &ours) };
         dialer.dial(&listener.listen().await).await;
-        (scenario.run)(Pair { ours, theirs, budget: budget.clone(), stats, wire: wire.clone() }).await;
+        (scenario.run)(Pair { ours, theirs, budget: budget.clone(), stats: stats.clone(), wire: wire.clone() }).await;
     };
     if let Err(what) = within(&said, attempt) {
         let frames = wire.lock().unwrap().as_ref().map(Wire::report).unwrap_or_default();
@@ -161,7 +162,10 @@ pub fn run(peer: &'static Peer, role: Role, scenario: &'static Scenario) -> Verd
     if budget.reserved() != 0 {
         return Verdict::Failed(format!("{} bytes are still reserved", budget.reserved()));
     }
-    Verdict::Passed(Vec::new())
+    match manners::check(&stats.total()) {
+        Ok(()) => Verdict::Passed(Vec::new()),
+        Err(what) => Verdict::Failed(what),
+    }
 }
 
 /// What is urgent for our node: pings are, echoes are not.
