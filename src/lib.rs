@@ -40,6 +40,22 @@
 //! * `tokio`: `tokio::io::AsyncRead`, `AsyncBufRead` and `AsyncWrite` on [`Stream`], beside those of `futures`, and
 //!   `Session::over_tokio`.
 
+// Neither a peer's bytes nor a caller can make it panic: what could is spelled otherwise, or says why it cannot.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
+
 mod config;
 mod connection;
 mod deadlines;

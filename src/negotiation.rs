@@ -114,12 +114,13 @@ impl Messages {
     fn take(&mut self, bytes: &mut &[u8]) -> Result<Option<Vec<u8>>, Confused> {
         loop {
             if let Some((prefix, len)) = length(&self.partial)? {
-                let missing = prefix + len - self.partial.len();
+                let whole = prefix.saturating_add(len);
+                let missing = whole.saturating_sub(self.partial.len());
                 self.partial.reserve_exact(missing);
                 let (more, rest) = bytes.split_at(missing.min(bytes.len()));
                 self.partial.extend_from_slice(more);
                 *bytes = rest;
-                if self.partial.len() < prefix + len {
+                if self.partial.len() < whole {
                     return Ok(None);
                 }
                 let mut message = std::mem::take(&mut self.partial);

@@ -57,8 +57,8 @@ impl Priority {
         if limit == usize::MAX {
             return usize::MAX;
         }
-        // In 128 bits the product cannot overflow, and the quotient is never more than `limit`, so it fits again.
-        (limit as u128 * (1 + u128::from(self.0)) / 256) as usize
+        // The quotient is never more than `limit`, so it fits again.
+        ((limit as u128).saturating_mul(u128::from(self.0).saturating_add(1)) / 256) as usize
     }
 
     /// The named level of a bucket; [`Priority::ALWAYS`] for one that there is not.

@@ -82,7 +82,7 @@ impl MemoryManager for MemoryLimit {
                 reserved.checked_add(bytes).filter(|after| *after <= threshold)
             })
             .map_err(|_| Refused::new(bytes))?;
-        self.0.peak.fetch_max(before + bytes, Ordering::Relaxed);
+        self.0.peak.fetch_max(before.saturating_add(bytes), Ordering::Relaxed);
         Ok(())
     }
 

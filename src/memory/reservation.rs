@@ -46,7 +46,7 @@ impl Reservation {
     pub(crate) fn move_to(&mut self, other: &mut Reservation, bytes: usize) {
         debug_assert!(Arc::ptr_eq(&self.manager, &other.manager), "these are reservations of two managers");
         let moved = bytes.min(self.bytes);
-        self.bytes -= moved;
+        self.bytes = self.bytes.saturating_sub(moved);
         // Only a manager that does not count can have granted more than fits; to release too little does no harm there.
         other.bytes = other.bytes.saturating_add(moved);
     }
@@ -54,7 +54,7 @@ impl Reservation {
     /// Takes `bytes` off into a reservation of their own, or all there are if that is less. The manager is not called.
     pub(crate) fn split(&mut self, bytes: usize) -> Reservation {
         let taken = bytes.min(self.bytes);
-        self.bytes -= taken;
+        self.bytes = self.bytes.saturating_sub(taken);
         Self { manager: Arc::clone(&self.manager), bytes: taken }
     }
 }

@@ -65,7 +65,7 @@ impl Waiters {
     pub(super) fn wait<W: Wakes>(of: &Arc<W>, bytes: usize, priority: Priority) -> Turn<W> {
         let waiters = of.waiters();
         let mut queue = waiters.lock();
-        queue.tickets += 1;
+        queue.tickets = queue.tickets.wrapping_add(1);
         let place = Place { priority: Reverse(priority), ticket: queue.tickets };
         queue.waiting.insert(place, Waiter { bytes, waker: None });
         waiters.number.store(queue.waiting.len(), Ordering::Relaxed);

@@ -13,6 +13,7 @@ use super::stream::{
 use crate::error::StreamError;
 use crate::memory::Reservation;
 use crate::priority::Priority;
+use crate::stats::{add, count};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use web_time::Instant;
@@ -57,7 +58,7 @@ impl Mux {
     /// Takes the oldest stream that waits to be accepted; its ACK is owed then (Y-ACK-1).
     pub(crate) fn accept(&mut self) -> Option<Key> {
         let key = self.take_incoming()?;
-        self.ledger.accepted += 1;
+        count(&mut self.ledger.accepted);
         Some(key)
     }
 
@@ -161,7 +162,7 @@ impl Mux {
             }
             return Err(WriteError::Blocked { growth });
         }
-        stream.send.buffer.push(&bytes[..written], &mut self.pool.spares);
+        stream.send.buffer.push(bytes.get(..written).unwrap_or(bytes), &mut self.pool.spares);
         self.pool.add(written);
         if stream.stall.cause().is_some() {
             self.ledger.tick(now);
@@ -241,7 +242,8 @@ impl Mux {
 
     /// Ends both halves at once, with a code that the peer sees (Y-RST-4). What was queued is dropped.
     pub(crate) fn reset(&mut self, key: Key, code: u32) {
-        self.ledger.resets.application += u64::from(self.end_with_reset(key, code));
+        let told = self.end_with_reset(key, code);
+        add(&mut self.ledger.resets.application, told.into());
     }
 
     /// Says whether the peer is told.
@@ -377,7 +379,7 @@ impl Mux {
         let mut woken = 0;
         while let Some(key) = self.pool.next_waiting(&mut self.store, woken) {
             let Some(stream) = self.store.get(key) else { continue };
-            woken += usize::from(stream.interest.contains(Ready::WRITE));
+            woken = woken.saturating_add(usize::from(stream.interest.contains(Ready::WRITE)));
             if stream.stall.cause() != Some(Cause::Window) {
                 self.end_stall(key);
             }

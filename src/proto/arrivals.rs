@@ -12,6 +12,7 @@ use super::store::Key;
 use super::stream::{Owed, ReceiveEvent, ResetBy, ResetCause, SendEvent};
 use crate::config::Charging;
 use crate::memory::Reservation;
+use crate::stats::count;
 use web_time::Instant;
 
 /// Memory for what arrives next.
@@ -111,9 +112,9 @@ impl Mux {
         }
         let arriving = self.arriving(key);
         let Some(stream) = self.store.get_mut(key) else { return };
-        let needed = STREAM_BOOKS + needed_for(stream.receive.window.held().saturating_sub(arriving) as usize);
+        let needed = needed_for(stream.receive.window.held().saturating_sub(arriving) as usize);
         let Some(own) = &mut stream.reservation else { return };
-        let excess = own.bytes().saturating_sub(needed);
+        let excess = own.bytes().saturating_sub(STREAM_BOOKS).saturating_sub(needed);
         if excess == 0 {
             return;
         }
@@ -129,7 +130,7 @@ impl Mux {
         let code = self.config.refusal_code();
         let Some(stream) = self.store.get(key) else { return };
         tracing::debug!(stream = %stream.id, code, "there is no memory for what arrives");
-        self.ledger.resets.overrun += 1;
+        count(&mut self.ledger.resets.overrun);
         if self.leave_backlog(key) {
             self.end_with_reset(key, code);
             return;
@@ -161,5 +162,5 @@ impl Mux {
 /// The most that chunks take in which there are `held` unread bytes. Of the first, most may have been read; the last one
 /// that the reader has taken and the last one that arrives may be nearly empty. The others are full.
 const fn needed_for(held: usize) -> usize {
-    if held == 0 { 0 } else { held + 3 * CHUNK }
+    if held == 0 { 0 } else { held.saturating_add(3 * CHUNK) }
 }

@@ -37,7 +37,7 @@ impl Budget {
     /// Adds what time has brought; a fraction of a token stays in the clock.
     fn refill(&mut self, now: Instant) {
         let elapsed = now.saturating_duration_since(self.filled);
-        let tokens = elapsed.as_millis() * u128::from(self.allowance.per_second) / 1000;
+        let tokens = elapsed.as_millis().saturating_mul(u128::from(self.allowance.per_second)) / 1000;
         if tokens > 0 {
             let tokens = u32::try_from(tokens).unwrap_or(u32::MAX);
             self.left = self.left.saturating_add(tokens).min(self.allowance.burst);

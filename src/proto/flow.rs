@@ -40,7 +40,7 @@ impl SendWindow {
     /// Takes up to `wanted` bytes of credit.
     pub(super) fn take(&mut self, wanted: usize) -> usize {
         let taken = u32::try_from(wanted).unwrap_or(u32::MAX).min(self.available);
-        self.available -= taken;
+        self.available = self.available.saturating_sub(taken);
         taken as usize
     }
 }
@@ -90,21 +90,21 @@ impl ReceiveWindow {
     /// Takes in a data header (Y-FLOW-2).
     pub(super) fn receive(&mut self, len: u32) -> Result<(), BeyondCredit> {
         self.credit = self.credit.checked_sub(len).ok_or(BeyondCredit)?;
-        // Invariant: credit + held <= size <= 2^30, so this does not overflow.
-        self.held += len;
+        // Invariant: credit + held <= size, so nothing is cut off.
+        self.held = self.held.saturating_add(len);
         Ok(())
     }
 
     /// The application has read `bytes`, or they were discarded for it.
     pub(super) fn consume(&mut self, bytes: u32, now: Instant) {
         let bytes = bytes.min(self.held);
-        self.held -= bytes;
+        self.held = self.held.saturating_sub(bytes);
         self.rate.count(bytes, now);
     }
 
     /// Credit that the window allows and the peer does not know of yet.
     pub(super) const fn owed(&self) -> u32 {
-        self.size - self.credit - self.held
+        self.size.saturating_sub(self.credit).saturating_sub(self.held)
     }
 
     /// Whether that is worth a frame (Y-FLOW-4).
@@ -122,7 +122,7 @@ impl ReceiveWindow {
     /// (Y-FLOW-3).
     pub(super) fn grant(&mut self) -> u32 {
         let owed = self.owed();
-        self.credit += owed;
+        self.credit = self.credit.saturating_add(owed);
         owed
     }
 
@@ -136,14 +136,14 @@ impl ReceiveWindow {
     /// not given then. Says by how much.
     pub(super) fn shrink(&mut self, floor: u32) -> u32 {
         let bytes = self.owed().min(self.size.saturating_sub(floor));
-        self.size -= bytes;
+        self.size = self.size.saturating_sub(bytes);
         bytes
     }
 
     /// How many bytes larger the window should be: up to twice what the link delivers to this stream in a round trip,
     /// and never past `max` (Y-FLOW-8). `None` while it is large enough, or while that cannot be known yet.
     pub(super) fn growth(&mut self, rtt: Option<Duration>, max: u32, now: Instant) -> Option<u32> {
-        let target = 2 * self.rate.per_round_trip(rtt?, now)?;
+        let target = self.rate.per_round_trip(rtt?, now)?.saturating_mul(2);
         let target = u32::try_from(target).unwrap_or(u32::MAX).min(max);
         target.checked_sub(self.size).filter(|growth| *growth > 0)
     }
@@ -161,7 +161,7 @@ impl Rate {
         match self.since {
             // What is read at the first moment arrived before it: it says nothing of the rate.
             None => self.since = Some(now),
-            Some(_) => self.bytes += u64::from(bytes),
+            Some(_) => self.bytes = self.bytes.saturating_add(u64::from(bytes)),
         }
     }
 
@@ -171,7 +171,7 @@ impl Rate {
         if elapsed < rtt || elapsed.is_zero() {
             return None;
         }
-        let bytes = u128::from(self.bytes) * rtt.as_nanos() / elapsed.as_nanos();
+        let bytes = u128::from(self.bytes).saturating_mul(rtt.as_nanos()).checked_div(elapsed.as_nanos())?;
         (self.bytes, self.since) = (0, Some(now));
         // `elapsed >= rtt`, so this is at most the 64 bits it started from.
         u64::try_from(bytes).ok()

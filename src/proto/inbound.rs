@@ -13,7 +13,7 @@ use super::stream::{Handshake, HandshakeEvent, ReceiveEvent, ReceiveState, Reset
 use super::tombstones::{Answer, Tombstone};
 use crate::error::{ConnectionError, Side, Violation};
 use crate::memory::Reservation;
-use crate::stats::Resets;
+use crate::stats::{Resets, add, count};
 use crate::wire::{Flags, Frame, Header, PingKind, StreamId};
 use web_time::Instant;
 
@@ -138,7 +138,7 @@ impl Mux {
     }
 
     fn spend_useless(&mut self, now: Instant) -> Result<(), Violation> {
-        self.ledger.useless_frames += 1;
+        count(&mut self.ledger.useless_frames);
         self.useless.spend(now).map_err(|_| Violation::UselessFrames)
     }
 
@@ -194,7 +194,7 @@ impl Mux {
         let mut body = Body { target: Target::Discard, left: len, fin: flags.contains(Flags::FIN) };
         if reset {
             // Y-OPEN-9: opened and reset at once. There is nothing to show the application.
-            self.ledger.resets.remote_unaccepted += 1;
+            count(&mut self.ledger.resets.remote_unaccepted);
             self.rapid.spend(now).map_err(|_| Violation::RapidReset)?;
         } else if let Some(code) = self.refusal() {
             self.refuse(opening.id, code, len)?;
@@ -217,7 +217,7 @@ impl Mux {
         } else {
             return None;
         };
-        *refused += 1;
+        count(refused);
         Some(code)
     }
 
@@ -225,7 +225,7 @@ impl Mux {
     fn refuse(&mut self, id: StreamId, code: u32, len: u32) -> Result<(), Violation> {
         tracing::debug!(stream = %id, code, "refused an inbound stream");
         self.control.owe_reset(id, code)?;
-        self.tombstones.insert(id, Tombstone::new(INITIAL_WINDOW - len, Answer::Silence));
+        self.tombstones.insert(id, Tombstone::new(INITIAL_WINDOW.saturating_sub(len), Answer::Silence));
         self.events.attention = true;
         Ok(())
     }
@@ -239,7 +239,7 @@ impl Mux {
         };
         let Some(reservation) = granted else {
             self.body = Some(Body { target: Target::Discard, left, fin });
-            self.ledger.refusals.incoming_by_memory += 1;
+            count(&mut self.ledger.refusals.incoming_by_memory);
             if let Err(violation) = self.refuse(opening.id, self.config.refusal_code(), left) {
                 self.violated(violation);
             }
@@ -291,7 +291,8 @@ impl Mux {
                 // Y-FIN-3: data after the end of the stream.
                 self.body = Some(Body { target: Target::Discard, left: len, fin: false });
                 self.consume(key, len, now);
-                self.ledger.resets.after_fin += u64::from(self.end_with_reset(key, PROTOCOL_ERROR));
+                let told = self.end_with_reset(key, PROTOCOL_ERROR);
+                add(&mut self.ledger.resets.after_fin, told.into());
                 Ok(Worth::Useless)
             }
             ReceiveState::Finished | ReceiveState::Done => Ok(Worth::Useless),
@@ -336,7 +337,7 @@ impl Mux {
         let answer = tombstone.body(len).map_err(|left| beyond(left.0))?;
         if answer == Answer::Reset {
             self.control.owe_reset(id, 0)?;
-            self.ledger.resets.dropped += 1;
+            count(&mut self.ledger.resets.dropped);
             self.events.attention = true;
         }
         Ok(Worth::Stray)
@@ -345,7 +346,7 @@ impl Mux {
     fn on_body(&mut self, bytes: &[u8], now: Instant) {
         let Some(body) = &mut self.body else { return };
         let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        self.ledger.received.data_bytes += u64::from(len);
+        add(&mut self.ledger.received.data_bytes, len.into());
         body.left = body.left.saturating_sub(len);
         if let Target::Stream(key) = body.target {
             if !self.charge(key, bytes.len()) {
@@ -445,7 +446,7 @@ impl Mux {
         let unaccepted = self.leave_backlog(key);
         self.end_by_reset(key);
         let Resets { remote, remote_unaccepted, .. } = &mut self.ledger.resets;
-        *(if unaccepted { remote_unaccepted } else { remote }) += u64::from(news);
+        add(if unaccepted { remote_unaccepted } else { remote }, news.into());
         if unaccepted {
             self.rapid.spend(now).map_err(|_| Violation::RapidReset)?;
         }

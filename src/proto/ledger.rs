@@ -10,7 +10,7 @@ use super::store::Key;
 use super::stream::{ResetBy, ResetCause};
 use crate::memory::Reservation;
 use crate::priority::Priority;
-use crate::stats::{ConnectionStats, Refusals, ReservedBytes, Resets, StreamCounts, StreamStats, Traffic};
+use crate::stats::{ConnectionStats, Refusals, ReservedBytes, Resets, StreamCounts, StreamStats, Traffic, add, count};
 use crate::wire::Header;
 use web_time::Instant;
 
@@ -42,15 +42,15 @@ pub(super) struct Counts {
 
 impl Counts {
     pub(super) const fn data_frame(&mut self) {
-        self.data_frames += 1;
+        count(&mut self.data_frames);
     }
 
     pub(super) const fn body(&mut self, len: usize) {
-        self.data_bytes += len as u64;
+        add(&mut self.data_bytes, len as u64);
     }
 
     pub(super) const fn window_update(&mut self) {
-        self.window_update_frames += 1;
+        count(&mut self.window_update_frames);
     }
 
     pub(super) const fn data_bytes(&self) -> u64 {
@@ -73,7 +73,7 @@ pub(super) const fn count_frame(traffic: &mut Traffic, header: Header) {
         Header::Ping { .. } => &mut traffic.ping_frames,
         Header::GoAway { .. } => &mut traffic.go_away_frames,
     };
-    *frames += 1;
+    count(frames);
 }
 
 impl Ledger {
@@ -98,7 +98,8 @@ impl Ledger {
 
     /// A window of `bytes` was reserved, or a part of one.
     pub(super) fn reserved(&mut self, priority: Priority, bytes: usize) {
-        *self.windows.bucket_mut(priority.bucket()) += bytes;
+        let windows = self.windows.bucket_mut(priority.bucket());
+        *windows = windows.saturating_add(bytes);
     }
 
     /// A window was given back, or moved to another bucket.
@@ -220,13 +221,13 @@ impl Mux {
 
     /// The memory manager has refused the window of a stream that this end wanted to open.
     pub(crate) const fn open_refused(&mut self) {
-        self.ledger.refusals.opens += 1;
+        count(&mut self.ledger.refusals.opens);
     }
 
     /// The memory manager has refused room for what a stream wanted to write. It waits for that if it still does:
     /// meanwhile there may have been room, or the stream may be over.
     pub(crate) fn room_refused(&mut self, key: Key) {
-        self.ledger.refusals.send_buffers += 1;
+        count(&mut self.ledger.refusals.send_buffers);
         if self.store.get(key).is_some_and(|stream| stream.room_links.is_queued()) {
             self.begin_stall(key, Cause::Memory);
         }

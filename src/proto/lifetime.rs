@@ -98,10 +98,10 @@ impl Mux {
             return;
         }
         if id.is_client() != self.mode.is_client() {
-            self.inbound -= 1;
+            self.inbound = self.inbound.saturating_sub(1);
         }
         if unacknowledged {
-            self.unacknowledged -= 1;
+            self.unacknowledged = self.unacknowledged.saturating_sub(1);
             self.events.openable = true;
         }
         if let Some(tombstone) = tombstone {

@@ -57,6 +57,10 @@ pub(super) enum Verdict {
     Dead,
 }
 
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "no setting is longer than a day, and an instant so far off can be told"
+)]
 impl Liveness {
     pub(super) fn new(config: &Config, now: Instant) -> Self {
         Self {

@@ -21,6 +21,7 @@ use crate::config::{Charging, Config};
 use crate::error::{ConnectionError, OpenError, Side};
 use crate::memory::Reservation;
 use crate::mode::Mode;
+use crate::stats::{add, count};
 use crate::wire::StreamId;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -209,7 +210,7 @@ impl Mux {
         };
         self.next_id = id.value().checked_add(2).and_then(StreamId::new);
         let key = self.insert(id, Handshake::Lazy, reservation);
-        self.ledger.opened += 1;
+        count(&mut self.ledger.opened);
         Ok((key, id))
     }
 
@@ -258,7 +259,8 @@ impl Mux {
         self.draining = true;
         self.local_away = true;
         while let Some(key) = self.take_incoming() {
-            self.ledger.refusals.incoming_by_go_away += u64::from(self.end_with_reset(key, 0));
+            let told = self.end_with_reset(key, 0);
+            add(&mut self.ledger.refusals.incoming_by_go_away, told.into());
             self.release(key, 0, now);
         }
         self.close_if_drained();
@@ -331,8 +333,8 @@ impl Mux {
         };
         let stream = Stream::new(id, handshake, priority, window, reservation);
         match handshake.is_unacknowledged() {
-            true => self.unacknowledged += 1,
-            false => self.inbound += 1,
+            true => self.unacknowledged = self.unacknowledged.saturating_add(1),
+            false => self.inbound = self.inbound.saturating_add(1),
         }
         self.store.insert(stream)
     }
@@ -342,7 +344,7 @@ impl Mux {
         let Some(stream) = self.store.get_mut(key) else { return };
         let before = std::mem::replace(&mut stream.handshake, next);
         if before.is_unacknowledged() && !next.is_unacknowledged() {
-            self.unacknowledged -= 1;
+            self.unacknowledged = self.unacknowledged.saturating_sub(1);
             self.events.openable = true;
         }
     }

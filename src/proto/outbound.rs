@@ -18,7 +18,7 @@ impl Mux {
     /// (Y-PRIO-2, Y-PRIO-4).
     pub(crate) fn poll_transmit(&mut self, batch: &mut Batch, budget: usize, now: Instant) -> bool {
         let before = batch.len();
-        let number = self.cut + 1;
+        let number = self.cut.wrapping_add(1);
         match self.lifecycle {
             Lifecycle::Closed(_) => self.control.take_go_away().into_iter().for_each(|header| batch.header(header)),
             // Y-CLOSE-1: the go-away of a close is the last word.
@@ -160,7 +160,7 @@ impl Mux {
             stream.sent.body(left);
             while left > 0 {
                 let Some(piece) = stream.send.buffer.pop(left) else { break };
-                left -= piece.len();
+                left = left.saturating_sub(piece.len());
                 batch.body(piece);
             }
             self.schedule.sent(priority, len);

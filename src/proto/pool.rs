@@ -48,7 +48,7 @@ impl Pool {
     }
 
     fn capacity(&self) -> usize {
-        SEND_BASE + self.reservation.as_ref().map_or(0, Reservation::bytes)
+        SEND_BASE.saturating_add(self.reserved())
     }
 
     /// Bytes that a stream of `priority`, which has `own` of them in the pool, may add now; it `wants` some.
@@ -74,7 +74,8 @@ impl Pool {
     /// Makes the pool larger; gives back what is beyond the maximum.
     pub(super) fn grow(&mut self, mut reservation: Reservation) -> Option<Reservation> {
         let fits = self.max.saturating_sub(self.capacity());
-        let excess = (reservation.bytes() > fits).then(|| reservation.split(reservation.bytes() - fits));
+        let beyond = reservation.bytes().saturating_sub(fits);
+        let excess = (beyond > 0).then(|| reservation.split(beyond));
         match &mut self.reservation {
             Some(own) => own.merge(reservation),
             None => self.reservation = Some(reservation),
@@ -84,7 +85,7 @@ impl Pool {
 
     pub(super) fn add(&mut self, bytes: usize) {
         self.idle_since = None;
-        self.used += bytes;
+        self.used = self.used.saturating_add(bytes);
         let free = self.capacity().saturating_sub(self.used);
         if self.spares.len() > free {
             self.spares.shrink(free);
@@ -105,7 +106,7 @@ impl Pool {
 
     /// When what is reserved is to be given back, unless something is written before.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.idle_since.map(|since| since + POOL_IDLE)
+        self.idle_since.and_then(|since| since.checked_add(POOL_IDLE))
     }
 
     /// What is reserved and has not been needed for a while.
@@ -119,7 +120,8 @@ impl Pool {
     /// Keeps chunks that were used, as far as there is capacity that nobody uses.
     pub(super) fn recycle(&mut self, spent: impl IntoIterator<Item = Bytes>) {
         for bytes in spent {
-            if self.used + self.spares.len() + CHUNK <= self.capacity() {
+            let kept = self.spares.len().saturating_add(CHUNK);
+            if self.used.saturating_add(kept) <= self.capacity() {
                 self.spares.put(bytes);
             }
         }
@@ -141,13 +143,11 @@ impl Pool {
     /// The next writer to wake for the room that there is, the highest bucket first. `woken` is how many were woken for
     /// it already. When the pool is empty everyone is woken: there may be no other occasion.
     pub(super) fn next_waiting(&mut self, store: &mut Store, woken: usize) -> Option<Key> {
-        for bucket in (0..Priority::BUCKETS).rev() {
-            let room = self.used == 0 || self.free(bucket) > woken * TYPICAL_WRITE;
-            if room && let Some(key) = self.waiting[bucket].pop(store) {
-                return Some(key);
-            }
-        }
-        None
+        let expected = woken.saturating_mul(TYPICAL_WRITE);
+        let room: [bool; Priority::BUCKETS] =
+            std::array::from_fn(|bucket| self.used == 0 || self.free(bucket) > expected);
+        let mut buckets = self.waiting.iter_mut().zip(room).rev().filter(|(_, room)| *room);
+        buckets.find_map(|(waiting, _)| waiting.pop(store))
     }
 
     /// Forgets all bytes; gives back the reservation.

@@ -25,7 +25,7 @@ impl Rtt {
         if self.samples == PERIOD {
             (self.previous, self.current, self.samples) = (self.current, None, 0);
         }
-        self.samples += 1;
+        self.samples = self.samples.saturating_add(1);
         self.latest = Some(sample);
         self.current = Some(self.current.map_or(sample, |current| current.min(sample)));
         sample

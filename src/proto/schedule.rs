@@ -42,10 +42,10 @@ impl Schedule {
 
     /// The stream whose turn it is.
     pub(super) fn pop(&mut self, store: &mut Store) -> Option<Key> {
-        let waiting = || (0..Priority::BUCKETS).filter(|index| !self.buckets[*index].queue.is_empty());
-        let starved = waiting().find(|index| self.buckets[*index].waited >= STARVATION_BYTES);
-        let index = starved.or_else(|| waiting().next_back())?;
-        let bucket = &mut self.buckets[index];
+        let waiting = || self.buckets.iter().enumerate().filter(|(_, bucket)| !bucket.queue.is_empty());
+        let starved = waiting().find(|(_, bucket)| bucket.waited >= STARVATION_BYTES);
+        let (index, _) = starved.or_else(|| waiting().next_back())?;
+        let bucket = self.buckets.get_mut(index)?;
         bucket.waited = 0;
         bucket.queue.pop(store)
     }

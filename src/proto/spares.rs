@@ -38,7 +38,7 @@ impl Spares {
 
     /// Bytes that are kept.
     pub(super) const fn len(&self) -> usize {
-        self.chunks.len() * CHUNK
+        self.chunks.len().saturating_mul(CHUNK)
     }
 
     /// Drops chunks until at most `bytes` are kept.
@@ -52,12 +52,12 @@ impl Spares {
 
 /// Size of a chunk for `wanted` bytes behind one of `last` bytes.
 fn chunk_size(last: usize, wanted: usize) -> usize {
-    (2 * last).max(wanted).clamp(MIN_CHUNK, CHUNK)
+    last.saturating_mul(2).max(wanted).clamp(MIN_CHUNK, CHUNK)
 }
 
 /// Size of the last chunk of a buffer, and what it has room for.
 fn tail(chunks: &VecDeque<BytesMut>) -> (usize, usize) {
-    chunks.back().map_or((0, 0), |tail| (tail.capacity(), tail.capacity() - tail.len()))
+    chunks.back().map_or((0, 0), |tail| (tail.capacity(), tail.capacity().saturating_sub(tail.len())))
 }
 
 /// Bytes that appending `len` bytes to the chunks of a buffer allocates.
@@ -66,7 +66,7 @@ pub(super) fn allocation(chunks: &VecDeque<BytesMut>, len: usize) -> usize {
     let (mut left, mut allocated) = (len.saturating_sub(room), 0);
     while left > 0 {
         last = chunk_size(last, left);
-        allocated += last;
+        allocated = last.saturating_add(allocated);
         left = left.saturating_sub(last);
     }
     allocated

@@ -63,7 +63,8 @@ impl Stall {
     pub(super) fn end(&mut self, now: Instant, clocks: &mut Clocks) {
         let Some(waits) = &mut self.0 else { return };
         let Some((cause, since)) = waits.current.take() else { return };
-        *of(&mut waits.past, cause) += now.saturating_duration_since(since);
+        let past = of(&mut waits.past, cause);
+        *past = past.saturating_add(now.saturating_duration_since(since));
         clocks.of(cause).end(since, now);
     }
 
@@ -77,7 +78,8 @@ impl Stall {
         let Some(waits) = &self.0 else { return Stalled::default() };
         let mut stalled = waits.past;
         if let Some((cause, since)) = waits.current {
-            *of(&mut stalled, cause) += now.saturating_duration_since(since);
+            let waited = of(&mut stalled, cause);
+            *waited = waited.saturating_add(now.saturating_duration_since(since));
         }
         stalled
     }
@@ -136,19 +138,19 @@ impl Clock {
     }
 
     fn begin(&mut self, now: Instant) {
-        self.waiting += 1;
-        self.beginnings += self.since_epoch(now);
+        self.waiting = self.waiting.saturating_add(1);
+        self.beginnings = self.beginnings.saturating_add(self.since_epoch(now));
     }
 
     fn end(&mut self, since: Instant, now: Instant) {
-        self.over += now.saturating_duration_since(since);
+        self.over = self.over.saturating_add(now.saturating_duration_since(since));
         self.waiting = self.waiting.saturating_sub(1);
         self.beginnings = self.beginnings.saturating_sub(self.since_epoch(since));
     }
 
     fn so_far(&self, now: Instant) -> Duration {
         let elapsed = self.since_epoch(now).saturating_mul(self.waiting);
-        self.over + elapsed.saturating_sub(self.beginnings)
+        self.over.saturating_add(elapsed.saturating_sub(self.beginnings))
     }
 }
 

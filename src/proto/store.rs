@@ -70,8 +70,8 @@ impl Store {
     pub(super) fn unlink(&mut self, id: StreamId) -> bool {
         let known = self.ids.remove(&self.spread.of(id)).is_some();
         let len = self.ids.len();
-        if self.ids.capacity() > SMALL.max(8 * len) {
-            self.ids.shrink_to(2 * len);
+        if self.ids.capacity() > SMALL.max(len.saturating_mul(8)) {
+            self.ids.shrink_to(len.saturating_mul(2));
         }
         known
     }

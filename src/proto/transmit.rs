@@ -1,7 +1,7 @@
 //! Owns [`Batch`]: frames cut and ready to be written, as few pieces as possible.
 
 use super::ledger::count_frame;
-use crate::stats::Traffic;
+use crate::stats::{Traffic, add};
 use crate::wire::{HEADER_LEN, Header};
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
@@ -32,7 +32,7 @@ impl Batch {
     pub(crate) fn header(&mut self, header: Header) {
         let bytes = header.encode();
         self.joined.extend_from_slice(&bytes);
-        self.len += bytes.len();
+        self.len = self.len.saturating_add(bytes.len());
         count_frame(&mut self.uncounted, header);
         if let Some(shown) = &mut self.shown {
             shown.push(bytes);
@@ -40,9 +40,9 @@ impl Batch {
     }
 
     pub(crate) fn body(&mut self, body: Bytes) {
-        self.len += body.len();
-        self.data += body.len();
-        self.uncounted.data_bytes += body.len() as u64;
+        self.len = self.len.saturating_add(body.len());
+        self.data = self.data.saturating_add(body.len());
+        add(&mut self.uncounted.data_bytes, body.len() as u64);
         if body.len() <= JOIN {
             self.joined.extend_from_slice(&body);
         } else {

@@ -10,6 +10,7 @@ use super::stream::{ReceiveState, Stream};
 use crate::config::{Charging, Config};
 use crate::memory::{MemoryManager, Reservation};
 use crate::priority::Priority;
+use crate::stats::{add, count};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -140,7 +141,7 @@ impl Mux {
     /// What the memory manager has said to a wish. What is owed then leaves as one window update.
     pub(crate) fn answer(&mut self, wish: Wish, answer: Answer) {
         let refused = wish.growth > 0 && !matches!(answer, Answer::Larger(_));
-        self.ledger.refusals.windows += u64::from(refused);
+        add(&mut self.ledger.refusals.windows, refused.into());
         let Some(stream) = self.store.get_mut(wish.key).filter(|stream| stream.asking) else {
             if let Answer::Larger(granted) = answer {
                 self.events.released.push(granted);
@@ -153,7 +154,7 @@ impl Mux {
             Answer::AsItIs => {}
             Answer::Smaller => self.shrink(wish.key),
             Answer::Withheld => {
-                self.ledger.refusals.credit += 1;
+                count(&mut self.ledger.refusals.credit);
                 self.withhold(wish.key, wish.priority);
             }
         }
@@ -163,7 +164,7 @@ impl Mux {
     // ---- credit that waits ---------------------------------------------------------------------------------------
 
     fn withhold(&mut self, key: Key, priority: Priority) {
-        self.windows.tickets += 1;
+        self.windows.tickets = self.windows.tickets.wrapping_add(1);
         self.windows.withheld.insert((Reverse(priority), self.windows.tickets), key);
     }
 
@@ -213,7 +214,7 @@ impl Mux {
     pub(crate) fn widen(&mut self, key: Key, granted: Option<Reservation>) {
         match granted {
             Some(granted) => self.enlarge(key, granted),
-            None => self.ledger.refusals.windows += 1,
+            None => count(&mut self.ledger.refusals.windows),
         }
         self.queue_control(key);
     }

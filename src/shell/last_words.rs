@@ -38,6 +38,7 @@ enum Reading {
 #[derive(Debug)]
 pub(super) struct Gone;
 
+#[expect(clippy::arithmetic_side_effects, reason = "an instant a second from now can be told")]
 impl LastWords {
     /// `ended` where the peer's side of the transport has ended.
     pub(super) fn new(ended: bool, now: Instant) -> Self {
@@ -93,7 +94,7 @@ impl LastWords {
         while self.reading == Reading::Open {
             reader.discard();
             match reader.poll_fill(io, cx) {
-                Poll::Ready(Ok(read @ 1..)) if read < left => left -= read,
+                Poll::Ready(Ok(read @ 1..)) if read < left => left = left.saturating_sub(read),
                 Poll::Ready(Ok(1..)) => {
                     cx.waker().wake_by_ref();
                     return;

@@ -34,6 +34,7 @@ enum Round {
     Second,
 }
 
+#[expect(clippy::arithmetic_side_effects, reason = "instants a second from now can be told, as can ten times 5 ms")]
 impl Patience {
     /// A stream was taken in, and more than half of the backlog is taken. Says whether reading waits from now on.
     pub(super) fn begin(&mut self, accepted: u64, now: Instant) -> bool {

@@ -31,13 +31,13 @@ impl Reader {
         T: AsyncRead + Unpin,
     {
         self.make_room();
-        let room = &mut self.buffer[self.end..];
+        let room = self.buffer.get_mut(self.end..).unwrap_or_default();
         let len = room.len();
         let read = ready!(Pin::new(io).poll_read(cx, room))?;
         if read > len {
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "the transport read more than it may")));
         }
-        self.end += read;
+        self.end = self.end.saturating_add(read);
         Poll::Ready(Ok(read))
     }
 
@@ -45,31 +45,36 @@ impl Reader {
     fn make_room(&mut self) {
         let full = self.end == self.buffer.len();
         self.buffer.copy_within(self.start..self.end, 0);
-        (self.start, self.end) = (0, self.end - self.start);
+        (self.start, self.end) = (0, self.end.saturating_sub(self.start));
         if full && self.buffer.len() < self.max {
-            let size = (4 * self.buffer.len()).clamp(FIRST, self.max);
+            let size = self.buffer.len().saturating_mul(4).clamp(FIRST, self.max);
             self.buffer.resize(size, 0);
         }
     }
 
     /// The next frame of what has been read.
     pub(super) fn next(&mut self) -> Result<Option<Frame<&[u8]>>, Violation> {
-        let mut input = &self.buffer[self.start..self.end];
+        let mut input = self.buffer.get(self.start..self.end).unwrap_or_default();
         let before = input.len();
         let frame = self.parser.next(&mut input)?;
-        self.start += before - input.len();
+        let parsed = before.saturating_sub(input.len());
+        self.start = self.start.saturating_add(parsed);
         Ok(frame)
+    }
+
+    fn unparsed(&self) -> &[u8] {
+        self.buffer.get(self.start..self.end).unwrap_or_default()
     }
 
     /// The header that comes next, legal or not, if a header comes next and is complete.
     pub(super) fn peek_header(&self) -> Option<[u8; HEADER_LEN]> {
-        let input = self.parser.is_between_frames().then(|| &self.buffer[self.start..self.end])?;
+        let input = self.parser.is_between_frames().then(|| self.unparsed())?;
         input.first_chunk().copied()
     }
 
     /// Bytes of the body under way that have been read and come next.
     pub(super) fn body_ahead(&self) -> usize {
-        self.parser.body_left().min(self.end - self.start)
+        self.parser.body_left().min(self.unparsed().len())
     }
 
     /// Whether the transport has ended inside a frame, if it has ended.

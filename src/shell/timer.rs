@@ -16,6 +16,7 @@ pub(crate) struct Timer {
     alarm: Option<(Delay, Instant)>,
 }
 
+#[expect(clippy::arithmetic_side_effects, reason = "an instant at most LONGEST from now can be told")]
 impl Timer {
     /// Makes sure that the task is woken at `deadline`. Says whether that has passed already.
     pub(crate) fn poll(&mut self, deadline: Option<Instant>, now: Instant, cx: &mut Context<'_>) -> bool {

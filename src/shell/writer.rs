@@ -53,7 +53,7 @@ impl Writer {
 
     /// Takes a batch in, behind what is left of the last one.
     pub(super) fn load(&mut self, take: impl FnOnce(&mut VecDeque<Bytes>) -> usize) {
-        self.data += take(&mut self.pieces);
+        self.data = self.data.saturating_add(take(&mut self.pieces));
         if self.vectored == Vectored::No && self.pieces.len() > 1 {
             self.joined.reserve(self.pieces.iter().map(Bytes::len).sum());
             self.pieces.iter().for_each(|piece| self.joined.extend_from_slice(piece));
@@ -106,7 +106,7 @@ impl Writer {
                 let mut slices = [IoSlice::new(&[]); SLICES];
                 let len =
                     slices.iter_mut().zip(&self.pieces).map(|(slice, piece)| *slice = IoSlice::new(piece)).count();
-                Pin::new(io).poll_write_vectored(cx, &slices[..len])
+                Pin::new(io).poll_write_vectored(cx, slices.get(..len).unwrap_or_default())
             }
             (None, _) => Poll::Ready(Ok(0)),
         }
@@ -118,7 +118,7 @@ impl Writer {
                 front.advance(written);
                 return;
             }
-            written -= front.len();
+            written = written.saturating_sub(front.len());
             front.advance(front.len());
             self.spent.extend(self.pieces.pop_front());
         }

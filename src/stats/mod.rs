@@ -190,9 +190,9 @@ impl ConnectionStats {
         resets.add(&other.resets);
         refusals.add(&other.refusals);
         reserved.add(&other.reserved);
-        self.useless_frames += other.useless_frames;
+        add(&mut self.useless_frames, other.useless_frames);
         self.largest_window = self.largest_window.max(other.largest_window);
-        self.transport_stalled += other.transport_stalled;
+        self.transport_stalled = self.transport_stalled.saturating_add(other.transport_stalled);
         self.rtt = self.rtt.into_iter().chain(other.rtt).max();
         self.min_rtt = self.min_rtt.into_iter().chain(other.min_rtt).min();
     }
@@ -213,26 +213,29 @@ impl ConnectionStats {
 impl Traffic {
     /// Frames of every type.
     pub const fn frames(&self) -> u64 {
-        self.data_frames + self.window_update_frames + self.ping_frames + self.go_away_frames
+        let others = self.window_update_frames.saturating_add(self.ping_frames).saturating_add(self.go_away_frames);
+        self.data_frames.saturating_add(others)
     }
 
     /// Bytes on the transport: bodies, and twelve bytes a frame.
     pub const fn wire_bytes(&self) -> u64 {
-        self.data_bytes + 12 * self.frames()
+        self.data_bytes.saturating_add(self.frames().saturating_mul(12))
     }
 }
 
 impl Refusals {
     /// Streams of the peer that were refused, for whatever reason.
     pub const fn incoming(&self) -> u64 {
-        self.incoming_by_memory + self.incoming_by_backlog + self.incoming_by_limit + self.incoming_by_go_away
+        let others = self.incoming_by_limit.saturating_add(self.incoming_by_go_away);
+        self.incoming_by_memory.saturating_add(self.incoming_by_backlog).saturating_add(others)
     }
 }
 
 impl ReservedBytes {
     /// All of them.
     pub const fn total(&self) -> usize {
-        self.low + self.medium + self.high + self.always + self.send_buffers + self.ahead
+        let windows = self.low.saturating_add(self.medium).saturating_add(self.high).saturating_add(self.always);
+        windows.saturating_add(self.send_buffers).saturating_add(self.ahead)
     }
 
     /// The figure of a bucket.
@@ -246,13 +249,22 @@ impl ReservedBytes {
     }
 }
 
+/// Counts an event. A figure at the end of its range stays there.
+pub(crate) const fn count(figure: &mut u64) {
+    add(figure, 1);
+}
+
+pub(crate) const fn add(figure: &mut u64, more: u64) {
+    *figure = figure.saturating_add(more);
+}
+
 /// `add` for structs all of whose fields are summed. A field that is forgotten does not compile.
 macro_rules! sums {
     ($($name:ident { $($field:ident),* })*) => {
         $(impl $name {
             pub(crate) fn add(&mut self, other: &Self) {
                 let Self { $($field),* } = other;
-                $(self.$field += *$field;)*
+                $(self.$field = self.$field.saturating_add(*$field);)*
             }
         })*
     };

@@ -43,10 +43,10 @@ impl Stream {
     pub(crate) fn hand_out(&mut self, most: usize, mut to: impl FnMut(&[u8])) -> usize {
         let mut read = 0;
         while let Some(chunk) = self.chunks.front().filter(|_| read < most) {
-            let amt = chunk.len().min(most - read);
-            to(&chunk[..amt]);
+            let amt = chunk.len().min(most.saturating_sub(read));
+            to(chunk.get(..amt).unwrap_or(chunk));
             self.used(amt);
-            read += amt;
+            read = amt.saturating_add(read);
         }
         read
     }

@@ -77,7 +77,7 @@ impl AsyncWrite for Stream {
             Ok(written) => {
                 #[cfg(feature = "libp2p")]
                 if self.negotiation.is_some() {
-                    self.saw(Side::Local, &buf[..written]);
+                    self.saw(Side::Local, buf.get(..written).unwrap_or(buf));
                 }
                 Poll::Ready(Ok(written))
             }

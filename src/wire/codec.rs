@@ -23,7 +23,7 @@ impl Decoder for Codec {
         let before = input.len();
         let frame =
             self.parser.next(&mut input).map_err(|violation| io::Error::new(io::ErrorKind::InvalidData, violation))?;
-        let taken = before - input.len();
+        let taken = before.saturating_sub(input.len());
         Ok(match frame {
             None => None,
             Some(Frame::Header(header)) => {

@@ -33,7 +33,7 @@ impl Parser {
             let (body, rest) = input.split_at(len);
             *input = rest;
             // `len` is at most `body_left`.
-            self.body_left -= u32::try_from(len).unwrap_or(self.body_left);
+            self.body_left = self.body_left.saturating_sub(u32::try_from(len).unwrap_or(u32::MAX));
             return Ok((len > 0).then_some(Frame::Body(body)));
         }
         let Some((bytes, rest)) = input.split_first_chunk::<HEADER_LEN>() else {

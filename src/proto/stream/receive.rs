@@ -106,7 +106,7 @@ impl ReceiveBuffer {
         let mut taken = 0;
         while taken < enough {
             let Some(chunk) = self.chunks.pop_front() else { return };
-            taken += chunk.len();
+            taken = chunk.len().saturating_add(taken);
             chunks.push_back(chunk.freeze());
         }
     }

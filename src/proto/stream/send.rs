@@ -97,7 +97,7 @@ impl SendBuffer {
 
     /// Copies `bytes` in.
     pub(in crate::proto) fn push(&mut self, bytes: &[u8], spares: &mut Spares) {
-        self.len += bytes.len();
+        self.len = self.len.saturating_add(bytes.len());
         append(&mut self.chunks, bytes, spares);
     }
 
@@ -108,7 +108,7 @@ impl SendBuffer {
         if front.is_empty() {
             self.chunks.pop_front();
         }
-        self.len -= piece.len();
+        self.len = self.len.saturating_sub(piece.len());
         Some(piece)
     }
 

@@ -135,7 +135,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 }
                 match reader.next() {
                     Ok(Some(frame)) => {
-                        *pieces -= 1;
+                        *pieces = pieces.saturating_sub(1);
                         match inner.mux.handle_frame(frame, now) {
                             Admission::Settled => {}
                             Admission::Reserve => return Needs::Window,
@@ -161,7 +161,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             (inner.mux.waiting(), inner.mux.accepted())
         });
         // Y-OPEN-13.
-        let crowded = taken_in && 2 * waiting > self.config.accept_backlog();
+        let crowded = taken_in && waiting > self.config.accept_backlog() / 2;
         crowded && self.patience.begin(accepted, now)
     }
 
