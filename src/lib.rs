@@ -74,6 +74,7 @@ mod session;
 mod shell;
 mod stats;
 mod stream;
+mod sync;
 mod tap;
 #[cfg(feature = "tokio")]
 mod tokio_io;

@@ -18,7 +18,12 @@ struct Exception {
     why: &'static str,
 }
 
-const EXCEPTIONS: &[Exception] = &[];
+const EXCEPTIONS: &[Exception] = &[Exception {
+    path: "shell/shared.rs",
+    rule: Rule::Words,
+    what: "std::sync::atomic",
+    why: "a static is older than the order in which tasks run; nobody waits for the number of a connection",
+}];
 
 /// Who stands where. A room is a top-level module of the crate.
 const FLOORS: &[(&str, Floor)] = &[
@@ -38,6 +43,7 @@ const FLOORS: &[(&str, Floor)] = &[
     ("memory", Floor::Pantry),
     ("mode", Floor::Pantry),
     ("stats", Floor::Pantry),
+    ("sync", Floor::Pantry),
     ("tap", Floor::Pantry),
     ("negotiation", Floor::Pantry),
     ("lib", Floor::FrontDoor),
@@ -70,7 +76,12 @@ enum Rooms {
 const WORDS: &[(&[&str], Rooms)] = &[
     (&["libp2p_core"], Rooms::Only(&["muxer"])),
     (&["prometheus_client"], Rooms::Only(&["metrics"])),
-    (&["Mutex"], Rooms::Only(&["shell", "memory"])),
+    (&["Mutex"], Rooms::Only(&["shell", "memory", "sync"])),
+    // What is not taken from the room `sync` is not seen where the orders of tasks are tried.
+    (&["std", "sync", "Mutex"], Rooms::Only(&["sync"])),
+    (&["std", "sync", "RwLock"], Rooms::Only(&["sync"])),
+    (&["std", "sync", "Condvar"], Rooms::Only(&["sync"])),
+    (&["std", "sync", "atomic"], Rooms::Only(&["sync"])),
     (&["RwLock"], Rooms::AllBut(&["proto", "wire"])),
     (&["Waker"], Rooms::AllBut(&["proto", "wire"])),
     (&["Context"], Rooms::AllBut(&["proto", "wire"])),
@@ -79,7 +90,7 @@ const WORDS: &[(&[&str], Rooms)] = &[
     (&["AsyncWrite"], Rooms::AllBut(&["proto", "wire"])),
     (&["Instant", "now"], Rooms::AllBut(&["proto", "wire"])),
     (&["SystemTime"], Rooms::AllBut(&["proto", "wire"])),
-    (&["futures_timer"], Rooms::AllBut(&["proto", "wire"])),
+    (&["futures_timer"], Rooms::Only(&["sync"])),
     (&["tokio"], Rooms::AllBut(&["proto", "wire"])),
     (&["std", "thread"], Rooms::AllBut(&["proto", "wire"])),
     (&["std", "net"], Rooms::AllBut(&["proto", "wire"])),
@@ -506,8 +517,12 @@ fn words_out_of_their_rooms_are_found() {
     let says = |path, text, what| breaks(Rule::Words, path, text, what);
     says("stream.rs", "use libp2p_core::StreamMuxer;", "libp2p_core");
     says("lib.rs", "use ::libp2p_core as core;", "libp2p_core");
-    says("connection.rs", "use std::sync::{Arc, Mutex};", "Mutex");
+    says("connection.rs", "use crate::sync::{Mutex, RwLock};", "Mutex");
     says("proto/mux.rs", "struct A { lock: parking_lot::Mutex<u8> }", "Mutex");
+    says("shell/turns.rs", "use std::sync::{Arc, Mutex};", "std::sync::Mutex");
+    says("stats/node.rs", "use std::{fmt, sync::RwLock};", "std::sync::RwLock");
+    says("session.rs", "struct A(std::sync::Condvar);", "std::sync::Condvar");
+    says("memory/limit.rs", "use std::sync::atomic::AtomicUsize;", "std::sync::atomic");
     says("proto/mux.rs", "use std::task::{Poll, Waker};", "Waker");
     says("proto/mux.rs", "fn f(cx: &mut Context<'_>) {}", "Context");
     says("proto/mux.rs", "fn f() -> Instant { web_time::Instant::now() }", "Instant::now");
@@ -527,8 +542,9 @@ fn words_out_of_their_rooms_are_found() {
 #[test]
 fn words_in_their_rooms_are_free() {
     holds("muxer.rs", "use libp2p_core::StreamMuxer;");
-    holds("shell/shared.rs", "use std::sync::Mutex; fn f() { Instant::now().elapsed(); }");
-    holds("memory/limit.rs", "use std::{sync::Mutex, task::Waker};");
+    holds("shell/shared.rs", "use crate::sync::Mutex; fn f() { Instant::now().elapsed(); }");
+    holds("memory/limit.rs", "use crate::sync::Mutex; use std::{sync::Arc, task::Waker};");
+    holds("sync.rs", "use std::sync::{Mutex, atomic::Ordering};");
     holds("connection.rs", "use std::task::Context; use futures::{AsyncRead, AsyncWrite};");
     holds("proto/mux.rs", "/// No Mutex, no Waker, no Instant::now().\nfn f(now: Instant) {}");
     holds("proto/mux.rs", "use std::time::Instant; let elapsed = now - then; fn thread() {}");

@@ -3,19 +3,14 @@
 //! Owns one counter; who waits for it to fall stands in `waiters`. Uses `priority` for the rule of how full the budget
 //! may be. Never blocks for long, never panics, and never lets the counter pass the limit.
 
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::{fmt, sync::Arc};
 
 use futures::future::BoxFuture;
 
 use super::waiters::{Waiters, Wakes};
 use super::{MemoryManager, Refused};
 use crate::priority::Priority;
+use crate::sync::{AtomicUsize, Ordering};
 
 /// A budget of bytes that any number of connections share.
 ///

@@ -8,14 +8,12 @@ use std::{
     collections::BTreeMap,
     future::Future,
     pin::Pin,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering, fence},
-    },
+    sync::Arc,
     task::{Context, Poll, Waker},
 };
 
 use crate::priority::Priority;
+use crate::sync::{AtomicUsize, Mutex, MutexGuard, Ordering, PoisonError, fence};
 
 /// A place in line: the most urgent first, then in the order in which they came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

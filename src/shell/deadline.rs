@@ -2,9 +2,9 @@
 //! another one waits.
 
 use super::timer::Timer;
+use crate::sync::{AtomicU64, Ordering};
 use futures::task::AtomicWaker;
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use web_time::Instant;

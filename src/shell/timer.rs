@@ -1,7 +1,7 @@
 //! Owns [`Timer`]: one alarm, set to the earliest deadline.
 
+use crate::sync::Delay;
 use futures::FutureExt;
-use futures_timer::Delay;
 use std::fmt;
 use std::task::Context;
 use std::time::Duration;

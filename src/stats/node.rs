@@ -1,9 +1,10 @@
 //! Owns [`NodeStats`]: the figures of all connections of a node, those that are gone included.
 
 use super::ConnectionStats;
+use crate::sync::{PoisonError, RwLock};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 /// Where the figures of one connection come from.
 pub(crate) trait Source: Send + Sync {
