@@ -1,0 +1,55 @@
+//! Streams that are accepted against their arrival, and opened against what they wait for.
+
+use futures::AsyncWriteExt;
+use shuttle::future::spawn;
+use sluicegate::wire::Flags;
+use sluicegate::{Mode, Session};
+use sluicegate_schedules::{Node, explore, settings};
+
+async fn accept(session: Session) -> u32 {
+    session.accept().await.expect("the connection lives").id()
+}
+
+#[test]
+fn whoever_accepts_gets_the_stream_that_arrives() {
+    explore(|| async {
+        let (node, mut peer) = Node::facing_peer(Mode::Server, 1024, settings());
+        let acceptors = [spawn(accept(node.session.clone())), spawn(accept(node.session.clone()))];
+        peer.send_update(1, Flags::SYN, 0).await;
+        peer.send_update(3, Flags::SYN, 0).await;
+        peer.hear(|peer| [1, 3].iter().all(|id| peer.of(*id).flags.contains(Flags::ACK))).await;
+        let mut accepted = Vec::new();
+        for acceptor in acceptors {
+            accepted.push(acceptor.await.expect("no panic"));
+        }
+        accepted.sort_unstable();
+        assert_eq!(accepted, [1, 3]);
+        node.end().await;
+    });
+}
+
+async fn open(session: Session) -> u32 {
+    let mut stream = session.open().await.expect("the connection lives");
+    stream.flush().await.expect("it leaves");
+    stream.id()
+}
+
+#[test]
+fn whoever_waits_for_the_backlog_opens_when_a_stream_is_acknowledged() {
+    explore(|| async {
+        let (node, mut peer) = Node::facing_peer(Mode::Client, 1024, settings().accept_backlog(1));
+        let openers = [spawn(open(node.session.clone())), spawn(open(node.session.clone()))];
+        for id in [1, 3] {
+            peer.hear(|peer| peer.of(id).flags.contains(Flags::SYN)).await;
+            assert!(id == 3 || !peer.streams.contains_key(&3), "more streams than the backlog takes");
+            peer.send_update(id, Flags::ACK, 0).await;
+        }
+        let mut opened = Vec::new();
+        for opener in openers {
+            opened.push(opener.await.expect("no panic"));
+        }
+        opened.sort_unstable();
+        assert_eq!(opened, [1, 3]);
+        node.end().await;
+    });
+}
