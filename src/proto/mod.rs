@@ -40,4 +40,4 @@ pub(crate) use mux::{Events, Mux, OpenBlocked};
 pub(crate) use ready::Ready;
 pub(crate) use store::Key;
 pub(crate) use transmit::Batch;
-pub(crate) use windows::first_reservation;
+pub(crate) use windows::{Answer, first_reservation};

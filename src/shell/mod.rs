@@ -6,6 +6,7 @@
 mod deadline;
 mod driver;
 mod last_words;
+mod listen;
 mod opener;
 mod patience;
 mod reader;

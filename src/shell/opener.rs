@@ -1,5 +1,6 @@
 //! Owns [`Opener`]: opening a stream, which may have to wait for the peer or for memory.
 
+use super::listen::ask_or_listen;
 use super::shared::{Inner, Shared};
 use crate::config::{Config, RefusedOpen};
 use crate::error::OpenError;
@@ -7,19 +8,11 @@ use crate::memory::{MemoryManager, Refused, Reservation};
 use crate::priority::Priority;
 use crate::proto::limits::INITIAL_WINDOW;
 use crate::proto::{Key, OpenBlocked, first_reservation};
-use crate::sync::Delay;
 use futures::FutureExt;
-use futures::future::{BoxFuture, select};
+use futures::future::BoxFuture;
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
-
-/// How long to wait before asking a memory manager again that cannot tell when memory is released.
-const RETRY: Duration = Duration::from_millis(100);
-
-/// How long to wait for one that can. Somebody may have been woken for what was released who has lost interest.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a pending open is waiting for. Dropping it leaves nothing behind.
 #[derive(Default)]
@@ -73,13 +66,12 @@ impl Opener {
                     shared.with(|inner| inner.mux.open_refused());
                     return Poll::Ready(Err(error.into()));
                 }
-                // Listen first, then ask again: what is released in between is not missed.
-                (Err(_), RefusedOpen::Wait) => {
-                    let bytes = first_reservation(config).min(INITIAL_WINDOW as usize);
-                    self.memory = Some(released(memory, bytes, Priority::ALWAYS));
-                    match reserve_stream(config, memory) {
+                (Err(refused), RefusedOpen::Wait) => {
+                    let again = || reserve_stream(config, memory).ok();
+                    match ask_or_listen(memory, refused.bytes(), Priority::ALWAYS, again) {
                         Ok(reservation) => reservation,
-                        Err(_) => {
+                        Err(released) => {
+                            self.memory = Some(released);
                             if !waits_for_memory {
                                 shared.with(|inner| inner.mux.open_refused());
                             }
@@ -89,7 +81,6 @@ impl Opener {
                     }
                 }
             };
-            self.memory = None;
             let opened = shared.with(|inner| match inner.mux.open(reservation) {
                 Ok((key, id)) => Poll::Ready(Ok((key, id.value()))),
                 Err(why) => blocked(inner, why, cx),
@@ -113,14 +104,6 @@ fn blocked(inner: &mut Inner, why: OpenBlocked, cx: &Context<'_>) -> Poll<Result
 impl fmt::Debug for Opener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Opener").field("waits_for_memory", &self.memory.is_some()).finish()
-    }
-}
-
-/// Completes when it is worth asking for `bytes` again.
-pub(super) fn released(manager: &Arc<dyn MemoryManager>, bytes: usize, priority: Priority) -> BoxFuture<'static, ()> {
-    match manager.released(bytes, priority) {
-        Some(released) => select(released, Delay::new(PATIENCE)).map(drop).boxed(),
-        None => Delay::new(RETRY).boxed(),
     }
 }
 

@@ -3,8 +3,9 @@
 use futures::AsyncWriteExt;
 use shuttle::future::spawn;
 use sluicegate::wire::Flags;
-use sluicegate::{Mode, Session};
-use sluicegate_schedules::{Node, explore, settings};
+use sluicegate::{MemoryLimit, Mode, RefusedOpen, Session};
+use sluicegate_schedules::{Node, WINDOW, explore, settings};
+use std::sync::Arc;
 
 async fn accept(session: Session) -> u32 {
     session.accept().await.expect("the connection lives").id()
@@ -52,4 +53,29 @@ fn whoever_waits_for_the_backlog_opens_when_a_stream_is_acknowledged() {
         assert_eq!(opened, [1, 3]);
         node.end().await;
     });
+}
+
+/// The memory of one connection is what another one waits for.
+#[test]
+fn whoever_waits_for_memory_opens_when_it_is_released() {
+    explore(|| async {
+        let budget = Arc::new(MemoryLimit::new(WINDOW));
+        let settings = settings().refused_open(RefusedOpen::Wait);
+        let session = || Node::sharing(budget.clone(), Mode::Client, 1024, settings.clone());
+        let ((holding, _near), (waiting, _far)) = (session(), session());
+        let held = holding.session.open().await.expect("there is memory");
+        let dropper = spawn(async move { drop(held) });
+        let openers = [spawn(open_unused(waiting.session.clone())), spawn(open_unused(holding.session.clone()))];
+        for opener in openers {
+            opener.await.expect("no panic");
+        }
+        dropper.await.expect("no panic");
+        assert_eq!((budget.reserved(), budget.peak()), (0, WINDOW));
+        holding.end().await;
+        waiting.end().await;
+    });
+}
+
+async fn open_unused(session: Session) {
+    drop(session.open().await.expect("there will be memory"));
 }

@@ -3,7 +3,8 @@
 use super::Driver;
 use crate::memory::Reservation;
 use crate::priority::Priority;
-use crate::shell::opener::released;
+use crate::proto::Answer;
+use crate::shell::listen::ask_or_listen;
 use futures::future::BoxFuture;
 use futures::{AsyncRead, AsyncWrite, FutureExt};
 use std::fmt;
@@ -27,33 +28,38 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         };
         let mut wait = match self.credit.take().filter(|wait| wait.priority >= priority) {
             Some(wait) => wait,
-            // Listen first, then ask again: what is released in between is not missed.
             None => {
-                let released = released(self.shared.memory(), bytes, priority);
-                self.ask_again(now);
-                Wait { priority, released }
+                match ask_or_listen(&self.shared.memory().clone(), bytes, priority, || self.ask_again(now)) {
+                    Err(released) => Wait { priority, released },
+                    // Perhaps there is more that waits.
+                    Ok(()) => return cx.waker().wake_by_ref(),
+                }
             }
         };
         match wait.released.poll_unpin(cx) {
             Poll::Pending => self.credit = Some(wait),
-            // Whether or not there was need: a manager that always says so costs polls, and not the thread.
-            Poll::Ready(()) => {
-                self.ask_again(now);
-                cx.waker().wake_by_ref();
-            }
+            // It is asked for in the next poll. A manager that says so without need costs polls, and not the thread.
+            Poll::Ready(()) => cx.waker().wake_by_ref(),
         }
     }
 
-    fn ask_again(&mut self, now: Instant) {
+    /// Asks for the most urgent credit again; nothing where some of it still waits.
+    fn ask_again(&mut self, now: Instant) -> Option<()> {
         self.shared.with(|inner| inner.mux.ask_again());
-        self.ask(now);
+        self.ask(now)
     }
 
-    fn ask(&mut self, now: Instant) {
+    /// Puts wishes to the memory manager; nothing where it withholds any.
+    fn ask(&mut self, now: Instant) -> Option<()> {
+        let mut all = Some(());
         while let Some(wish) = self.shared.with(|inner| inner.mux.next_wish(now)) {
             let answer = wish.put_to(self.shared.memory());
+            if matches!(answer, Answer::Withheld) {
+                all = None;
+            }
             self.shared.with(|inner| inner.mux.answer(wish, answer));
         }
+        all
     }
 
     /// Reserves room for what has arrived, `better` or `least`. Where neither is granted its stream ends (Y-MEM-11).

@@ -1,0 +1,39 @@
+//! Owns the wait for memory that was refused: listen, ask once more, and only then wait.
+
+use crate::memory::MemoryManager;
+use crate::priority::Priority;
+use crate::sync::Delay;
+use futures::FutureExt;
+use futures::future::{BoxFuture, select};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long to wait before asking a memory manager again that cannot tell when memory is released.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// How often a memory manager is asked to tell before it is taken for one that cannot.
+const LISTENS: usize = 3;
+
+/// How long to wait for one that can. Somebody may have been woken for what was released who has lost interest.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Asks once more for what was refused, which is `bytes` at this priority. Where it still is, gives what to wait for before
+/// asking again.
+pub(super) fn ask_or_listen<R>(
+    manager: &Arc<dyn MemoryManager>,
+    bytes: usize,
+    priority: Priority,
+    mut ask: impl FnMut() -> Option<R>,
+) -> Result<R, BoxFuture<'static, ()>> {
+    for _ in 0..LISTENS {
+        // Listen first, then ask: what is released in between is not missed.
+        let released = manager.released(bytes, priority);
+        match (ask(), released) {
+            (Some(granted), _) => return Ok(granted),
+            (None, Some(released)) => return Err(select(released, Delay::new(PATIENCE)).map(drop).boxed()),
+            // It cannot tell; or there was room, which others have taken since.
+            (None, None) => {}
+        }
+    }
+    Err(Delay::new(RETRY).boxed())
+}
