@@ -134,14 +134,14 @@ impl Session {
     pub async fn ping(&self) -> Result<Duration, PingError> {
         let Handle { shared, pinging, pings, .. } = &*self.0;
         let before = pings.load(Ordering::Acquire);
-        let mut last = pinging.next().await;
+        let turn = pinging.next().await;
         if pings.load(Ordering::Acquire) > before
-            && let Some(result) = &*last
+            && let Some(result) = turn.left()
         {
-            return result.clone();
+            return result;
         }
         let result = poll_fn(|cx| shared.poll_ping(cx)).await;
-        *last = Some(result.clone());
+        turn.leave(Some(result.clone()));
         pings.fetch_add(1, Ordering::Release);
         result
     }

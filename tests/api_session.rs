@@ -134,6 +134,26 @@ fn an_open_that_is_given_up_leaves_nothing_behind() {
     }
 }
 
+/// One that comes just when the turn is passed on is not ahead of those who wait for it.
+#[test]
+fn whoever_waits_is_served_in_the_order_in_which_they_came() {
+    run(async {
+        let (session, _driven, mut peer) = by_hand(quiet().accept_backlog(1)).await;
+        let mut held = session.open().await.expect("opens");
+        held.flush().await.expect("announces itself");
+        peer.expect(update(1, Flags::SYN, 0)).await;
+        let [mut first, mut second, mut last] = [(); 3].map(|()| session.open().boxed());
+        assert!(poll!(&mut first).is_pending() && poll!(&mut second).is_pending());
+        drop(first);
+        assert!(poll!(&mut last).is_pending());
+        peer.send(update(1, Flags::ACK, 0)).await;
+        peer.expect_silence().await;
+        assert!(poll!(&mut last).is_pending(), "served before its turn");
+        assert_eq!(second.await.expect("opens").id(), 3);
+        assert_eq!(last.await.expect("opens").id(), 5);
+    });
+}
+
 #[test]
 fn b30_an_accept_that_is_given_up_takes_no_stream_away() {
     for given_up in 0..2 {
