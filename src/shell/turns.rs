@@ -1,8 +1,8 @@
 //! Owns [`Turns`]: callers that want the same thing, one after the other, so that each kind of waiter needs one waker.
 
+use crate::sync::{Mutex, MutexGuard, PoisonError};
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 /// Whose turn it is, and what one leaves to the next. Who comes first is first, also before one who comes just as a turn
@@ -35,7 +35,7 @@ impl<T> Turns<T> {
     fn stand(&self) -> Turn<'_, T> {
         let mut line = self.line();
         let number = line.next;
-        line.next += 1;
+        line.next = line.next.wrapping_add(1);
         line.standing.push_back((number, None));
         Turn { turns: self, number }
     }
