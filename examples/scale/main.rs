@@ -1,0 +1,162 @@
+//! Ten thousand connections in one process, under one budget.
+//!
+//! ```text
+//! cargo run --release --example scale -- --connections 500 --streams 4
+//! ```
+//!
+//! Both ends of every connection are here, with a pipe in memory between them. All have streams open; half of them are
+//! busy, which means that every stream moves bytes both ways, all of them compared, round after round; the others say
+//! nothing until the end, when every stream has to answer. One `MemoryLimit` is shared by all ends.
+//!
+//! Ends with an error if
+//!
+//! * the heap of the process, the pipes not counted, is ever more than 1.1 times what is reserved and `--beside` for each
+//!   end of a connection; or if more is reserved than `--memory`;
+//! * a busy connection gets less than a quarter of what they get on the average (half of it with one worker: a runtime
+//!   does not even out the queues of its workers), or does not finish its round;
+//! * more than 5 % of the time of the workers goes to the shared manager, clocked call by call;
+//! * a byte is wrong, a silent stream is disturbed or does not answer in the end, a connection does not close in good
+//!   order, or something is reserved when all are closed.
+
+mod charging;
+mod lane;
+mod law;
+mod manager;
+mod pair;
+#[path = "../support/pattern.rs"]
+mod pattern;
+mod pipe;
+mod report;
+mod run;
+#[path = "../support/size.rs"]
+mod size;
+mod tally;
+mod watch;
+
+use anyhow::ensure;
+use charging::Charging;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, value_parser};
+use sluicegate::MemoryLimit;
+use std::io::{self, IsTerminal as _};
+use std::process::ExitCode;
+use std::sync::Arc;
+use tokio::runtime::Builder;
+use tracing_subscriber::EnvFilter;
+
+/// Many connections in one process share one budget: the heap keeps to what is reserved, none of them starves, and the
+/// budget is not what they wait for.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "scale", version)]
+struct Options {
+    /// Connections, both ends of each. Half of them are busy.
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = count(2, 100_000))]
+    connections: usize,
+
+    /// Streams of each connection.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = count(1, 1000))]
+    streams: usize,
+
+    /// Memory that all ends together may reserve.
+    #[arg(long, value_name = "BYTES", default_value = "1GiB", value_parser = bytes(1, usize::MAX))]
+    memory: usize,
+
+    /// How a stream is charged for.
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = Charging::Promised)]
+    charging: Charging,
+
+    /// How long half of the connections are busy.
+    #[arg(long, value_name = "S", default_value_t = 30, value_parser = value_parser!(u64).range(1..=3600))]
+    seconds: u64,
+
+    /// Threads of the runtime.
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = count(1, 64))]
+    workers: usize,
+
+    /// Data that a busy stream moves each way in a round: 1 byte to 16 MiB.
+    #[arg(long, value_name = "BYTES", default_value = "4KiB", value_parser = bytes(1, 16 << 20))]
+    round: usize,
+
+    /// What the pipe of a connection holds each way: 1 byte to 16 MiB.
+    #[arg(long, value_name = "BYTES", default_value = "4KiB", value_parser = bytes(1, 16 << 20))]
+    pipe: usize,
+
+    /// Heap that an end of a connection may take beside 1.1 times what is reserved: at most 1 GiB.
+    #[arg(long, value_name = "BYTES", default_value = "256KiB", value_parser = bytes(0, 1 << 30))]
+    beside: usize,
+}
+
+impl Options {
+    fn busy(&self) -> usize {
+        self.connections / 2
+    }
+
+    /// Ends of connections.
+    fn ends(&self) -> usize {
+        2 * self.connections
+    }
+
+    fn stream_ends(&self) -> usize {
+        self.ends() * self.streams
+    }
+
+    /// The budget, if it has room for all streams at once.
+    fn budget(&self) -> anyhow::Result<Arc<MemoryLimit>> {
+        let least = self.stream_ends() * self.charging.least();
+        ensure!(
+            least <= self.memory,
+            "the {} stream ends take {} MiB before they move anything: give more --memory, or fewer streams",
+            self.stream_ends(),
+            watch::mib(least)
+        );
+        Ok(Arc::new(MemoryLimit::new(self.memory)))
+    }
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::from_default_env())
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr)
+        .init();
+    let budget = match options.budget() {
+        Ok(budget) => budget,
+        Err(error) => Options::command().error(ErrorKind::ValueValidation, error).exit(),
+    };
+    match start(&options, budget) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(options: &Options, budget: Arc<MemoryLimit>) -> anyhow::Result<()> {
+    Builder::new_multi_thread()
+        .worker_threads(options.workers)
+        .enable_all()
+        .build()?
+        .block_on(run::run(options, budget))
+}
+
+/// Reads a number in this range.
+fn count(least: usize, most: usize) -> impl Fn(&str) -> Result<usize, String> + Clone {
+    move |text| {
+        let number = text.parse().map_err(|_| "expected a number".to_string())?;
+        within(least, most, number)
+    }
+}
+
+/// Reads a number of bytes in this range.
+fn bytes(least: usize, most: usize) -> impl Fn(&str) -> Result<usize, String> + Clone {
+    move |text| within(least, most, usize::try_from(size::parse(text)?).unwrap_or(usize::MAX))
+}
+
+fn within(least: usize, most: usize, number: usize) -> Result<usize, String> {
+    match number {
+        number if (least..=most).contains(&number) => Ok(number),
+        _ => Err(format!("expected {least} to {most}")),
+    }
+}

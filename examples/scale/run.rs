@@ -1,0 +1,158 @@
+//! One run: all connections, then their streams, then work for half of them, then a word on every stream.
+
+use crate::Options;
+use crate::law::{Law, Sample, live};
+use crate::manager::{Calls, Clocked};
+use crate::pair::Pair;
+use crate::pipe::{Pipe, pipe};
+use crate::report::Report;
+use crate::tally::{Spread, Tally};
+use crate::watch::{Part, watch};
+use anyhow::{Context as _, bail};
+use sluicegate::{Config, MemoryLimit};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+use tokio::sync::watch as signal;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+/// Bytes that each stream says and hears in the end, whatever it did before.
+const WORD: u64 = 64;
+/// How long all connections together may take for a part of the run that has no time of its own.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// Until memory that is kept for more of the same has been given back.
+const SETTLE: Duration = Duration::from_secs(2);
+
+/// What was found on the way.
+pub(crate) struct Found {
+    /// When all was quiet: with connections and no stream, with streams that had moved nothing, when half of the
+    /// connections had been busy, and when all streams had moved something.
+    pub(crate) connected: Sample,
+    pub(crate) opened: Sample,
+    pub(crate) worked: Sample,
+    pub(crate) asked: Sample,
+    pub(crate) work: Work,
+}
+
+/// What half of the connections did, and what that cost.
+pub(crate) struct Work {
+    pub(crate) time: Duration,
+    pub(crate) spread: Spread,
+    /// Of the manager, and the time for which the workers were not idle.
+    pub(crate) calls: Calls,
+    pub(crate) busy: Duration,
+}
+
+/// A run and what it needs.
+struct Run<'a> {
+    options: &'a Options,
+    config: Config,
+    manager: Arc<Clocked>,
+    tally: Arc<Tally>,
+    law: &'a Law,
+    part: &'a Part,
+}
+
+/// Runs, shows what came of it, and checks that.
+pub(crate) async fn run(options: &Options, budget: Arc<MemoryLimit>) -> anyhow::Result<()> {
+    let (manager, tally) = (Arc::new(Clocked::new(budget.clone())), Arc::new(Tally::new(options.busy())));
+    let config = options.charging.builder().memory(manager.clone()).build()?;
+    // All that is not a connection's is there before anything is counted.
+    let without = live();
+    let pipes: Vec<_> = (0..options.connections).map(|_| pipe(options.pipe)).collect();
+    let pipes_hold = live() - without;
+    let (law, part) = (Law::new(options.ends(), options.beside, budget.clone()), Part::default());
+    let run = Run { options, config, manager, tally: tally.clone(), law: &law, part: &part };
+    let found = tokio::select! {
+        found = run.through(pipes) => found?,
+        broken = watch(&part, &law, &tally) => {
+            broken?;
+            bail!("nobody watches any more");
+        }
+    };
+    let report = Report { options, found: &found, law: &law, tally: &tally, budget: &budget, pipes: pipes_hold };
+    report.print();
+    report.check()
+}
+
+impl Run<'_> {
+    async fn through(&self, pipes: Vec<(Pipe, Pipe)>) -> anyhow::Result<Found> {
+        let connecting =
+            pipes.into_iter().enumerate().map(|(number, pipe)| Pair::connect(number, pipe, self.config.clone()));
+        let pairs = all(connecting).await.context("cannot connect")?;
+        let connected = self.settle().await?;
+        self.part.next();
+        let streams = self.options.streams;
+        let pairs = all(pairs.into_iter().map(|pair| pair.open(streams))).await.context("cannot open")?;
+        let opened = self.settle().await?;
+        self.part.next();
+        let (pairs, work) = self.work(pairs).await?;
+        let worked = self.settle().await?;
+        self.part.next();
+        let pairs = all(pairs.into_iter().map(|pair| pair.exchange(WORD))).await.context("not every stream lives")?;
+        let asked = self.settle().await?;
+        self.part.next();
+        all(pairs.into_iter().map(Pair::close)).await?;
+        Ok(Found { connected, opened, worked, asked, work })
+    }
+
+    /// Half of them move bytes for as long as was asked for, the others are silent.
+    async fn work(&self, pairs: Vec<Pair>) -> anyhow::Result<(Vec<Pair>, Work)> {
+        let (stop, stopped) = signal::channel(false);
+        let mut at_work = JoinSet::new();
+        let (start, calls, busy) = (Instant::now(), self.manager.calls(), busy());
+        for pair in pairs {
+            let stopped = stopped.clone();
+            if pair.number() < self.options.busy() {
+                at_work.spawn(pair.work(self.options.round as u64, self.tally.clone(), stopped));
+            } else {
+                at_work.spawn(pair.rest(stopped));
+            }
+        }
+        tokio::select! {
+            () = sleep(Duration::from_secs(self.options.seconds)) => {}
+            Some(ended) = at_work.join_next() => {
+                ended??;
+                bail!("a connection has left early");
+            }
+        }
+        let spread = self.tally.spread();
+        let (time, calls) = (start.elapsed(), self.manager.calls().since(calls));
+        let work = Work { time, spread, calls, busy: self::busy() - busy };
+        stop.send(true)?;
+        let pairs = joined(at_work).await.context("a connection starves")?;
+        Ok((pairs, work))
+    }
+
+    async fn settle(&self) -> anyhow::Result<Sample> {
+        sleep(SETTLE).await;
+        self.law.check()
+    }
+}
+
+/// How long the workers were not idle, all together.
+fn busy() -> Duration {
+    let metrics = Handle::current().metrics();
+    (0..metrics.num_workers()).map(|worker| metrics.worker_total_busy_duration(worker)).sum()
+}
+
+/// All at once, each in a task of its own.
+async fn all<T: Send + 'static>(
+    work: impl Iterator<Item = impl Future<Output = anyhow::Result<T>> + Send + 'static>,
+) -> anyhow::Result<Vec<T>> {
+    joined(work.collect()).await
+}
+
+async fn joined<T: 'static>(mut tasks: JoinSet<anyhow::Result<T>>) -> anyhow::Result<Vec<T>> {
+    let mut results = Vec::with_capacity(tasks.len());
+    let ended = async {
+        while let Some(ended) = tasks.join_next().await {
+            results.push(ended??);
+        }
+        anyhow::Ok(())
+    };
+    timeout(PATIENCE, ended).await.context("it takes too long")??;
+    Ok(results)
+}
