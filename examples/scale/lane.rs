@@ -17,10 +17,15 @@ pub(crate) struct Lane {
 }
 
 impl Lane {
-    pub(crate) fn new(mut stream: Stream, sends: u64, expects: u64) -> Self {
-        // Somebody waits for every open stream, as in a program that serves it; here no task has to be kept for that.
-        let _ = Pin::new(&mut stream).poll_fill_buf(&mut Context::from_waker(Waker::noop()));
-        Self { stream, sends, expects, sent: 0, received: 0 }
+    pub(crate) fn new(stream: Stream, sends: u64, expects: u64) -> Self {
+        let mut lane = Self { stream, sends, expects, sent: 0, received: 0 };
+        lane.wait();
+        lane
+    }
+
+    /// Somebody waits for every stream that is at rest, as in a program that serves it; but no task is kept for that.
+    pub(crate) fn wait(&mut self) {
+        let _ = Pin::new(&mut self.stream).poll_fill_buf(&mut Context::from_waker(Waker::noop()));
     }
 
     /// Bytes that have come, all of them right.

@@ -80,12 +80,14 @@ impl Pair {
             self.move_all(bytes, Some(&tally)).await?;
             tally.round(start.elapsed());
         }
+        self.lanes().for_each(Lane::wait);
         Ok(self)
     }
 
     /// Moves so many bytes over every stream, both ways.
     pub(crate) async fn exchange(mut self, bytes: u64) -> anyhow::Result<Self> {
         self.move_all(bytes, None).await?;
+        self.lanes().for_each(Lane::wait);
         Ok(self)
     }
 
