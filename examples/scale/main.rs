@@ -5,15 +5,15 @@
 //! ```
 //!
 //! Both ends of every connection are here, with a pipe in memory between them. All have streams open; half of them are
-//! busy, which means that every stream moves bytes both ways, all of them compared, round after round; the others say
+//! busy, which means that every stream moves bytes both ways, all of them compared, in so many rounds; the others say
 //! nothing until the end, when every stream has to answer. One `MemoryLimit` is shared by all ends.
 //!
 //! Ends with an error if
 //!
 //! * the heap of the process, the pipes not counted, is ever more than 1.1 times what is reserved and `--beside` for each
 //!   end of a connection; or if more is reserved than `--memory`;
-//! * a busy connection gets less than a quarter of what they get on the average (half of it with one worker: a runtime
-//!   does not even out the queues of its workers), or does not finish its round;
+//! * a busy connection does not finish its rounds, or has less than a quarter of what they have on the average when half
+//!   of all is done (half of it with one worker: a runtime does not even out the queues of its workers);
 //! * more than 5 % of the time of the workers goes to the shared manager, clocked call by call;
 //! * a byte is wrong, a silent stream is disturbed or does not answer in the end, a connection does not close in good
 //!   order, or something is reserved when all are closed.
@@ -44,6 +44,10 @@ use std::sync::Arc;
 use tokio::runtime::Builder;
 use tracing_subscriber::EnvFilter;
 
+/// A worker polls so many tasks of its own queue before it takes one from the queue of all. Its own holds 256; with far more
+/// tasks than that, and left to itself, a few connections go round in it while the others wait.
+const GLOBAL_QUEUE: u32 = 3;
+
 /// Many connections in one process share one budget: the heap keeps to what is reserved, none of them starves, and the
 /// budget is not what they wait for.
 #[derive(Clone, Debug, Parser)]
@@ -65,9 +69,9 @@ struct Options {
     #[arg(long, value_name = "HOW", value_enum, default_value_t = Charging::Promised)]
     charging: Charging,
 
-    /// How long half of the connections are busy.
-    #[arg(long, value_name = "S", default_value_t = 30, value_parser = value_parser!(u64).range(1..=3600))]
-    seconds: u64,
+    /// Rounds that a busy connection has to finish.
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = value_parser!(u32).range(1..=1_000_000))]
+    rounds: u32,
 
     /// Threads of the runtime.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = count(1, 64))]
@@ -98,6 +102,11 @@ impl Options {
 
     fn stream_ends(&self) -> usize {
         self.ends() * self.streams
+    }
+
+    /// Bytes that a busy connection moves in all its rounds.
+    fn share(&self) -> u64 {
+        u64::from(self.rounds) * 2 * self.streams as u64 * self.round as u64
     }
 
     /// The budget, if it has room for all streams at once.
@@ -134,11 +143,9 @@ fn main() -> ExitCode {
 }
 
 fn start(options: &Options, budget: Arc<MemoryLimit>) -> anyhow::Result<()> {
-    Builder::new_multi_thread()
-        .worker_threads(options.workers)
-        .enable_all()
-        .build()?
-        .block_on(run::run(options, budget))
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(options.workers).global_queue_interval(GLOBAL_QUEUE).enable_all();
+    builder.build()?.block_on(run::run(options, budget))
 }
 
 /// Reads a number in this range.

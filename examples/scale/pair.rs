@@ -68,18 +68,13 @@ impl Pair {
         Ok(self)
     }
 
-    /// Moves rounds of so many bytes over every stream, both ways, until it is told to stop.
-    pub(crate) async fn work(
-        mut self,
-        bytes: u64,
-        tally: Arc<Tally>,
-        stop: watch::Receiver<bool>,
-    ) -> anyhow::Result<Self> {
-        while !*stop.borrow() {
-            let start = Instant::now();
+    /// Moves so many bytes over every stream, both ways, so many times.
+    pub(crate) async fn work(mut self, rounds: u32, bytes: u64, tally: Arc<Tally>) -> anyhow::Result<Self> {
+        let start = Instant::now();
+        for _ in 0..rounds {
             self.move_all(bytes, Some(&tally)).await?;
-            tally.round(start.elapsed());
         }
+        tally.finish(start.elapsed());
         self.lanes().for_each(Lane::wait);
         Ok(self)
     }

@@ -62,13 +62,10 @@ impl Report<'_> {
     }
 
     fn moved(&self) -> String {
-        let Work { spread, time, .. } = &self.found.work;
-        let (mib, seconds) = (spread.sum >> 20, time.as_secs_f64());
+        let (busy, seconds) = (self.options.busy(), self.found.work.time.as_secs_f64());
+        let mib = (self.options.share() >> 10) * busy as u64 >> 10;
         let rate = mib as f64 / seconds;
-        format!(
-            "{mib} MiB by {} connections in {seconds:.1} s, every byte compared: {rate:.0} MiB/s",
-            spread.connections
-        )
+        format!("{mib} MiB by {busy} connections in {seconds:.1} s, every byte compared: {rate:.0} MiB/s")
     }
 
     fn manager(&self) -> String {
@@ -80,10 +77,8 @@ impl Report<'_> {
     fn fairness(&self) -> String {
         let spread = self.found.work.spread;
         let [least, most] = [spread.least, spread.most].map(|bytes| bytes as f64 / spread.mean());
-        let (rounds, slowest) = (self.tally.rounds(), self.tally.slowest().as_secs_f64());
-        format!(
-            "{least:.2} of the mean for the least served, {most:.2} for the most; {rounds} rounds, the slowest {slowest:.2} s"
-        )
+        let [first, last] = self.tally.finished().map(|took| took.as_secs_f64());
+        format!("{least:.2} to {most:.2} of the mean when half was done; all was done after {first:.1} to {last:.1} s")
     }
 
     /// What must be true. That every byte was right and every stream lives is known already, and so is the law.

@@ -20,8 +20,10 @@ use tokio::time::{sleep, timeout};
 
 /// Bytes that each stream says and hears in the end, whatever it did before.
 const WORD: u64 = 64;
-/// How long all connections together may take for a part of the run that has no time of its own.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// How long all connections together may take for a part of the run.
+const PATIENCE: Duration = Duration::from_secs(900);
+/// Between two looks at what was moved.
+const INTERVAL: Duration = Duration::from_millis(10);
 /// Until memory that is kept for more of the same has been given back.
 const SETTLE: Duration = Duration::from_secs(2);
 
@@ -39,6 +41,7 @@ pub(crate) struct Found {
 /// What half of the connections did, and what that cost.
 pub(crate) struct Work {
     pub(crate) time: Duration,
+    /// When half was done.
     pub(crate) spread: Spread,
     /// Of the manager, and the time for which the workers were not idle.
     pub(crate) calls: Calls,
@@ -58,7 +61,8 @@ struct Run<'a> {
 /// Runs, shows what came of it, and checks that.
 pub(crate) async fn run(options: &Options, budget: Arc<MemoryLimit>) -> anyhow::Result<()> {
     let (manager, tally) = (Arc::new(Clocked::new(budget.clone())), Arc::new(Tally::new(options.busy())));
-    let config = options.charging.builder().memory(manager.clone()).build()?;
+    // The other end is not elsewhere: it waits for the same threads, however long their queues are.
+    let config = options.charging.builder().memory(manager.clone()).connection_write_timeout(PATIENCE).build()?;
     // All that is not a connection's is there before anything is counted.
     let without = live();
     let pipes: Vec<_> = (0..options.connections).map(|_| pipe(options.pipe)).collect();
@@ -98,32 +102,37 @@ impl Run<'_> {
         Ok(Found { connected, opened, worked, asked, work })
     }
 
-    /// Half of them move bytes for as long as was asked for, the others are silent.
+    /// Half of them move their share, the others are silent meanwhile.
     async fn work(&self, pairs: Vec<Pair>) -> anyhow::Result<(Vec<Pair>, Work)> {
         let (stop, stopped) = signal::channel(false);
-        let mut at_work = JoinSet::new();
+        let (mut at_work, mut at_rest) = (JoinSet::new(), JoinSet::new());
         let (start, calls, busy) = (Instant::now(), self.manager.calls(), busy());
         for pair in pairs {
-            let stopped = stopped.clone();
             if pair.number() < self.options.busy() {
-                at_work.spawn(pair.work(self.options.round as u64, self.tally.clone(), stopped));
+                at_work.spawn(pair.work(self.options.rounds, self.options.round as u64, self.tally.clone()));
             } else {
-                at_work.spawn(pair.rest(stopped));
+                at_rest.spawn(pair.rest(stopped.clone()));
             }
         }
-        tokio::select! {
-            () = sleep(Duration::from_secs(self.options.seconds)) => {}
-            Some(ended) = at_work.join_next() => {
-                ended??;
-                bail!("a connection has left early");
-            }
-        }
-        let spread = self.tally.spread();
+        let (mut pairs, spread) = tokio::try_join!(joined(at_work), self.halfway()).context("a connection starves")?;
         let (time, calls) = (start.elapsed(), self.manager.calls().since(calls));
         let work = Work { time, spread, calls, busy: self::busy() - busy };
         stop.send(true)?;
-        let pairs = joined(at_work).await.context("a connection starves")?;
+        pairs.extend(joined(at_rest).await?);
         Ok((pairs, work))
+    }
+
+    /// Waits until half of all shares has been moved; says how evenly. By then nobody has to be done, and everybody has
+    /// had the time.
+    async fn halfway(&self) -> anyhow::Result<Spread> {
+        let half = self.options.share() * self.options.busy() as u64 / 2;
+        loop {
+            sleep(INTERVAL).await;
+            let spread = self.tally.spread();
+            if spread.sum >= half {
+                return Ok(spread);
+            }
+        }
     }
 
     async fn settle(&self) -> anyhow::Result<Sample> {

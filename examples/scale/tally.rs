@@ -1,4 +1,4 @@
-//! What the busy connections got: how many bytes each of them, and how long the slowest round took.
+//! What the busy connections got: how many bytes each of them so far, and how long the first and the last took for all.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -6,12 +6,12 @@ use std::time::Duration;
 pub(crate) struct Tally {
     /// Bytes that came, by connection.
     served: Vec<AtomicU64>,
-    rounds: AtomicU64,
     /// Microseconds.
-    slowest: AtomicU64,
+    first: AtomicU64,
+    last: AtomicU64,
 }
 
-/// How evenly the bytes of some time were spread over the connections.
+/// How evenly the bytes were spread over the connections at one moment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Spread {
     /// Bytes of the least served, of the most served, and of all.
@@ -24,7 +24,7 @@ pub(crate) struct Spread {
 impl Tally {
     pub(crate) fn new(connections: usize) -> Self {
         let served = (0..connections).map(|_| AtomicU64::new(0)).collect();
-        Self { served, rounds: AtomicU64::new(0), slowest: AtomicU64::new(0) }
+        Self { served, first: AtomicU64::new(u64::MAX), last: AtomicU64::new(0) }
     }
 
     /// Bytes have come on a connection.
@@ -34,18 +34,16 @@ impl Tally {
         }
     }
 
-    /// A connection has moved a round over all its streams.
-    pub(crate) fn round(&self, took: Duration) {
-        self.rounds.fetch_add(1, Ordering::Relaxed);
-        self.slowest.fetch_max(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    /// A connection has moved its share.
+    pub(crate) fn finish(&self, took: Duration) {
+        let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.first.fetch_min(took, Ordering::Relaxed);
+        self.last.fetch_max(took, Ordering::Relaxed);
     }
 
-    pub(crate) fn rounds(&self) -> u64 {
-        self.rounds.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn slowest(&self) -> Duration {
-        Duration::from_micros(self.slowest.load(Ordering::Relaxed))
+    /// How long the first connection took, and the last.
+    pub(crate) fn finished(&self) -> [Duration; 2] {
+        [&self.first, &self.last].map(|took| Duration::from_micros(took.load(Ordering::Relaxed)))
     }
 
     pub(crate) fn spread(&self) -> Spread {
