@@ -102,6 +102,7 @@ fn every_link_leads_somewhere() {
         "docs/interop.md",
         "docs/memory.md",
         "docs/performance.md",
+        "docs/scaling.md",
         "docs/troubleshooting.md",
         "tests/interop/README.md",
     ];

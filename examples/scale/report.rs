@@ -63,7 +63,7 @@ impl Report<'_> {
 
     fn moved(&self) -> String {
         let (busy, seconds) = (self.options.busy(), self.found.work.time.as_secs_f64());
-        let mib = (self.options.share() >> 10) * busy as u64 >> 10;
+        let mib = (u128::from(self.options.share()) * busy as u128) >> 20;
         let rate = mib as f64 / seconds;
         format!("{mib} MiB by {busy} connections in {seconds:.1} s, every byte compared: {rate:.0} MiB/s")
     }
