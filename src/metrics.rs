@@ -29,7 +29,7 @@ impl NodeStats {
     /// | `rtt_shortest_seconds` | gauge | | the shortest round trip of a connection |
     /// | `resets_total` | counter | `side`, `cause` | streams that ended with a reset |
     /// | `refusals_total` | counter | `what`, `cause` | what was asked for and not granted |
-    /// | `reserved_bytes` | gauge | `bucket`: `low` to `always`, `send_buffers`, `ahead` | bytes reserved from the memory manager |
+    /// | `reserved_bytes` | gauge | `bucket`: `low` to `always`, `send_buffers` | bytes reserved from the memory manager |
     ///
     /// ```
     /// use prometheus_client::{encoding::text::encode, registry::Registry};
@@ -151,7 +151,6 @@ fn reserved(stats: &ConnectionStats, page: &mut Page<'_>) -> fmt::Result {
         ([("bucket", "high")], reserved.high),
         ([("bucket", "always")], reserved.always),
         ([("bucket", "send_buffers")], reserved.send_buffers),
-        ([("bucket", "ahead")], reserved.ahead),
     ];
     page.gauges(("reserved", "Bytes reserved from the memory manager"), Some(Unit::Bytes), &buckets)
 }
@@ -242,7 +241,7 @@ mod tests {
                     credit: 68,
                     send_buffers: 67,
                 },
-                reserved: ReservedBytes { low: 71, medium: 72, high: 73, always: 74, send_buffers: 75, ahead: 76 },
+                reserved: ReservedBytes { low: 71, medium: 72, high: 73, always: 74, send_buffers: 75 },
             }
         }
     }
@@ -297,8 +296,7 @@ sluicegate_reserved_bytes{bucket=\"low\"} 71
 sluicegate_reserved_bytes{bucket=\"medium\"} 72
 sluicegate_reserved_bytes{bucket=\"high\"} 73
 sluicegate_reserved_bytes{bucket=\"always\"} 74
-sluicegate_reserved_bytes{bucket=\"send_buffers\"} 75
-sluicegate_reserved_bytes{bucket=\"ahead\"} 76";
+sluicegate_reserved_bytes{bucket=\"send_buffers\"} 75";
         assert_eq!(lines.join("\n"), expected);
     }
 }

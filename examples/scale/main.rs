@@ -66,7 +66,7 @@ struct Options {
     memory: usize,
 
     /// How a stream is charged for.
-    #[arg(long, value_name = "HOW", value_enum, default_value_t = Charging::Promised)]
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = Charging::Used)]
     charging: Charging,
 
     /// Rounds that a busy connection has to finish.

@@ -1,10 +1,10 @@
 //! Owns the memory of what arrives, where that is charged as it is used and not as it was promised.
 //!
-//! A connection has some reserved ahead of what it reads next, so that the memory manager is asked once a read and not
-//! once a frame. What is kept for a stream is charged to it, chunk by chunk, and given back as it is read; there never is
-//! a byte in a buffer that nothing is reserved for (Y-MEM-9).
+//! While what was read is applied, some is reserved ahead of it, so that the memory manager is asked about once a read and
+//! not once a frame. What is kept for a stream is charged to it, chunk by chunk, and given back as it is read; there never
+//! is a byte in a buffer that nothing is reserved for (Y-MEM-9).
 
-use super::limits::{AHEAD, AHEAD_IDLE, STREAM_BOOKS};
+use super::limits::STREAM_BOOKS;
 use super::mux::{Lifecycle, Mux};
 use super::ready::Ready;
 use super::spares::CHUNK;
@@ -13,76 +13,34 @@ use super::stream::{Owed, ReceiveEvent, ResetBy, ResetCause, SendEvent};
 use crate::config::Charging;
 use crate::memory::Reservation;
 use crate::stats::count;
-use web_time::Instant;
-
-/// Memory for what arrives next.
-#[derive(Debug, Default)]
-pub(super) struct Ahead {
-    reservation: Option<Reservation>,
-    /// Whether any was used since it was looked at.
-    used: bool,
-    look_at: Option<Instant>,
-}
-
-impl Ahead {
-    pub(super) fn bytes(&self) -> usize {
-        self.reservation.as_ref().map_or(0, Reservation::bytes)
-    }
-
-    pub(super) const fn next_look(&self) -> Option<Instant> {
-        self.look_at
-    }
-
-    /// What nothing has arrived for in a while.
-    pub(super) fn handle_timeout(&mut self, now: Instant) -> Option<Reservation> {
-        self.look_at.filter(|at| now >= *at)?;
-        if std::mem::take(&mut self.used) {
-            self.look_at = now.checked_add(AHEAD_IDLE);
-            return None;
-        }
-        self.take()
-    }
-
-    pub(super) fn take(&mut self) -> Option<Reservation> {
-        self.look_at = None;
-        self.reservation.take()
-    }
-
-    /// Keeps what was freed for what arrives next, as far as that is worth it; the rest is to be given back. After a
-    /// while in which nothing has arrived it is not.
-    fn keep_of(&mut self, freed: &mut Reservation) {
-        if let Some(own) = &mut self.reservation {
-            let wanted = AHEAD.saturating_sub(own.bytes());
-            freed.move_to(own, wanted);
-        }
-    }
-}
 
 impl Mux {
-    /// Bytes that have to be reserved before the next `len` bytes of the body under way can be kept: at least the first,
-    /// better the second. Answered with [`Mux::provide`]; without that they end their stream.
-    pub(crate) fn lacks(&self, len: usize) -> Option<(usize, usize)> {
+    /// Bytes that have to be reserved before the next `len` bytes of the body under way can be kept. Answered with
+    /// [`Mux::provide`]; without that they end their stream.
+    pub(crate) fn lacks(&self, len: usize) -> Option<usize> {
         if self.config.charging() == Charging::Promised || len == 0 {
             return None;
         }
         let needed = self.store.get(self.receiver()?)?.receive.allocation(len);
-        let least = needed.checked_sub(self.ahead.bytes()).filter(|least| *least > 0)?;
-        Some((least, least.max(AHEAD)))
+        let ahead = self.ahead.as_ref().map_or(0, Reservation::bytes);
+        needed.checked_sub(ahead).filter(|lacking| *lacking > 0)
     }
 
-    /// Takes in what was reserved for what [`Mux::lacks`] has said.
-    pub(crate) fn provide(&mut self, granted: Reservation, now: Instant) {
+    /// Takes in what was reserved for what [`Mux::lacks`] has said, or more.
+    pub(crate) fn provide(&mut self, granted: Reservation) {
         if matches!(self.lifecycle, Lifecycle::Closed(_)) {
             self.events.released.push(granted);
             return;
         }
-        match &mut self.ahead.reservation {
+        match &mut self.ahead {
             Some(own) => own.merge(granted),
-            None => self.ahead.reservation = Some(granted),
+            None => self.ahead = Some(granted),
         }
-        if self.ahead.look_at.is_none() {
-            self.ahead.look_at = now.checked_add(AHEAD_IDLE);
-        }
+    }
+
+    /// All that was read has been applied, or as much of it as a poll may: what was reserved ahead is given back.
+    pub(crate) fn handle_applied(&mut self) {
+        self.events.released.extend(self.ahead.take());
     }
 
     /// Charges a stream for the next `len` bytes of its body; `false` where nothing is reserved for them.
@@ -95,12 +53,11 @@ impl Mux {
         if needed == 0 {
             return true;
         }
-        let (Some(ahead), Some(own)) = (&mut self.ahead.reservation, &mut stream.reservation) else { return false };
+        let (Some(ahead), Some(own)) = (&mut self.ahead, &mut stream.reservation) else { return false };
         if ahead.bytes() < needed {
             return false;
         }
         ahead.move_to(own, needed);
-        self.ahead.used = true;
         self.ledger.reserved(stream.priority, needed);
         true
     }
@@ -118,10 +75,8 @@ impl Mux {
         if excess == 0 {
             return;
         }
-        let mut freed = own.split(excess);
+        self.events.released.push(own.split(excess));
         self.ledger.released(stream.priority, excess);
-        self.ahead.keep_of(&mut freed);
-        self.events.released.push(freed);
     }
 
     /// There is no memory for what arrives on a stream: it ends, and the peer is told. What arrived before is kept for

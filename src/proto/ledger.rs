@@ -154,7 +154,7 @@ impl Mux {
             min_rtt: self.liveness.rtt.minimum(),
             resets: *resets,
             refusals: *refusals,
-            reserved: ReservedBytes { send_buffers: self.pool.reserved(), ahead: self.ahead.bytes(), ..*windows },
+            reserved: ReservedBytes { send_buffers: self.pool.reserved(), ..*windows },
         }
     }
 

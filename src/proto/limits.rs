@@ -23,13 +23,6 @@ pub(crate) const SEND_BASE: usize = 64 * 1024;
 /// that reads nothing from making streams that are no more cost memory.
 pub(crate) const STREAM_BOOKS: usize = 1024;
 
-/// Reserved at once for what arrives, where memory is charged as it is used, in bytes; and kept of what was read, while
-/// more arrives. Spares a call of the memory manager for every frame.
-pub(crate) const AHEAD: usize = 64 * 1024;
-
-/// How long memory stays reserved for what arrives next though nothing does.
-pub(crate) const AHEAD_IDLE: Duration = Duration::from_secs(1);
-
 /// Credit that is asked for anew when memory was released, in streams. Stops: many streams that wait from making every
 /// release expensive.
 pub(crate) const ASKED_AT_ONCE: usize = 32;

@@ -3,7 +3,6 @@
 //! What frames do is in `inbound`, what the application does in `app`, what is sent in `outbound`, how things end in
 //! `lifetime`; here is what they share, and what concerns the connection as a whole.
 
-use super::arrivals::Ahead;
 use super::budget::Budget;
 use super::control::Control;
 use super::inbound::Body;
@@ -52,8 +51,8 @@ pub(crate) struct Mux {
     /// The body that is arriving.
     pub(super) body: Option<Body>,
     pub(super) windows: Windows,
-    /// Memory for what arrives next.
-    pub(super) ahead: Ahead,
+    /// Memory for what was read and is being applied.
+    pub(super) ahead: Option<Reservation>,
     pub(super) useless: Budget,
     pub(super) rapid: Budget,
     pub(super) rng: StdRng,
@@ -130,7 +129,7 @@ impl Mux {
             draining: false,
             body: None,
             windows: Windows::default(),
-            ahead: Ahead::default(),
+            ahead: None,
             useless: Budget::new(USELESS_FRAMES, now),
             rapid: Budget::new(RAPID_RESETS, now),
             rng,
@@ -304,7 +303,6 @@ impl Mux {
             self.coalesce_until = None;
         }
         self.events.released.extend(self.pool.handle_timeout(now));
-        self.events.released.extend(self.ahead.handle_timeout(now));
         self.look_at_windows(now);
         match self.liveness.handle_timeout(now) {
             Verdict::Fine => {}
@@ -318,7 +316,7 @@ impl Mux {
         if self.closed().is_some() {
             return None;
         }
-        let memory = [self.pool.poll_timeout(), self.ahead.next_look(), self.next_look()];
+        let memory = [self.pool.poll_timeout(), self.next_look()];
         let others = [self.coalesce_until, self.liveness.poll_timeout()];
         memory.into_iter().chain(others).flatten().min()
     }

@@ -62,7 +62,8 @@ impl Reader {
         Ok(frame)
     }
 
-    fn unparsed(&self) -> &[u8] {
+    /// What was read and not parsed yet.
+    pub(super) fn unparsed(&self) -> &[u8] {
         self.buffer.get(self.start..self.end).unwrap_or_default()
     }
 

@@ -146,9 +146,6 @@ pub struct ReservedBytes {
     pub always: usize,
     /// Send buffers beyond the first 64 KiB of each connection.
     pub send_buffers: usize,
-    /// For what arrives next, on whichever stream. Only with [`Charging::Used`](crate::Charging::Used); given back
-    /// when nothing arrives for a second.
-    pub ahead: usize,
 }
 
 /// The figures of a stream, from its beginning to the moment at which they were taken.
@@ -235,7 +232,7 @@ impl ReservedBytes {
     /// All of them.
     pub const fn total(&self) -> usize {
         let windows = self.low.saturating_add(self.medium).saturating_add(self.high).saturating_add(self.always);
-        windows.saturating_add(self.send_buffers).saturating_add(self.ahead)
+        windows.saturating_add(self.send_buffers)
     }
 
     /// The figure of a bucket.
@@ -279,7 +276,7 @@ sums! {
         incoming_by_memory, incoming_by_backlog, incoming_by_limit, incoming_by_go_away, opens, windows, credit,
         send_buffers
     }
-    ReservedBytes { low, medium, high, always, send_buffers, ahead }
+    ReservedBytes { low, medium, high, always, send_buffers }
 }
 
 #[cfg(test)]
@@ -303,7 +300,7 @@ mod tests {
             transport_stalled: second,
             rtt: Some(rtt),
             min_rtt: Some(rtt),
-            reserved: ReservedBytes { low: 1, medium: 2, high: 3, always: 4, send_buffers: 5, ahead: 6 },
+            reserved: ReservedBytes { low: 1, medium: 2, high: 3, always: 4, send_buffers: 5 },
             ..ConnectionStats::default()
         }
     }
@@ -316,7 +313,7 @@ mod tests {
         assert_eq!((sum.sent.frames(), sum.sent.wire_bytes(), sum.useless_frames), (20, 440, 18));
         assert_eq!(sum.stalled.memory, Duration::from_secs(6));
         assert_eq!((sum.rtt, sum.min_rtt), (Some(Duration::from_secs(7)), Some(Duration::from_secs(5))));
-        assert_eq!((sum.reserved.total(), sum.largest_window), (42, 300_000));
+        assert_eq!((sum.reserved.total(), sum.largest_window), (30, 300_000));
         sum.add(&ConnectionStats::default());
         assert_eq!(sum.min_rtt, Some(Duration::from_secs(5)));
     }
@@ -335,6 +332,6 @@ mod tests {
         for (bucket, bytes) in [1, 10, 100, 1000].into_iter().enumerate() {
             *reserved.bucket_mut(bucket) += bytes;
         }
-        assert_eq!(reserved, ReservedBytes { low: 1, medium: 10, high: 100, always: 1000, send_buffers: 0, ahead: 0 });
+        assert_eq!(reserved, ReservedBytes { low: 1, medium: 10, high: 100, always: 1000, send_buffers: 0 });
     }
 }

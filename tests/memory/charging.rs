@@ -53,7 +53,7 @@ fn a_budget_has_room_for_hundreds_of_times_as_many_idle_streams() {
             assert_eq!((streams.len(), budget.reserved()), (expected, MIB));
         });
     }
-    assert!(MIB / BOOKS >= 50 * (MIB / WINDOW));
+    const { assert!(MIB / BOOKS >= 50 * (MIB / WINDOW)) }
 }
 
 // What another connection has read gives room: the wait ends without anything happening on its own.
@@ -130,8 +130,7 @@ fn a_stream_that_nobody_has_accepted_is_not_handed_out_after_it() {
         let mut accepted = Box::pin(node.accept());
         assert!(waits(&node, &mut accepted).await);
         peer.expect_quiet().await;
-        // All but what is kept for the next bytes is back.
-        assert!(budget.reserved() <= 64 << 10, "{}", budget.reserved());
+        assert_eq!(budget.reserved(), 0);
     });
 }
 
@@ -153,6 +152,6 @@ fn a_transfer_needs_no_more_memory_than_what_is_unread() {
             peer.expect(update(1, Flags::NONE, WINDOW as u32 / 2)).await;
         }
         assert!(received == sent);
-        assert!(budget.peak() <= BOOKS + WINDOW / 2 + (96 << 10), "{}", budget.peak());
+        assert!(budget.peak() <= BOOKS + WINDOW / 2 + (64 << 10), "{}", budget.peak());
     });
 }

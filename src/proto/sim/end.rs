@@ -125,10 +125,10 @@ impl End {
         let mut input = unparsed.as_slice();
         while let Some(frame) = self.parser.next(&mut input).expect("our own frames are legal") {
             if let Frame::Body(bytes) = frame
-                && let Some((least, better)) = self.mux.lacks(bytes.len())
+                && let Some(needed) = self.mux.lacks(bytes.len())
             {
-                let granted = self.reserve(if chance.of(2) { least } else { better }, Priority::ALWAYS);
-                granted.into_iter().for_each(|granted| self.mux.provide(granted, now));
+                let granted = self.reserve(needed + chance.pick(&[0, 0, 10_000]) as usize, Priority::ALWAYS);
+                granted.into_iter().for_each(|granted| self.mux.provide(granted));
             }
             if self.mux.handle_frame(frame, now) == Admission::Reserve {
                 let granted = self.reserve(first_reservation(self.mux.config()), Priority::ALWAYS);
@@ -137,6 +137,8 @@ impl End {
             self.settle();
         }
         self.unparsed = input.to_vec();
+        self.mux.handle_applied();
+        self.settle();
     }
 
     /// What windows wish for is asked for, and what was withheld again.

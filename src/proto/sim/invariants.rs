@@ -30,7 +30,8 @@ impl End {
         let inbound = live.iter().filter(|(_, stream)| stream.id.is_client() != mux.mode.is_client()).count();
         assert_eq!(inbound, mux.inbound);
         assert!(inbound <= mux.config.max_incoming_streams());
-        let mut reserved = mux.pool.reserved() + mux.ahead.bytes();
+        assert!(mux.ahead.is_none());
+        let mut reserved = mux.pool.reserved();
         for (key, stream) in streams(mux) {
             let window = &stream.receive.window;
             assert_eq!(window.credit() + window.held() + window.owed(), window.size());

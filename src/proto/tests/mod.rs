@@ -68,12 +68,16 @@ impl Bench {
     /// Data arrives, after what it takes has been asked for.
     fn receive_data(&mut self, id: StreamId, len: usize) {
         self.receive(Header::Data { id, flags: Flags::NONE, len: len as u32 });
-        if let Some((least, better)) = self.mux.lacks(len) {
-            let reserve = |bytes| Reservation::new(&self.manager, bytes, Priority::ALWAYS);
-            let granted = reserve(better).or_else(|_| reserve(least));
-            granted.into_iter().for_each(|granted| self.mux.provide(granted, self.now));
+        self.receive_body(len);
+    }
+
+    fn receive_body(&mut self, len: usize) {
+        if let Some(needed) = self.mux.lacks(len) {
+            let granted = Reservation::new(&self.manager, needed, Priority::ALWAYS);
+            granted.into_iter().for_each(|granted| self.mux.provide(granted));
         }
         assert_eq!(self.mux.handle_frame(Frame::Body(&vec![7; len]), self.now), Admission::Settled);
+        self.mux.handle_applied();
         self.settle();
     }
 

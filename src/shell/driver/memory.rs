@@ -62,11 +62,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         all
     }
 
-    /// Reserves room for what has arrived, `better` or `least`. Where neither is granted its stream ends (Y-MEM-11).
-    pub(super) fn provide(&self, least: usize, better: usize, now: Instant) {
+    /// Reserves the bytes that are needed for what has arrived, better as many as all that was read. Where neither is
+    /// granted its stream ends (Y-MEM-11).
+    pub(super) fn provide(&self, needed: usize) {
         let reserve = |bytes| Reservation::new(self.shared.memory(), bytes, Priority::ALWAYS);
-        if let Ok(granted) = reserve(better).or_else(|_| reserve(least)) {
-            self.shared.with(|inner| inner.mux.provide(granted, now));
+        let all = self.reader.unparsed().len().max(needed);
+        if let Ok(granted) = reserve(all).or_else(|_| reserve(needed)) {
+            self.shared.with(|inner| inner.mux.provide(granted));
         }
     }
 }

@@ -19,10 +19,7 @@ enum Needs {
     /// Memory for a stream that the peer opens.
     Window,
     /// Memory for bytes that have arrived.
-    Room {
-        least: usize,
-        better: usize,
-    },
+    Room(usize),
 }
 
 /// How much of what was read has been applied.
@@ -107,8 +104,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             }
             match needs {
                 Needs::Nothing => return if *pieces > 0 { Applied::All } else { Applied::Enough },
-                Needs::Room { least, better } => {
-                    self.provide(least, better, now);
+                Needs::Room(bytes) => {
+                    self.provide(bytes);
                     provided = true;
                 }
                 Needs::Window if self.admit(now) => return Applied::UpToCrowd,
@@ -121,7 +118,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     fn apply_some(&mut self, pieces: &mut usize, mut provided: bool, now: Instant) -> Needs {
         let (reader, tap) = (&mut self.reader, &mut self.tap);
         self.shared.with(|inner| {
-            while *pieces > 0 {
+            let needs = loop {
+                if *pieces == 0 {
+                    break Needs::Nothing;
+                }
                 // What comes after the end is thrown away unseen.
                 if let Some(tap) = tap
                     && inner.mux.closed().is_none()
@@ -129,26 +129,27 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                     tap.note(reader.peek_header());
                 }
                 if !std::mem::take(&mut provided)
-                    && let Some((least, better)) = inner.mux.lacks(reader.body_ahead())
+                    && let Some(bytes) = inner.mux.lacks(reader.body_ahead())
                 {
-                    return Needs::Room { least, better };
+                    return Needs::Room(bytes);
                 }
                 match reader.next() {
                     Ok(Some(frame)) => {
                         *pieces = pieces.saturating_sub(1);
                         match inner.mux.handle_frame(frame, now) {
                             Admission::Settled => {}
-                            Admission::Reserve => return Needs::Window,
+                            Admission::Reserve => break Needs::Window,
                         }
                     }
-                    Ok(None) => return Needs::Nothing,
+                    Ok(None) => break Needs::Nothing,
                     Err(violation) => {
                         inner.mux.violated(violation);
-                        return Needs::Nothing;
+                        break Needs::Nothing;
                     }
                 }
-            }
-            Needs::Nothing
+            };
+            inner.mux.handle_applied();
+            needs
         })
     }
 
