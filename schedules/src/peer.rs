@@ -24,6 +24,8 @@ pub struct Heard {
     pub bytes: Vec<u8>,
     /// Every flag that was set on any frame.
     pub flags: Flags,
+    /// Bytes that may be sent beyond the first window.
+    pub credit: u32,
 }
 
 /// Of the transport.
@@ -72,9 +74,10 @@ impl Peer {
                 heard.flags = heard.flags | flags;
                 heard.bytes.extend(body);
             }
-            Header::WindowUpdate { id, flags, .. } => {
+            Header::WindowUpdate { id, flags, value } => {
                 let heard = self.streams.entry(id.value()).or_default();
                 heard.flags = heard.flags | flags;
+                heard.credit += value;
             }
             Header::Ping { kind: PingKind::Request, nonce } => {
                 self.send(Header::Ping { kind: PingKind::Response, nonce }).await;

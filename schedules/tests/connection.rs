@@ -14,5 +14,7 @@ mod halves;
 mod opening;
 #[path = "connection/pinging.rs"]
 mod pinging;
+#[path = "connection/reading.rs"]
+mod reading;
 #[path = "connection/writing.rs"]
 mod writing;

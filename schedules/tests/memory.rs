@@ -69,6 +69,19 @@ fn two_who_wait_for_the_same_byte_get_it_one_after_the_other() {
     });
 }
 
+#[test]
+fn one_release_is_enough_for_two_who_fit() {
+    explore(|| {
+        let (budget, manager, all) = taken(2);
+        let waiters = [pass(&manager, 1), pass(&manager, 1)];
+        drop(all);
+        for waiter in waiters {
+            waiter.join().expect("no panic");
+        }
+        expect_whole(&budget);
+    });
+}
+
 /// The large one comes to stand before the small one, or behind it, or neither has to wait.
 #[test]
 fn releases_in_parts_are_enough_for_large_and_small() {

@@ -1,14 +1,23 @@
 //! Streams that are accepted against their arrival, and opened against what they wait for.
 
 use futures::AsyncWriteExt;
-use shuttle::future::spawn;
+use shuttle::future::{JoinHandle, spawn};
 use sluicegate::wire::Flags;
-use sluicegate::{MemoryLimit, Mode, RefusedOpen, Session};
+use sluicegate::{MemoryLimit, Mode, RefusedOpen, Session, Stream};
 use sluicegate_schedules::{Node, WINDOW, explore, settings};
 use std::sync::Arc;
 
-async fn accept(session: Session) -> u32 {
-    session.accept().await.expect("the connection lives").id()
+async fn accept(session: Session) -> Stream {
+    session.accept().await.expect("the connection lives")
+}
+
+/// Waits for the streams, and for their ids in order.
+async fn all(tasks: [JoinHandle<Stream>; 2]) -> ([Stream; 2], [u32; 2]) {
+    let [one, other] = tasks;
+    let streams = [one.await.expect("no panic"), other.await.expect("no panic")];
+    let mut ids = streams.each_ref().map(Stream::id);
+    ids.sort_unstable();
+    (streams, ids)
 }
 
 #[test]
@@ -19,20 +28,17 @@ fn whoever_accepts_gets_the_stream_that_arrives() {
         peer.send_update(1, Flags::SYN, 0).await;
         peer.send_update(3, Flags::SYN, 0).await;
         peer.hear(|peer| [1, 3].iter().all(|id| peer.of(*id).flags.contains(Flags::ACK))).await;
-        let mut accepted = Vec::new();
-        for acceptor in acceptors {
-            accepted.push(acceptor.await.expect("no panic"));
-        }
-        accepted.sort_unstable();
+        let (streams, accepted) = all(acceptors).await;
         assert_eq!(accepted, [1, 3]);
+        drop(streams);
         node.end().await;
     });
 }
 
-async fn open(session: Session) -> u32 {
+async fn open(session: Session) -> Stream {
     let mut stream = session.open().await.expect("the connection lives");
     stream.flush().await.expect("it leaves");
-    stream.id()
+    stream
 }
 
 #[test]
@@ -45,12 +51,9 @@ fn whoever_waits_for_the_backlog_opens_when_a_stream_is_acknowledged() {
             assert!(id == 3 || !peer.streams.contains_key(&3), "more streams than the backlog takes");
             peer.send_update(id, Flags::ACK, 0).await;
         }
-        let mut opened = Vec::new();
-        for opener in openers {
-            opened.push(opener.await.expect("no panic"));
-        }
-        opened.sort_unstable();
+        let (streams, opened) = all(openers).await;
         assert_eq!(opened, [1, 3]);
+        drop(streams);
         node.end().await;
     });
 }

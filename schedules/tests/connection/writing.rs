@@ -23,6 +23,21 @@ fn what_is_written_leaves_without_a_flush() {
     });
 }
 
+/// When a write has arrived, the driver that sent it goes to sleep: nothing but the next write will wake it.
+#[test]
+fn a_write_is_seen_by_a_driver_that_is_about_to_sleep() {
+    explore(|| async {
+        let (node, mut peer) = Node::facing_peer(Mode::Client, 1024, settings());
+        let mut stream = node.session.open().await.expect("opens");
+        for written in 1..=4 {
+            stream.write_all(b"x").await.expect("it is taken");
+            peer.hear(|peer| peer.of(1).bytes.len() == written).await;
+        }
+        drop(stream);
+        node.end().await;
+    });
+}
+
 /// The driver waits for the transport while more is written.
 #[test]
 fn two_writers_on_a_slow_transport_both_get_through() {
