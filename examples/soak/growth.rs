@@ -24,8 +24,8 @@ impl Growth {
     /// The least in the first third of the time, and in the last. What is only held for a moment does not count.
     pub(crate) fn thirds(&self) -> (usize, usize) {
         let third = (self.0.len() / 3).max(1);
-        let least = |points: &mut dyn Iterator<Item = &usize>| points.take(third).min().copied().unwrap_or(0);
-        (least(&mut self.0.iter()), least(&mut self.0.iter().rev()))
+        let (first, last) = (self.0.iter().take(third).min(), self.0.iter().rev().take(third).min());
+        (first.copied().unwrap_or(0), last.copied().unwrap_or(0))
     }
 
     pub(crate) fn check(&self) -> anyhow::Result<()> {

@@ -73,7 +73,7 @@ struct Options {
 
     /// Memory that each node may reserve for the streams of all its connections. A stream for which there is none left
     /// is refused, and tried again.
-    #[arg(long, value_name = "BYTES", default_value = "32MiB", value_parser = size::parse)]
+    #[arg(long, value_name = "BYTES", default_value = "64MiB", value_parser = size::parse)]
     memory: u64,
 
     /// Connections that are killed in a minute.

@@ -126,7 +126,7 @@ fn settle(
 ) -> anyhow::Result<()> {
     match result {
         Ok(()) => {
-            world.tally.answered(transfer.map_or(0, |transfer| transfer.out + transfer.back));
+            world.tally.answered(transfer.map_or(0, |transfer| transfer.compared()));
             Ok(())
         }
         Err(trouble) if link.is_doomed() && trouble.comes_of_a_kill() => Ok(()),

@@ -26,7 +26,7 @@ pub(crate) struct Counts {
     pub(crate) done: u64,
     pub(crate) reset: u64,
     pub(crate) dropped: u64,
-    /// The same as seen by who accepted the stream, and the bytes that went either way.
+    /// The same as seen by who accepted the stream, and the bytes that were compared at either end.
     pub(crate) answered: u64,
     pub(crate) bytes: u64,
     /// Streams for which there was no memory.

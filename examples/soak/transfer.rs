@@ -88,6 +88,16 @@ impl Transfer {
         self.number.wrapping_add(1)
     }
 
+    /// Bytes that whoever receives them has compared, at least, when all is done.
+    pub(crate) const fn compared(&self) -> u64 {
+        match self.manner {
+            Manner::Whole => self.out + self.back,
+            Manner::DroppedByOpener => self.out,
+            Manner::ResetByAcceptor => self.out / 2,
+            Manner::ResetByOpener | Manner::DroppedByAcceptor => 0,
+        }
+    }
+
     pub(crate) async fn carry_out(&self, session: &Session) -> Result<(), Trouble> {
         let mut stream = within("to open a stream", session.open()).await?;
         stream.set_priority(self.priority);

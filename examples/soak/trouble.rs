@@ -5,6 +5,7 @@ use crate::world::PATIENCE;
 use anyhow::anyhow;
 use sluicegate::{OpenError, Side, StreamError};
 use std::io;
+use std::time::Instant;
 use tokio::time::timeout;
 
 /// With which a stream is reset by whoever cannot go on. To drop it would say that this was all.
@@ -71,8 +72,10 @@ pub(crate) async fn within<R, E: Into<Trouble>>(
     what: &str,
     done: impl Future<Output = Result<R, E>>,
 ) -> Result<R, Trouble> {
+    let since = Instant::now();
     match timeout(PATIENCE, done).await {
-        Ok(result) => result.map_err(Into::into),
-        Err(_) => Err(Trouble::wrong(format!("stuck for {PATIENCE:?}: {what}"))),
+        // Before it gives up a timeout looks once more: what is there only then has woken nobody.
+        Ok(result) if since.elapsed() < PATIENCE => result.map_err(Into::into),
+        Ok(_) | Err(_) => Err(Trouble::wrong(format!("stuck for {PATIENCE:?}: {what}"))),
     }
 }
