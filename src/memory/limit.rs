@@ -104,8 +104,8 @@ impl MemoryManager for MemoryLimit {
         if self.0.fits(bytes, priority) { None } else { Some(Box::pin(turn)) }
     }
 
-    fn is_scarce(&self, priority: Priority) -> bool {
-        self.reserved() > priority.threshold(self.0.limit)
+    fn has_room(&self, bytes: usize, priority: Priority) -> bool {
+        self.0.fits(bytes, priority)
     }
 }
 
@@ -237,13 +237,14 @@ mod tests {
         }
     }
 
-    #[test]
-    fn memory_is_scarce_for_those_whose_share_is_passed() {
-        for (priority, share) in [(Priority::LOW, 102), (Priority::MEDIUM, 153), (Priority::HIGH, 204)] {
-            assert!(!filled(256, share).is_scarce(priority), "{priority:?}");
-            assert!(filled(256, share + 1).is_scarce(priority), "{priority:?}");
+    quickcheck! {
+        fn room_is_what_would_be_granted_and_asking_for_it_takes_none(limit: usize, held: usize, bytes: usize, value: u8) -> bool {
+            let (held, priority) = (held % limit.max(1), Priority::new(value));
+            let memory = filled(limit, held);
+            let room = memory.has_room(bytes, priority);
+            let asked = (memory.reserved(), memory.peak());
+            asked == (held, 0) && room == memory.reserve(bytes, priority).is_ok()
         }
-        assert!(!filled(256, 256).is_scarce(Priority::ALWAYS));
     }
 
     #[test]

@@ -60,14 +60,20 @@ pub trait MemoryManager: fmt::Debug + Send + Sync + 'static {
         None
     }
 
-    /// Whether more is reserved than reservations of this priority may fill. The crate asks about streams whose window
-    /// has grown: where it is so, credit that they would get is not given, and their windows become smaller again. With
-    /// thresholds that rise with the priority the least urgent give way first.
+    /// Whether `bytes` more could be reserved now at this priority; of 0 bytes, whether no more is reserved than this
+    /// priority may fill. Nothing is reserved by it.
     ///
-    /// `false`, the default, lets windows become smaller only where they are not used.
-    fn is_scarce(&self, priority: Priority) -> bool {
-        let _ = priority;
-        false
+    /// It is asked before a stream gets credit where that is not reserved ([`Charging::Used`](crate::Charging::Used)),
+    /// and about windows that have grown: where there is no room for 0 bytes, they become smaller again as they are used.
+    /// With thresholds that rise with the priority the least urgent give way first.
+    ///
+    /// The default reserves the bytes and releases them, and has always room for 0.
+    fn has_room(&self, bytes: usize, priority: Priority) -> bool {
+        let granted = bytes == 0 || self.reserve(bytes, priority).is_ok();
+        if granted && bytes > 0 {
+            self.release(bytes);
+        }
+        granted
     }
 
     /// The manager for the reservations of one connection, asked for when that begins. `None`, the default, is this one.
@@ -129,6 +135,6 @@ mod tests {
         }
         Unlimited.release(usize::MAX);
         assert!(Unlimited.released(1, Priority::ALWAYS).is_none());
-        assert!(!Unlimited.is_scarce(Priority::new(0)));
+        assert!(Unlimited.has_room(usize::MAX, Priority::new(0)));
     }
 }

@@ -97,11 +97,11 @@ impl MemoryScope {
         self.own.peak()
     }
 
-    /// Whether this connection leaves the others their room, after what it was just granted.
-    fn is_fair(&self) -> bool {
+    /// Whether this connection leaves the others their room, with so many bytes more.
+    fn is_fair_with(&self, more: usize) -> bool {
         self.shared.as_ref().is_none_or(|all| {
-            let free = all.limit().saturating_sub(all.reserved());
-            self.own.reserved() <= free.saturating_mul(FAIR)
+            let free = all.limit().saturating_sub(all.reserved()).saturating_sub(more);
+            self.own.reserved().saturating_add(more) <= free.saturating_mul(FAIR)
         })
     }
 }
@@ -111,7 +111,7 @@ impl MemoryManager for MemoryScope {
         // The inner one first: what is refused there does not touch what others see.
         let own = Charge::new(&*self.own, bytes, priority)?;
         let around = Charge::new(&*self.around, bytes, priority)?;
-        if !self.is_fair() {
+        if !self.is_fair_with(0) {
             return Err(Refused::new(bytes));
         }
         own.keep();
@@ -130,9 +130,8 @@ impl MemoryManager for MemoryScope {
         self.own.released(bytes, priority).or_else(|| self.around.released(bytes, priority))
     }
 
-    /// A connection that has more than leaves the others their room is asked to give way whatever its priority.
-    fn is_scarce(&self, priority: Priority) -> bool {
-        self.own.is_scarce(priority) || !self.is_fair() || self.around.is_scarce(priority)
+    fn has_room(&self, bytes: usize, priority: Priority) -> bool {
+        self.own.has_room(bytes, priority) && self.is_fair_with(bytes) && self.around.has_room(bytes, priority)
     }
 
     fn for_connection(&self) -> Option<Arc<dyn MemoryManager>> {
@@ -246,13 +245,15 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_scarce_where_it_is_so_at_any_level() {
+    fn there_is_room_where_all_levels_have_some() {
         for scarce in 0..3 {
             let mut limits = [usize::MAX; 3];
             limits[scarce] = 256;
             let (_, _, connection) = levels(limits);
             connection.reserve(103, Priority::ALWAYS).unwrap();
-            assert!(connection.is_scarce(Priority::LOW) && !connection.is_scarce(Priority::MEDIUM));
+            assert!(!connection.has_room(0, Priority::LOW) && connection.has_room(0, Priority::MEDIUM));
+            assert!(connection.has_room(50, Priority::MEDIUM) && !connection.has_room(51, Priority::MEDIUM));
+            assert_eq!((connection.reserved(), connection.peak()), (103, 103));
         }
     }
 
@@ -260,12 +261,13 @@ mod tests {
     fn who_has_more_than_its_fair_share_is_to_give_way() {
         let scope = MemoryScope::new(1000, Arc::new(Unlimited)).fair();
         let [first, second] = [(); 2].map(|()| scope.for_connection().expect("one of its own"));
+        assert!(first.has_room(800, Priority::ALWAYS) && !first.has_room(801, Priority::ALWAYS));
         assert_eq!(greedy(&*first, 1), 800);
-        assert!(!first.is_scarce(Priority::ALWAYS));
+        assert!(first.has_room(0, Priority::ALWAYS));
         second.reserve(1, Priority::ALWAYS).unwrap();
-        assert!(first.is_scarce(Priority::ALWAYS) && !second.is_scarce(Priority::ALWAYS));
+        assert!(!first.has_room(0, Priority::ALWAYS) && second.has_room(0, Priority::ALWAYS));
         first.release(4);
-        assert!(!first.is_scarce(Priority::ALWAYS));
+        assert!(first.has_room(0, Priority::ALWAYS));
     }
 
     #[derive(Clone, Debug)]

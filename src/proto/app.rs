@@ -149,13 +149,14 @@ impl Mux {
         if written == 0 {
             stream.interest = stream.interest | Ready::WRITE;
             self.ledger.tick(now);
-            let growth = if room == 0 { self.pool.growth() } else { None };
+            let priority = stream.priority;
+            let growth = if room == 0 { self.pool.growth(priority) } else { None };
             if room == 0 {
-                let priority = stream.priority;
                 self.pool.wait(&mut self.store, key, priority);
             }
             match (room, growth) {
                 (1.., _) => self.begin_stall(key, Cause::Window),
+                (0, None) if self.pool.is_refused(priority) => self.begin_stall(key, Cause::Memory),
                 (0, None) => self.begin_stall(key, Cause::Socket),
                 // Whether there is more memory is not known yet.
                 (0, Some(_)) => {}
@@ -278,9 +279,10 @@ impl Mux {
         let Some(stream) = self.store.get_mut(key) else { return };
         stream.receive.state = stream.receive.state.on(ReceiveEvent::Stop);
         let dropped = stream.receive.buffer.clear().saturating_add(unread);
+        let handle = stream.handle;
         // What is discarded needs no memory, nor a larger window (Y-FLOW-10).
-        stream.asking = false;
-        match stream.handle {
+        self.stop_asking(key);
+        match handle {
             Handle::Held => self.give_back(key),
             Handle::Released => self.give_back_window(key),
         }
@@ -343,7 +345,7 @@ impl Mux {
             self.ledger.released(before, reservation.bytes());
             self.ledger.reserved(priority, reservation.bytes());
         }
-        self.place_again(key, priority);
+        self.move_in_line(key, before);
         self.pool.leave(&mut self.store, key, before);
         // It waits for room no more until it asks again.
         if self.store.get(key).is_some_and(|stream| stream.stall.cause() != Some(Cause::Window)) {

@@ -101,10 +101,10 @@ impl Mux {
         let Some(stream) = self.store.get_mut(key) else { return };
         stream.reset.get_or_insert(cause);
         stream.send.state = stream.send.state.on(SendEvent::Reset);
-        stream.asking = false;
         let unsent = stream.send.buffer.clear();
         let priority = stream.priority;
         self.end_stall(key);
+        self.stop_asking(key);
         self.pool.remove(unsent);
         self.schedule.remove(&mut self.store, key, priority);
         self.notify(key, Ready::ALL);

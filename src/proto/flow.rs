@@ -121,9 +121,19 @@ impl ReceiveWindow {
     /// Hands out all that is owed, to be put into a frame: the peer is held to what it was told, and to no more
     /// (Y-FLOW-3).
     pub(super) fn grant(&mut self) -> u32 {
-        let owed = self.owed();
-        self.credit = self.credit.saturating_add(owed);
-        owed
+        self.grant_up_to(u32::MAX)
+    }
+
+    /// Hands out at most `most` of it.
+    pub(super) fn grant_up_to(&mut self, most: u32) -> u32 {
+        let granted = self.owed().min(most);
+        self.credit = self.credit.saturating_add(granted);
+        granted
+    }
+
+    /// Whether the peer can send nothing and there is nothing to read.
+    pub(super) const fn is_exhausted(&self) -> bool {
+        self.credit == 0 && self.held == 0
     }
 
     /// Makes the window larger.

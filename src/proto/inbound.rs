@@ -425,6 +425,7 @@ impl Mux {
             // Y-FIN-2: a second FIN.
             return Worth::Useless;
         }
+        self.stop_asking(key);
         self.notify(key, Ready::READ);
         self.settle(key);
         Worth::Useful
@@ -441,6 +442,7 @@ impl Mux {
         stream.owed = Default::default();
         let unsent = stream.send.buffer.clear();
         self.pool.remove(unsent);
+        self.stop_asking(key);
         self.notify(key, Ready::ALL);
         // Y-OPEN-10: it leaves the backlog and is never handed out.
         let unaccepted = self.leave_backlog(key);

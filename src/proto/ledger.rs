@@ -228,7 +228,9 @@ impl Mux {
     /// meanwhile there may have been room, or the stream may be over.
     pub(crate) fn room_refused(&mut self, key: Key) {
         count(&mut self.ledger.refusals.send_buffers);
-        if self.store.get(key).is_some_and(|stream| stream.room_links.is_queued()) {
+        let Some(stream) = self.store.get(key) else { return };
+        self.pool.refuse(stream.priority);
+        if stream.room_links.is_queued() {
             self.begin_stall(key, Cause::Memory);
         }
     }

@@ -5,7 +5,7 @@
 use super::mux::{Lifecycle, Mux};
 use super::ready::Ready;
 use super::store::Key;
-use super::stream::{Handle, Handshake, ReceiveState, ResetBy};
+use super::stream::{Asking, Handle, Handshake, ReceiveState, ResetBy};
 use super::tombstones::{Answer, Tombstone};
 use crate::error::ConnectionError;
 use std::collections::{BTreeSet, VecDeque};
@@ -39,7 +39,7 @@ impl Mux {
         let Some(stream) = self.store.get_mut(key) else { return };
         stream.lost |= stream.send.buffer.clear() > 0;
         stream.owed = Default::default();
-        stream.asking = false;
+        (stream.asking, stream.trickle) = (Asking::No, 0);
         let orphan = stream.handle == Handle::Released || stream.handshake == Handshake::Incoming;
         // What the application has taken and not read yet is held as well (Y-MEM-4).
         if stream.receive.window.held() == 0 {
@@ -89,6 +89,7 @@ impl Mux {
     /// Takes a stream off the wire: out of the queues, its id free, its places given up. Safe to call again.
     pub(super) fn unlink(&mut self, key: Key, tombstone: Option<Tombstone>) {
         self.end_stall(key);
+        self.stop_asking(key);
         let Some(stream) = self.store.get(key) else { return };
         let (id, priority, unacknowledged) = (stream.id, stream.priority, stream.handshake.is_unacknowledged());
         self.control_queue.remove(&mut self.store, key);

@@ -23,6 +23,10 @@ pub(crate) const SEND_BASE: usize = 64 * 1024;
 /// that reads nothing from making streams that are no more cost memory.
 pub(crate) const STREAM_BOOKS: usize = 1024;
 
+/// What a stream is given at any priority when it would stand still without it, in bytes. With it every stream goes on
+/// that is read, however full the budget is: a round trip for so much.
+pub(crate) const CREDIT_LEAST: u32 = 16 * 1024;
+
 /// Credit that is asked for anew when memory was released, in streams. Stops: many streams that wait from making every
 /// release expensive.
 pub(crate) const ASKED_AT_ONCE: usize = 32;

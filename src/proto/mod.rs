@@ -27,6 +27,7 @@ mod stream;
 mod tombstones;
 mod transmit;
 mod windows;
+mod withheld;
 
 #[cfg(test)]
 mod sim;

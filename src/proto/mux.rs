@@ -16,6 +16,7 @@ use super::store::{ControlPlace, Key, Queue, Spread, Store};
 use super::stream::{Handshake, Stream};
 use super::tombstones::Tombstones;
 use super::windows::Windows;
+use super::withheld::Withheld;
 use crate::config::{Charging, Config};
 use crate::error::{ConnectionError, OpenError, Side};
 use crate::memory::Reservation;
@@ -51,6 +52,8 @@ pub(crate) struct Mux {
     /// The body that is arriving.
     pub(super) body: Option<Body>,
     pub(super) windows: Windows,
+    /// Credit that waits for memory.
+    pub(super) withheld: Withheld,
     /// Memory for what was read and is being applied.
     pub(super) ahead: Option<Reservation>,
     pub(super) useless: Budget,
@@ -129,6 +132,7 @@ impl Mux {
             draining: false,
             body: None,
             windows: Windows::default(),
+            withheld: Withheld::default(),
             ahead: None,
             useless: Budget::new(USELESS_FRAMES, now),
             rapid: Budget::new(RAPID_RESETS, now),

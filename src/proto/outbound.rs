@@ -3,7 +3,7 @@
 use super::mux::{Lifecycle, Mux};
 use super::ready::Ready;
 use super::store::Key;
-use super::stream::{Handshake, HandshakeEvent, ReceiveState, SendEvent, SendState, Stream};
+use super::stream::{Asking, Handshake, HandshakeEvent, ReceiveState, SendEvent, SendState, Stream};
 use super::transmit::Batch;
 use crate::wire::{Flags, Header, PingKind};
 use bytes::Bytes;
@@ -190,7 +190,13 @@ impl Mux {
 /// All credit that the window allows and the peer does not know of, as long as it can use it.
 fn grant(stream: &mut Stream) -> u32 {
     match stream.receive.state {
-        ReceiveState::Open | ReceiveState::Stopped => stream.receive.window.grant(),
+        ReceiveState::Open | ReceiveState::Stopped => match stream.asking {
+            Asking::No => stream.receive.window.grant(),
+            Asking::Queued | Asking::Withheld { .. } => {
+                let trickle = std::mem::take(&mut stream.trickle);
+                stream.receive.window.grant_up_to(trickle)
+            }
+        },
         // Y-ACK-1, Y-FLOW-6: the peer has no use for it.
         ReceiveState::Finished | ReceiveState::Done | ReceiveState::Reset => 0,
     }

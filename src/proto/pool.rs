@@ -24,6 +24,9 @@ pub(super) struct Pool {
     used: usize,
     max: usize,
     reservation: Option<Reservation>,
+    /// The highest priority at which more memory has been refused since anything left. Until something does it is not asked
+    /// for again: a writer that is polled in vain would ask each time.
+    refused: Option<Priority>,
     /// Since when nothing has been buffered, while memory is reserved.
     idle_since: Option<Instant>,
     /// Chunks in the part of the capacity that is not used.
@@ -36,7 +39,7 @@ impl Pool {
     pub(super) fn new(max: usize) -> Self {
         let waiting = std::array::from_fn(|_| Queue::new());
         let spares = Spares::default();
-        Self { used: 0, max: max.max(SEND_BASE), reservation: None, idle_since: None, spares, waiting }
+        Self { used: 0, max: max.max(SEND_BASE), reservation: None, refused: None, idle_since: None, spares, waiting }
     }
 
     pub(super) const fn used(&self) -> usize {
@@ -65,10 +68,20 @@ impl Pool {
         Priority::level_of(bucket).threshold(self.capacity()).saturating_sub(self.used)
     }
 
-    /// Bytes by which the pool wants to be larger, for a writer that found too little room.
-    pub(super) fn growth(&self) -> Option<usize> {
+    /// Bytes by which the pool wants to be larger, for a writer of `priority` that found too little room.
+    pub(super) fn growth(&self, priority: Priority) -> Option<usize> {
         let capacity = self.capacity();
-        Some(capacity.min(self.max.saturating_sub(capacity))).filter(|growth| *growth > 0)
+        let growth = capacity.min(self.max.saturating_sub(capacity));
+        Some(growth).filter(|growth| *growth > 0 && !self.is_refused(priority))
+    }
+
+    /// More memory was refused at this priority.
+    pub(super) fn refuse(&mut self, priority: Priority) {
+        self.refused = self.refused.max(Some(priority));
+    }
+
+    pub(super) fn is_refused(&self, priority: Priority) -> bool {
+        self.refused >= Some(priority)
     }
 
     /// Makes the pool larger; gives back what is beyond the maximum.
@@ -94,6 +107,7 @@ impl Pool {
 
     /// `bytes` have been written to the transport, or dropped.
     pub(super) const fn remove(&mut self, bytes: usize) {
+        self.refused = None;
         self.used = self.used.saturating_sub(bytes);
     }
 
@@ -152,7 +166,7 @@ impl Pool {
 
     /// Forgets all bytes; gives back the reservation.
     pub(super) fn clear(&mut self) -> Option<Reservation> {
-        (self.used, self.idle_since) = (0, None);
+        (self.used, self.refused, self.idle_since) = (0, None, None);
         self.spares.shrink(0);
         self.reservation.take()
     }
@@ -203,12 +217,24 @@ mod tests {
     }
 
     #[test]
+    fn what_was_refused_is_not_asked_for_again_until_something_leaves() {
+        let mut pool = Pool::new(3 * SEND_BASE);
+        pool.add(SEND_BASE);
+        pool.refuse(Priority::MEDIUM);
+        pool.refuse(Priority::LOW);
+        let asks = |pool: &Pool| [Priority::LOW, Priority::MEDIUM, Priority::HIGH].map(|p| pool.growth(p).is_some());
+        assert_eq!(asks(&pool), [false, false, true]);
+        pool.remove(1);
+        assert_eq!(asks(&pool), [true; 3]);
+    }
+
+    #[test]
     fn it_doubles_up_to_its_maximum_and_gives_the_rest_back() {
         let mut pool = Pool::new(3 * SEND_BASE);
-        assert_eq!(pool.growth(), Some(SEND_BASE));
+        assert_eq!(pool.growth(Priority::MEDIUM), Some(SEND_BASE));
         let (limit, reservation) = reserve(3 * SEND_BASE);
         let excess = pool.grow(reservation).expect("one base too much");
-        assert_eq!((excess.bytes(), pool.capacity(), pool.growth()), (SEND_BASE, 3 * SEND_BASE, None));
+        assert_eq!((excess.bytes(), pool.capacity(), pool.growth(Priority::MEDIUM)), (SEND_BASE, 3 * SEND_BASE, None));
         drop(excess);
         let now = Instant::now();
         pool.add(1);

@@ -1,30 +1,26 @@
-//! Owns how large receive windows are: which grows, which becomes smaller again, and what credit waits for memory.
+//! Owns how large receive windows are: which grows, and which becomes smaller again.
 //!
 //! The memory manager decides, and it is not ours: a [`Wish`] is put to it with no lock held, and the [`Answer`] brought
-//! back. What a window is worth is arithmetic and stands in `flow`.
+//! back. What a window is worth is arithmetic and stands in `flow`; credit that has to wait is `withheld`'s.
 
-use super::limits::{ASKED_AT_ONCE, STREAM_BOOKS, WINDOW_LOOK, WINDOW_QUIET};
-use super::mux::Mux;
+use super::limits::{CREDIT_LEAST, STREAM_BOOKS, WINDOW_LOOK, WINDOW_QUIET};
+use super::mux::{Lifecycle, Mux};
 use super::store::Key;
-use super::stream::{ReceiveState, Stream};
+use super::stream::{Asking, ReceiveState, Stream};
+use super::withheld::Withheld;
 use crate::config::{Charging, Config};
 use crate::memory::{MemoryManager, Reservation};
 use crate::priority::Priority;
 use crate::stats::{add, count};
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use web_time::Instant;
 
-/// The windows of a connection that wait for something.
+/// The windows of a connection that are to be asked for, or looked at.
 #[derive(Debug, Default)]
 pub(super) struct Windows {
     /// Streams whose credit is due, and whose windows may become larger or smaller with it.
-    wishing: VecDeque<Key>,
-    /// Streams whose credit waits until memory is less scarce, the most urgent first and then in the order in which they
-    /// came. Those that have ended are taken out when it is their turn.
-    withheld: BTreeMap<(Reverse<Priority>, u64), Key>,
-    tickets: u64,
+    pub(super) wishing: VecDeque<Key>,
     /// Windows larger than a stream's first, and what arrives in them.
     grown: BTreeMap<Key, Usage>,
     look_at: Option<Instant>,
@@ -40,24 +36,32 @@ struct Usage {
 /// What a stream's window wants of the memory manager, now that credit is due.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wish {
-    pub(crate) key: Key,
-    pub(crate) priority: Priority,
+    key: Key,
+    priority: Priority,
     charging: Charging,
     /// Bytes by which it would be larger.
     growth: u32,
-    /// Credit that is due at its present size.
+    /// Credit that is due at its present size: what counts of it, which is half of the window.
     credit: u32,
+    /// Whether it is larger than it was at first.
+    grown: bool,
+    /// What is to be had at any priority, since the stream would stand still without it.
+    least: u32,
 }
 
 /// What the memory manager says to that.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    /// The window may be larger by so much. Where memory is charged as it is used this is given back at once.
+    /// The window may be larger by what this has reserved.
     Larger(Reservation),
+    /// The window may be larger by so many bytes, which are reserved when they arrive.
+    Wider(u32),
     AsItIs,
-    /// Its credit is not given again, and the window smaller by it.
+    /// What it is owed is not given, and the window smaller by it.
     Smaller,
-    /// There is no memory for what the credit would let arrive.
+    /// There is no memory for what the credit would let arrive, but for so much.
+    Least(u32),
+    /// There is none at all.
     Withheld,
 }
 
@@ -80,21 +84,34 @@ pub(crate) fn first_reservation(config: &Config) -> usize {
 impl Wish {
     /// Asks. Called by whoever holds no lock: the manager is not ours.
     pub(crate) fn put_to(self, memory: &Arc<dyn MemoryManager>) -> Answer {
-        let reserve = |bytes: u32| Reservation::new(memory, bytes as usize, self.priority);
         match self.charging {
-            // Y-MEM-2, Y-MEM-12.
-            Charging::Promised => match reserve(self.growth) {
-                Ok(granted) if self.growth > 0 => Answer::Larger(granted),
-                _ if memory.is_scarce(self.priority) => Answer::Smaller,
-                _ => Answer::AsItIs,
-            },
-            // Y-MEM-10: whether it could be reserved is all that is asked; it is reserved when it arrives.
-            Charging::Used => match reserve(self.credit.saturating_add(self.growth)) {
-                Ok(mut granted) if self.growth > 0 => Answer::Larger(granted.split(self.growth as usize)),
-                Ok(_) => Answer::AsItIs,
-                Err(_) if self.growth > 0 && reserve(self.credit).is_ok() => Answer::AsItIs,
-                Err(_) => Answer::Withheld,
-            },
+            Charging::Promised => self.promised(memory),
+            Charging::Used => self.used(&**memory),
+        }
+    }
+
+    /// Y-MEM-2, Y-MEM-12.
+    fn promised(self, memory: &Arc<dyn MemoryManager>) -> Answer {
+        match Reservation::new(memory, self.growth as usize, self.priority) {
+            Ok(granted) if self.growth > 0 => Answer::Larger(granted),
+            Ok(_) | Err(_) if !memory.has_room(0, self.priority) => Answer::Smaller,
+            Ok(_) | Err(_) => Answer::AsItIs,
+        }
+    }
+
+    /// Y-MEM-10: whether there is room is all that is asked; it is reserved when it is used.
+    fn used(self, memory: &dyn MemoryManager) -> Answer {
+        let room = |bytes: u32, priority| memory.has_room(bytes as usize, priority);
+        if self.growth > 0 && room(self.credit.saturating_add(self.growth), self.priority) {
+            Answer::Wider(self.growth)
+        } else if room(self.credit, self.priority) {
+            Answer::AsItIs
+        } else if self.grown {
+            Answer::Smaller
+        } else if self.least > 0 && room(self.least, Priority::ALWAYS) {
+            Answer::Least(self.least)
+        } else {
+            Answer::Withheld
         }
     }
 }
@@ -104,12 +121,29 @@ impl Mux {
     /// before the next batch, so that credit and growth leave as one update.
     pub(super) fn wish(&mut self, key: Key) {
         let (max, floor, charging) = (self.config.max_stream_window(), self.floor(), self.config.charging());
-        let open = self.lifecycle_is_open();
-        let Some(stream) = self.store.get_mut(key).filter(|stream| open && is_reading(stream)) else { return };
+        let asks = match self.lifecycle {
+            Lifecycle::Open => true,
+            // Nothing grows any more.
+            Lifecycle::Closing { .. } => charging == Charging::Used,
+            Lifecycle::Closed(_) => false,
+        };
+        let Some(stream) = self.store.get(key).filter(|stream| asks && is_reading(stream)) else { return };
         let size = stream.receive.window.size();
         let matters = size < max || size > floor || charging == Charging::Used;
-        if matters && !stream.asking && stream.owes_credit() {
-            stream.asking = true;
+        match stream.asking {
+            Asking::No if matters && stream.owes_credit() => self.queue_wish(key),
+            // What it waits for may never come: its peer can send nothing, and there is nothing left to read.
+            Asking::Withheld { .. } if stream.receive.window.is_exhausted() && stream.trickle == 0 => {
+                self.stop_asking(key);
+                self.queue_wish(key);
+            }
+            Asking::No | Asking::Queued | Asking::Withheld { .. } => {}
+        }
+    }
+
+    pub(super) fn queue_wish(&mut self, key: Key) {
+        if let Some(stream) = self.store.get_mut(key) {
+            stream.asking = Asking::Queued;
             self.windows.wishing.push_back(key);
             self.events.attention = true;
         }
@@ -122,17 +156,20 @@ impl Mux {
 
     /// The next question to the memory manager; answered with [`Mux::answer`].
     pub(crate) fn next_wish(&mut self, now: Instant) -> Option<Wish> {
-        let (rtt, max, charging) =
-            (self.liveness.rtt.minimum(), self.config.max_stream_window(), self.config.charging());
-        let floor = self.floor();
+        let (rtt, max, floor) = (self.liveness.rtt.minimum(), self.config.max_stream_window(), self.floor());
+        let charging = self.config.charging();
         while let Some(key) = self.windows.wishing.pop_front() {
-            let Some(stream) = self.store.get_mut(key).filter(|stream| stream.asking) else { continue };
-            let window = &mut stream.receive.window;
+            let queued = |stream: &&mut Stream| stream.asking == Asking::Queued;
+            let Some(stream) = self.store.get_mut(key).filter(queued) else { continue };
+            let (priority, window) = (stream.priority, &mut stream.receive.window);
             let growth = if window.is_due() { window.growth(rtt, max, now).unwrap_or(0) } else { 0 };
-            if growth > 0 || window.size() > floor || charging == Charging::Used {
-                return Some(Wish { key, priority: stream.priority, charging, growth, credit: window.owed() });
+            let grown = window.size() > floor;
+            if growth > 0 || grown || charging == Charging::Used {
+                let credit = window.owed().min(window.size() / 2);
+                let least = if window.is_exhausted() { credit.min(CREDIT_LEAST) } else { 0 };
+                return Some(Wish { key, priority, charging, growth, credit, grown, least });
             }
-            stream.asking = false;
+            stream.asking = Asking::No;
             self.queue_control(key);
         }
         None
@@ -140,64 +177,36 @@ impl Mux {
 
     /// What the memory manager has said to a wish. What is owed then leaves as one window update.
     pub(crate) fn answer(&mut self, wish: Wish, answer: Answer) {
-        let refused = wish.growth > 0 && !matches!(answer, Answer::Larger(_));
+        let refused = wish.growth > 0 && !matches!(answer, Answer::Larger(_) | Answer::Wider(_));
         add(&mut self.ledger.refusals.windows, refused.into());
-        let Some(stream) = self.store.get_mut(wish.key).filter(|stream| stream.asking) else {
+        let queued = |stream: &&mut Stream| stream.asking == Asking::Queued;
+        let Some(stream) = self.store.get_mut(wish.key).filter(queued) else {
             if let Answer::Larger(granted) = answer {
                 self.events.released.push(granted);
             }
             return;
         };
-        stream.asking = matches!(answer, Answer::Withheld);
+        stream.asking = Asking::No;
         match answer {
             Answer::Larger(granted) => self.enlarge(wish.key, granted),
-            Answer::AsItIs => {}
-            Answer::Smaller => self.shrink(wish.key),
-            Answer::Withheld => {
-                count(&mut self.ledger.refusals.credit);
-                self.withhold(wish.key, wish.priority);
+            Answer::Wider(bytes) => {
+                self.grow(wish.key, bytes);
             }
+            Answer::AsItIs => {}
+            Answer::Smaller => {
+                self.shrink(wish.key);
+                if self.config.charging() == Charging::Used {
+                    // As small as it is now it may still be owed some.
+                    self.wish(wish.key);
+                }
+            }
+            Answer::Least(bytes) => {
+                stream.trickle = bytes;
+                self.withhold(wish.key);
+            }
+            Answer::Withheld => self.withhold(wish.key),
         }
         self.queue_control(wish.key);
-    }
-
-    // ---- credit that waits ---------------------------------------------------------------------------------------
-
-    fn withhold(&mut self, key: Key, priority: Priority) {
-        self.windows.tickets = self.windows.tickets.wrapping_add(1);
-        self.windows.withheld.insert((Reverse(priority), self.windows.tickets), key);
-    }
-
-    /// The most urgent credit that waits for memory: how much, and its priority.
-    pub(crate) fn withheld(&mut self) -> Option<(usize, Priority)> {
-        while let Some(first) = self.windows.withheld.first_entry() {
-            if let Some(stream) = self.store.get(*first.get()).filter(|stream| stream.asking) {
-                return Some((stream.receive.window.owed() as usize, stream.priority));
-            }
-            first.remove();
-        }
-        None
-    }
-
-    /// Memory may be less scarce: the most urgent credit that waits is asked for again, and not all of it at once. A
-    /// refusal would be the first of many.
-    pub(crate) fn ask_again(&mut self) {
-        for _ in 0..ASKED_AT_ONCE {
-            let Some((_, key)) = self.windows.withheld.pop_first() else { return };
-            self.windows.wishing.push_back(key);
-        }
-    }
-
-    /// The priority of a stream has changed: credit that waits may not have to any more, or has another place in line.
-    pub(super) fn place_again(&mut self, key: Key, priority: Priority) {
-        if self.store.get(key).is_some_and(|stream| stream.asking) {
-            let before = self.windows.withheld.len();
-            self.windows.withheld.retain(|_, other| *other != key);
-            if self.windows.withheld.len() < before {
-                self.withhold(key, priority);
-            }
-            self.events.attention = true;
-        }
     }
 
     // ---- larger and smaller --------------------------------------------------------------------------------------
@@ -219,22 +228,31 @@ impl Mux {
         self.queue_control(key);
     }
 
-    /// Makes a window larger, if it may still be so large.
+    /// Makes a window larger by what was reserved for it, if it may still be so large.
     fn enlarge(&mut self, key: Key, mut granted: Reservation) {
-        let (max, lives) = (self.config.max_stream_window(), self.lifecycle_is_open());
         let bytes = u32::try_from(granted.bytes()).unwrap_or(u32::MAX);
-        if let Some(stream) = self.store.get_mut(key).filter(|stream| lives && is_reading(stream))
+        if self.grow(key, bytes)
+            && self.config.charging() == Charging::Promised
+            && let Some(stream) = self.store.get_mut(key)
             && let Some(own) = &mut stream.reservation
-            && stream.receive.window.size().checked_add(bytes).is_some_and(|size| size <= max)
         {
-            stream.receive.window.grow(bytes);
-            if self.config.charging() == Charging::Promised {
-                granted.move_to(own, usize::MAX);
-                self.ledger.reserved(stream.priority, bytes as usize);
-            }
-            self.largest_window = self.largest_window.max(stream.receive.window.size());
+            granted.move_to(own, usize::MAX);
+            self.ledger.reserved(stream.priority, bytes as usize);
         }
         self.events.released.push(granted);
+    }
+
+    /// Makes a window larger, if it may still be so large; says whether it is.
+    fn grow(&mut self, key: Key, bytes: u32) -> bool {
+        let (max, lives) = (self.config.max_stream_window(), self.lifecycle_is_open());
+        let grows = |stream: &&mut Stream| lives && is_reading(stream) && stream.reservation.is_some();
+        let Some(stream) = self.store.get_mut(key).filter(grows) else { return false };
+        let fits = stream.receive.window.size().checked_add(bytes).is_some_and(|size| size <= max);
+        if fits {
+            stream.receive.window.grow(bytes);
+            self.largest_window = self.largest_window.max(stream.receive.window.size());
+        }
+        fits
     }
 
     /// Makes a window smaller by what the peer does not know of, and gives its memory back (Y-MEM-12).
@@ -260,8 +278,9 @@ impl Mux {
 
     /// Bytes were read on a stream: if its window has grown it is looked at from now on.
     pub(super) fn watch(&mut self, key: Key, now: Instant) {
-        let floor = self.floor();
-        if let Some(stream) = self.store.get(key).filter(|stream| stream.receive.window.size() > floor) {
+        let (floor, over) = (self.floor(), matches!(self.lifecycle, Lifecycle::Closed(_)));
+        let grown = |stream: &&Stream| !over && is_reading(stream) && stream.receive.window.size() > floor;
+        if let Some(stream) = self.store.get(key).filter(grown) {
             let received = stream.received.data_bytes();
             self.windows.grown.entry(key).or_insert(Usage { since: now, received });
             if self.windows.look_at.is_none() {
@@ -296,23 +315,20 @@ impl Mux {
             }
             let usage = if half_used { Usage { since: now, received } } else { usage };
             self.windows.grown.insert(key, usage);
-            if !stream.asking && stream.receive.window.owed() > 0 {
+            if stream.asking == Asking::No && stream.receive.window.owed() > 0 {
                 asked.push((stream.priority, key));
             }
         }
         if self.config.charging() == Charging::Promised {
             asked.sort_unstable();
-            for (_, key) in asked {
-                self.store.get_mut(key).into_iter().for_each(|stream| stream.asking = true);
-                self.windows.wishing.push_back(key);
-            }
+            asked.into_iter().for_each(|(_, key)| self.queue_wish(key));
         }
         let watches = !self.windows.grown.is_empty();
         self.windows.look_at = if watches { now.checked_add(WINDOW_LOOK) } else { None };
     }
 
     pub(super) fn forget_windows(&mut self) {
-        self.windows = Windows::default();
+        (self.windows, self.withheld) = (Windows::default(), Withheld::default());
     }
 }
 

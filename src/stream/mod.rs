@@ -155,18 +155,19 @@ impl Stream {
     /// yet is dropped, as are bytes that were not read. On a stream that has ended nothing is sent.
     pub fn reset(&mut self, code: u32) {
         self.chunks = VecDeque::new();
-        let unreported = std::mem::take(&mut self.unreported);
+        let (key, unreported, spent) = (self.key, std::mem::take(&mut self.unreported), &mut self.spent);
         self.shared.with(|inner| {
             // What was read is not what is dropped: a stream that was read to its end keeps that end.
-            inner.mux.consume(self.key, unreported, Instant::now());
-            inner.mux.reset(self.key, code);
+            inner.mux.consume(key, unreported, Instant::now());
+            inner.mux.reset(key, code);
+            inner.mux.recycle(spent.drain(..));
         });
     }
 
     /// A hint that the peer is about to send about `bytes`: where the window is smaller it is made as large at once, so
     /// that they need not wait for credit. That is at most `max_stream_window`, and reserved from the memory manager at
-    /// the stream's priority; where it is refused, or where the read half has ended, the window stays as it is. One that
-    /// is not used becomes smaller again.
+    /// the stream's priority; where it is refused, or where the read half has ended, the window stays as it is. What
+    /// the peer was granted by it cannot be taken back.
     pub fn expect(&self, bytes: u32) {
         let growth = self.shared.with(|inner| inner.mux.shortfall(self.key, bytes));
         let Some(growth) = growth else { return };
@@ -179,7 +180,12 @@ impl Stream {
     /// may go on writing for as long as this end does. Reading fails with [`StreamError::ReadClosed`](crate::StreamError::ReadClosed) from here on.
     pub fn close_read(&mut self) {
         let unread = self.take_unread();
-        self.shared.with(|inner| inner.mux.stop(self.key, unread, Instant::now()));
+        let (key, spent) = (self.key, &mut self.spent);
+        self.shared.with(|inner| {
+            inner.mux.stop(key, unread, Instant::now());
+            // Nothing is reserved for them any more.
+            inner.mux.recycle(spent.drain(..));
+        });
     }
 
     /// Bytes that the core still counts as unread and that this handle has taken.

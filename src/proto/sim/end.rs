@@ -2,7 +2,7 @@
 
 use super::moody::Moody;
 use super::oracle::{Oracle, REFUSAL, ReadEnd, pattern};
-use super::{Chance, Reached};
+use super::{Chance, Load, Reached};
 use crate::config::{Charging, Config};
 use crate::error::StreamError;
 use crate::memory::{MemoryManager, Reservation};
@@ -39,6 +39,7 @@ pub(super) struct End {
     pub(super) unsent: VecDeque<u8>,
     pub(super) unsent_data: usize,
     spent: Vec<Bytes>,
+    load: Load,
     /// Bytes that the application still writes in this run.
     volume: u64,
     /// How far its clock is ahead of the other's: it has jumped, as it does where a machine sleeps.
@@ -50,15 +51,18 @@ pub(super) struct End {
 }
 
 impl End {
-    pub(super) fn new(side: usize, volume: u64, chance: &mut Chance, now: Instant) -> Self {
-        let limit = Arc::new(Moody::new(chance));
+    pub(super) fn new(side: usize, volume: u64, load: Load, chance: &mut Chance, now: Instant) -> Self {
+        let limits: &[u64] = load.pick(&[2 << 20, 16 << 20, 1 << 30], &[300_000, 1 << 20]);
+        let limit = Arc::new(Moody::new(limits, chance));
+        let used = load == Load::Scarce || chance.of(2);
         let manager: Arc<dyn MemoryManager> = limit.clone();
         let config = Config::builder()
             .memory(manager.clone())
-            .charging(if chance.of(2) { Charging::Used } else { Charging::Promised })
+            .charging(if used { Charging::Used } else { Charging::Promised })
             .accept_backlog(chance.pick(&[1, 4, 256]) as usize)
             .max_incoming_streams(chance.pick(&[3, 1000]) as usize)
             .initial_stream_window(chance.pick(&[256 << 10, 300_000]) as u32)
+            .max_stream_window(chance.pick(&[300_000, 16 << 20]) as u32)
             .max_message_size(chance.pick(&[1024, 16 << 10, 64 << 10]) as u32)
             .write_coalesce_delay(Duration::from_micros(chance.pick(&[0, 0, 100])))
             .refusal_code(REFUSAL)
@@ -78,6 +82,7 @@ impl End {
             unsent: VecDeque::new(),
             unsent_data: 0,
             spent: Vec::new(),
+            load,
             volume,
             jumped: Duration::ZERO,
             smaller: 0,
@@ -212,7 +217,7 @@ impl End {
     }
 
     fn open(&mut self) {
-        if self.held.len() > 12 {
+        if self.held.len() > self.load.pick(12, 2) {
             return;
         }
         let window = first_reservation(self.mux.config());
@@ -231,7 +236,8 @@ impl End {
 
     fn write(&mut self, index: usize, oracle: &mut Oracle, chance: &mut Chance, now: Instant) {
         let Held { key, id, .. } = self.held[index];
-        let len = chance.pick(&[0, 1, 100, 5_000, 300_000]).min(self.volume) as usize;
+        let lens: &[u64] = self.load.pick(&[0, 1, 100, 5_000, 300_000], &[300_000]);
+        let len = chance.pick(lens).min(self.volume) as usize;
         let start = oracle.record(self.side, id).written;
         let bytes: Vec<u8> = (start..).take(len).map(|index| pattern(self.side, id, index)).collect();
         match self.mux.write(key, &bytes, now) {

@@ -4,7 +4,7 @@ use super::end::End;
 use crate::config::Charging;
 use crate::proto::mux::Mux;
 use crate::proto::stall::Cause;
-use crate::proto::stream::{Handle, ReceiveState, SendState};
+use crate::proto::stream::{Asking, Handle, ReceiveState, SendState};
 use crate::proto::{Key, limits};
 use crate::stats::ReservedBytes;
 use std::time::Duration;
@@ -31,6 +31,9 @@ impl End {
         assert_eq!(inbound, mux.inbound);
         assert!(inbound <= mux.config.max_incoming_streams());
         assert!(mux.ahead.is_none());
+        let waits =
+            |(_, stream): &(Key, &crate::proto::stream::Stream)| matches!(stream.asking, Asking::Withheld { .. });
+        assert_eq!(streams(mux).filter(waits).count(), mux.withheld.len(), "who waits stands in line");
         let mut reserved = mux.pool.reserved();
         for (key, stream) in streams(mux) {
             let window = &stream.receive.window;
@@ -106,19 +109,23 @@ pub(super) fn check_traffic(near: &Mux, far: &Mux) {
 }
 
 /// What one end may send is what the other end takes, once nothing is under way.
-pub(super) fn check_credit(near: &Mux, far: &Mux) {
+pub(super) fn check_credit(near: &End, far: &End) {
     for (sender, receiver) in [(near, far), (far, near)] {
+        let (sender, receives, receiver) = (&sender.mux, receiver, &receiver.mux);
         for (_, stream) in streams(sender).filter(|(key, stream)| sender.store.find(stream.id) == Some(*key)) {
             let Some(other) = receiver.store.find(stream.id).and_then(|key| receiver.store.get(key)) else { continue };
             let credit = other.receive.window.credit();
             if !stream.send.state.is_over() && other.receive.state == ReceiveState::Open {
                 assert_eq!(stream.send.window.available(), credit, "stream {}", stream.id);
             }
-            let withheld = other.asking && receiver.config.charging() == Charging::Used;
+            let withheld = matches!(other.asking, Asking::Withheld { .. });
             assert!(
                 withheld || credit + other.receive.window.held() >= limits::INITIAL_WINDOW / 2,
                 "credit is withheld"
             );
+            // Nobody stands still whose bytes are read, as long as there is room for the least.
+            let stuck = withheld && other.receive.window.is_exhausted();
+            assert!(!stuck || !receives.limit.has_room_for_sure(limits::CREDIT_LEAST as usize), "{other:?}");
         }
     }
 }

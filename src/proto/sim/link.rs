@@ -1,6 +1,6 @@
 //! Owns [`Link`]: one direction of a transport, with latency, rate and arbitrary fragmentation.
 
-use super::Chance;
+use super::{Chance, Load};
 use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
@@ -28,11 +28,12 @@ impl fmt::Debug for Link {
 }
 
 impl Link {
-    pub(super) fn new(chance: &mut Chance, start: Instant) -> Self {
+    pub(super) fn new(load: Load, chance: &mut Chance, start: Instant) -> Self {
+        let capacities: &[u64] = load.pick(&[1, 300, 300, 4_096, 4_096, 64 * 1024, 256 * 1024], &[256 * 1024]);
         Self {
-            latency: Duration::from_micros(chance.pick(&[0, 10, 1_000, 50_000])),
-            rate: chance.pick(&[100_000, 10_000_000, 1_000_000_000]),
-            capacity: chance.pick(&[1, 300, 300, 4_096, 4_096, 64 * 1024, 256 * 1024]) as usize,
+            latency: Duration::from_micros(chance.pick(load.pick(&[0, 10, 1_000, 50_000], &[0, 10, 0, 1_000]))),
+            rate: chance.pick(load.pick(&[100_000, 10_000_000, 1_000_000_000], &[1_000_000_000; 3])),
+            capacity: chance.pick(capacities) as usize,
             busy_until: start,
             flying: VecDeque::new(),
             in_flight: 0,

@@ -14,14 +14,19 @@ pub(super) struct Moody {
 }
 
 impl Moody {
-    pub(super) fn new(chance: &mut Chance) -> Self {
-        let limit = MemoryLimit::new(chance.pick(&[2 << 20, 16 << 20, 1 << 30]) as usize);
+    pub(super) fn new(limits: &[u64], chance: &mut Chance) -> Self {
+        let limit = MemoryLimit::new(chance.pick(limits) as usize);
         let refuses = chance.pick(&[0, 0, 3, 10]) as usize;
         Self { limit, refuses, chance: Mutex::new(Chance::new(chance.seed())) }
     }
 
     pub(super) fn reserved(&self) -> usize {
         self.limit.reserved()
+    }
+
+    /// Whether this has room at the highest priority, whatever the mood.
+    pub(super) fn has_room_for_sure(&self, bytes: usize) -> bool {
+        self.refuses == 0 && self.limit.has_room(bytes, Priority::ALWAYS)
     }
 
     fn is_in_the_mood(&self) -> bool {
@@ -38,7 +43,7 @@ impl MemoryManager for Moody {
         self.limit.release(bytes);
     }
 
-    fn is_scarce(&self, priority: Priority) -> bool {
-        self.limit.is_scarce(priority) || !self.is_in_the_mood()
+    fn has_room(&self, bytes: usize, priority: Priority) -> bool {
+        self.limit.has_room(bytes, priority) && self.is_in_the_mood()
     }
 }

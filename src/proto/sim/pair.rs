@@ -4,7 +4,7 @@ use super::end::End;
 use super::invariants::{check_credit, check_traffic};
 use super::link::Link;
 use super::oracle::Oracle;
-use super::{Chance, Reached};
+use super::{Chance, Load, Reached};
 use crate::error::{ConnectionError, Side};
 use std::time::Duration;
 use web_time::Instant;
@@ -35,10 +35,10 @@ pub(super) enum Ending {
 const STEPS: usize = 200_000;
 
 impl Pair {
-    pub(super) fn new(chance: &mut Chance) -> Self {
+    pub(super) fn new(load: Load, chance: &mut Chance) -> Self {
         let now = Instant::now();
-        let links = [Link::new(chance, now), Link::new(chance, now)];
-        let ends = [0, 1].map(|side| End::new(side, links[side].volume(), chance, now));
+        let links = [Link::new(load, chance, now), Link::new(load, chance, now)];
+        let ends = [0, 1].map(|side| End::new(side, links[side].volume(), load, chance, now));
         let oracle = Oracle::new(ends.each_ref().map(End::may_withhold));
         Self { ends, links, oracle, now }
     }
@@ -134,7 +134,7 @@ impl Pair {
                 break;
             }
             if !moved && self.is_quiet() {
-                check_credit(&self.ends[0].mux, &self.ends[1].mux);
+                check_credit(&self.ends[0], &self.ends[1]);
             }
         }
         self.ends.iter().for_each(End::check_empty);

@@ -39,8 +39,9 @@ pub(super) struct Stream {
     pub(super) lost: bool,
     /// What the application waits for.
     pub(super) interest: Ready,
-    /// Credit waits for what the memory manager says of it.
-    pub(super) asking: bool,
+    pub(super) asking: Asking,
+    /// Credit that may leave though the rest of it waits, in bytes.
+    pub(super) trickle: u32,
     pub(super) sent: Counts,
     pub(super) received: Counts,
     pub(super) stall: Stall,
@@ -65,6 +66,17 @@ pub(super) enum ResetBy {
     Remote,
     /// This end, which had no memory for what arrived. What was unread is delivered first.
     Overrun,
+}
+
+/// Where credit that is due stands with the memory manager.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asking {
+    /// It need not be asked, or has granted it.
+    No,
+    /// It is asked before the next batch.
+    Queued,
+    /// It has refused; this is the stream's ticket in the line.
+    Withheld { ticket: u64 },
 }
 
 /// Whether the application can still act on the stream.
@@ -106,7 +118,8 @@ impl Stream {
             handle: Handle::Held,
             lost: false,
             interest: Ready::NONE,
-            asking: false,
+            asking: Asking::No,
+            trickle: 0,
             sent: Counts::default(),
             received: Counts::default(),
             stall: Stall::default(),
@@ -132,7 +145,11 @@ impl Stream {
         };
         // The window of an inbound stream is announced with its ACK, so not before it was accepted.
         let known = matches!(self.handshake, Handshake::SynSent | Handshake::Done);
-        wanted && known && !self.asking && self.receive.window.is_due()
+        let due = match self.asking {
+            Asking::No => self.receive.window.is_due(),
+            Asking::Queued | Asking::Withheld { .. } => self.trickle > 0,
+        };
+        wanted && known && due
     }
 
     /// Whether all that was written is in batches that were cut, its SYN and FIN included.

@@ -3,8 +3,9 @@
 use super::Bench;
 use crate::config::{Charging, Config};
 use crate::error::StreamError;
+use crate::memory::Reservation;
 use crate::priority::Priority;
-use crate::proto::limits::{INITIAL_WINDOW, STREAM_BOOKS};
+use crate::proto::limits::{CREDIT_LEAST, INITIAL_WINDOW, STREAM_BOOKS};
 use crate::proto::{ReadError, Taken};
 use crate::wire::{Flags, Header, StreamId};
 use std::collections::VecDeque;
@@ -67,7 +68,8 @@ fn credit_waits_for_memory_the_lowest_bucket_first() {
     // Another one makes it 646.
     let other = bench.stream(Priority::ALWAYS);
     bench.receive_data(other.1, WINDOW);
-    assert_eq!(consumed(&mut bench), [update(high.1, Flags::NONE, half)]);
+    // LOW would stand still now: it gets the least that there is, whatever its share.
+    assert_eq!(consumed(&mut bench), [update(low.1, Flags::NONE, CREDIT_LEAST), update(high.1, Flags::NONE, half)]);
     assert_eq!(bench.mux.withheld(), Some((WINDOW / 2, Priority::MEDIUM)));
     // Asking again is in vain for as long as nothing is read.
     bench.mux.ask_again();
@@ -82,7 +84,10 @@ fn credit_waits_for_memory_the_lowest_bucket_first() {
     bench.mux.ask_again();
     bench.ask();
     let sent = bench.send();
-    assert_eq!(sent, [update(hog.1, Flags::NONE, INITIAL_WINDOW), update(low.1, Flags::NONE, INITIAL_WINDOW)]);
+    assert_eq!(
+        sent,
+        [update(hog.1, Flags::NONE, INITIAL_WINDOW), update(low.1, Flags::NONE, INITIAL_WINDOW - CREDIT_LEAST)]
+    );
     assert_eq!(bench.mux.withheld(), None);
 }
 
@@ -154,7 +159,7 @@ fn windows_that_are_expected_or_not_used_change_no_reservation() {
     let mut bench = bench(1 << 20);
     let (key, id) = bench.stream(Priority::MEDIUM);
     let growth = bench.mux.shortfall(key, 2 * INITIAL_WINDOW).expect("it is smaller");
-    let granted = crate::memory::Reservation::new(&bench.manager, growth.bytes as usize, Priority::ALWAYS);
+    let granted = Reservation::new(&bench.manager, growth.bytes as usize, Priority::ALWAYS);
     bench.mux.widen(key, granted.ok());
     bench.settle();
     assert_eq!(bench.limit.reserved(), STREAM_BOOKS);
@@ -165,4 +170,74 @@ fn windows_that_are_expected_or_not_used_change_no_reservation() {
     bench.wait(std::time::Duration::from_secs(20));
     let stats = bench.mux.stream_stats(key, bench.now).expect("it lives");
     assert_eq!((stats.receive_window as usize, stats.reserved), (WINDOW / 2 * 3, STREAM_BOOKS));
+}
+
+// Its share of the budget is less than half a window.
+#[test]
+fn a_stream_that_is_read_never_stands_still() {
+    let mut bench = bench(200 * KIB);
+    let (key, id) = bench.stream(Priority::LOW);
+    let mut credit = INITIAL_WINDOW;
+    for _ in 0..100 {
+        for half in [credit / 2, credit - credit / 2] {
+            bench.receive_data(id, half as usize);
+            assert_eq!(bench.read(key), half as usize);
+            bench.ask();
+        }
+        let sent = bench.send();
+        assert!(matches!(sent[..], [Header::WindowUpdate { value: CREDIT_LEAST, .. }]), "{sent:?}");
+        credit = CREDIT_LEAST;
+    }
+    // Its whole window is due, and waits for its share to be large enough.
+    assert_eq!(bench.mux.withheld(), Some((WINDOW / 2, Priority::LOW)));
+    bench.mux.choose_priority(key, Priority::ALWAYS);
+    bench.mux.ask_again();
+    bench.ask();
+    assert_eq!(bench.send(), [update(id, Flags::NONE, INITIAL_WINDOW - CREDIT_LEAST)]);
+}
+
+#[test]
+fn a_window_that_has_grown_becomes_smaller_before_its_credit_waits() {
+    // MEDIUM may fill 1,836 KiB of it.
+    let mut bench = bench(3 << 20);
+    let (key, id) = bench.stream(Priority::MEDIUM);
+    let growth = bench.mux.shortfall(key, 2 << 20).expect("it is smaller");
+    bench
+        .mux
+        .widen(key, Some(Reservation::new(&bench.manager, growth.bytes as usize, Priority::ALWAYS).expect("room")));
+    bench.ask();
+    assert_eq!(bench.send(), [update(id, Flags::NONE, (2 << 20) - INITIAL_WINDOW)]);
+    for _ in 0..4 {
+        let hog = bench.stream(Priority::MEDIUM);
+        bench.receive_data(hog.1, WINDOW);
+    }
+    for _ in 0..8 {
+        bench.receive_data(id, 128 * KIB);
+        bench.read(key);
+        bench.ask();
+    }
+    // A MiB is due, for which there is no room.
+    assert_eq!(bench.send(), []);
+    let size = |bench: &mut Bench| bench.mux.stream_stats(key, bench.now).expect("it lives").receive_window as usize;
+    assert_eq!((size(&mut bench), bench.mux.withheld()), (1 << 20, None));
+}
+
+#[test]
+fn whoever_has_ended_stands_in_line_no_more() {
+    for ends in 0..5 {
+        let mut bench = bench(200 * KIB);
+        let (key, id) = bench.stream(Priority::LOW);
+        bench.receive_data(id, WINDOW / 2);
+        bench.read(key);
+        bench.ask();
+        assert!(bench.mux.withheld().is_some());
+        match ends {
+            0 => bench.receive(Header::Data { id, flags: Flags::FIN, len: 0 }),
+            1 => bench.receive(update(id, Flags::RST, 1)),
+            2 => bench.mux.reset(key, 1),
+            3 => bench.mux.stop(key, 0, bench.now),
+            _ => bench.release(key),
+        }
+        assert_eq!((bench.mux.withheld(), bench.mux.withheld.len()), (None, 0), "{ends}");
+    }
 }

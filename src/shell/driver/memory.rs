@@ -11,6 +11,15 @@ use std::fmt;
 use std::task::{Context, Poll};
 use web_time::Instant;
 
+/// Whether there is memory for the bytes that come next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Provided {
+    /// As far as is known.
+    All,
+    /// It was refused: they are applied without.
+    Nothing,
+}
+
 /// A wait for memory, for the most urgent credit that is withheld.
 pub(super) struct Wait {
     priority: Priority,
@@ -29,7 +38,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         let mut wait = match self.credit.take().filter(|wait| wait.priority >= priority) {
             Some(wait) => wait,
             None => {
-                match ask_or_listen(&self.shared.memory().clone(), bytes, priority, || self.ask_again(now)) {
+                match ask_or_listen(&self.shared.memory().clone(), bytes, priority, || self.ask_again(priority, now)) {
                     Err(released) => Wait { priority, released },
                     // Perhaps there is more that waits.
                     Ok(()) => return cx.waker().wake_by_ref(),
@@ -43,10 +52,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         }
     }
 
-    /// Asks for the most urgent credit again; nothing where some of it still waits.
-    fn ask_again(&mut self, now: Instant) -> Option<()> {
+    /// Asks for the most urgent credit again; nothing where some of this priority still waits.
+    fn ask_again(&mut self, priority: Priority, now: Instant) -> Option<()> {
         self.shared.with(|inner| inner.mux.ask_again());
-        self.ask(now)
+        let all = self.ask(now);
+        let first = self.shared.with(|inner| inner.mux.withheld());
+        all.or_else(|| first.is_none_or(|(_, first)| first < priority).then_some(()))
     }
 
     /// Puts wishes to the memory manager; nothing where it withholds any.
@@ -54,7 +65,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         let mut all = Some(());
         while let Some(wish) = self.shared.with(|inner| inner.mux.next_wish(now)) {
             let answer = wish.put_to(self.shared.memory());
-            if matches!(answer, Answer::Withheld) {
+            if matches!(answer, Answer::Withheld | Answer::Least(_)) {
                 all = None;
             }
             self.shared.with(|inner| inner.mux.answer(wish, answer));
@@ -63,12 +74,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     }
 
     /// Reserves the bytes that are needed for what has arrived, better as many as all that was read. Where neither is
-    /// granted its stream ends (Y-MEM-11).
-    pub(super) fn provide(&self, needed: usize) {
+    /// granted, which this says, its stream ends (Y-MEM-11).
+    pub(super) fn provide(&self, needed: usize) -> Provided {
         let reserve = |bytes| Reservation::new(self.shared.memory(), bytes, Priority::ALWAYS);
         let all = self.reader.unparsed().len().max(needed);
-        if let Ok(granted) = reserve(all).or_else(|_| reserve(needed)) {
-            self.shared.with(|inner| inner.mux.provide(granted));
+        match reserve(all).or_else(|_| reserve(needed)) {
+            Ok(granted) => {
+                self.shared.with(|inner| inner.mux.provide(granted));
+                Provided::All
+            }
+            Err(_) => Provided::Nothing,
         }
     }
 }

@@ -161,6 +161,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 let batch = &mut self.batch;
                 self.shared.with(|inner| inner.mux.poll_transmit(batch, BATCH_BYTES, now));
                 self.load();
+                self.credit = None;
                 self.phase = Phase::Leaving(LastWords::new(false, now));
             }
         }
@@ -194,6 +195,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     }
 
     fn ended(&mut self) {
+        self.credit = None;
         self.phase = Phase::Ended;
         self.shared.with(super::shared::Inner::end);
     }

@@ -1,6 +1,7 @@
 //! The way in: transport to core, with memory reserved in between, and a wait where streams come faster than they are
 //! accepted.
 
+use super::memory::Provided;
 use super::{Driver, Phase, Stop};
 use crate::error::ConnectionError;
 use crate::proto::Admission;
@@ -95,27 +96,26 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     /// Hands what was read to the core, `pieces` of it at most: one critical section, unless memory has to be reserved in
     /// between.
     fn apply(&mut self, pieces: &mut usize, now: Instant) -> Applied {
-        let mut provided = false;
+        let mut provided = Provided::All;
         loop {
             let needs = self.apply_some(pieces, provided, now);
-            provided = false;
+            provided = Provided::All;
             if let Some(tap) = &mut self.tap {
                 tap.hand_over_inbound();
             }
             match needs {
                 Needs::Nothing => return if *pieces > 0 { Applied::All } else { Applied::Enough },
-                Needs::Room(bytes) => {
-                    self.provide(bytes);
-                    provided = true;
-                }
+                // Looked at again: what was read meanwhile has taken room that was counted on.
+                Needs::Room(bytes) => provided = self.provide(bytes),
                 Needs::Window if self.admit(now) => return Applied::UpToCrowd,
                 Needs::Window => {}
             }
         }
     }
 
-    /// Applies up to what has to be paid for first. What was `provided` for is applied, paid or not.
-    fn apply_some(&mut self, pieces: &mut usize, mut provided: bool, now: Instant) -> Needs {
+    /// Applies up to what has to be paid for first. The first bytes for which nothing could be `provided` are applied
+    /// without.
+    fn apply_some(&mut self, pieces: &mut usize, mut provided: Provided, now: Instant) -> Needs {
         let (reader, tap) = (&mut self.reader, &mut self.tap);
         self.shared.with(|inner| {
             let needs = loop {
@@ -128,7 +128,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 {
                     tap.note(reader.peek_header());
                 }
-                if !std::mem::take(&mut provided)
+                if std::mem::replace(&mut provided, Provided::All) == Provided::All
                     && let Some(bytes) = inner.mux.lacks(reader.body_ahead())
                 {
                     return Needs::Room(bytes);

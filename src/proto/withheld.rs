@@ -1,0 +1,79 @@
+//! Owns credit that waits until memory is less scarce: who stands in line, the most urgent first (Y-MEM-10).
+//!
+//! What is asked for, and what the answers mean, stands in `windows`.
+
+use super::limits::ASKED_AT_ONCE;
+use super::mux::Mux;
+use super::store::Key;
+use super::stream::Asking;
+use crate::priority::Priority;
+use crate::stats::count;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+/// Streams whose credit waits, the most urgent first and then in the order in which they came. A stream that stands here
+/// knows its ticket, and is taken out when it ends.
+#[derive(Debug, Default)]
+pub(super) struct Withheld {
+    line: BTreeMap<(Reverse<Priority>, u64), Key>,
+    tickets: u64,
+}
+
+impl Withheld {
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.line.len()
+    }
+}
+
+impl Mux {
+    /// The stream waits in line from now on.
+    pub(super) fn withhold(&mut self, key: Key) {
+        count(&mut self.ledger.refusals.credit);
+        self.stand_in_line(key);
+    }
+
+    fn stand_in_line(&mut self, key: Key) {
+        let Some(stream) = self.store.get_mut(key) else { return };
+        let ticket = self.withheld.tickets;
+        self.withheld.tickets = ticket.wrapping_add(1);
+        stream.asking = Asking::Withheld { ticket };
+        self.withheld.line.insert((Reverse(stream.priority), ticket), key);
+    }
+
+    /// The most urgent credit that waits for memory: how much is asked for, and its priority.
+    pub(crate) fn withheld(&self) -> Option<(usize, Priority)> {
+        let ((Reverse(priority), _), key) = self.withheld.line.first_key_value()?;
+        let window = &self.store.get(*key)?.receive.window;
+        Some((window.owed().min(window.size() / 2) as usize, *priority))
+    }
+
+    /// Memory may be less scarce: the most urgent credit that waits is asked for again, and not all of it at once. A
+    /// refusal would be the first of many.
+    pub(crate) fn ask_again(&mut self) {
+        for _ in 0..ASKED_AT_ONCE {
+            let Some((_, key)) = self.withheld.line.pop_first() else { return };
+            self.queue_wish(key);
+        }
+    }
+
+    /// Credit that waits does so no more: it is asked for in another way, or nobody needs it.
+    pub(super) fn stop_asking(&mut self, key: Key) {
+        let Some(stream) = self.store.get_mut(key) else { return };
+        stream.trickle = 0;
+        if let Asking::Withheld { ticket } = std::mem::replace(&mut stream.asking, Asking::No) {
+            self.withheld.line.remove(&(Reverse(stream.priority), ticket));
+        }
+    }
+
+    /// The priority of a stream is another one than `before`: credit that waits may not have to any more, or has another
+    /// place in line.
+    pub(super) fn move_in_line(&mut self, key: Key, before: Priority) {
+        let Some(stream) = self.store.get(key) else { return };
+        if let Asking::Withheld { ticket } = stream.asking {
+            self.withheld.line.remove(&(Reverse(before), ticket));
+            self.stand_in_line(key);
+            self.events.attention = true;
+        }
+    }
+}
