@@ -87,7 +87,7 @@ impl ConfigBuilder {
 
     /// The receive window up to which a stream may grow, in bytes. Growing reserves the difference, unless
     /// [`charging`](Self::charging) says otherwise. A window becomes smaller again where less than half of it was used
-    /// in 10 s, and while [memory](Self::memory) is scarce for its priority.
+    /// in 10 s, and while [memory](Self::memory) has no room at its priority.
     ///
     /// Default 16 MiB, valid [`initial_stream_window`](Self::initial_stream_window)..=1 GiB. A stream receives at most
     /// one window in a round trip: 16 MiB carry 1.3 Gbit/s over 100 ms.

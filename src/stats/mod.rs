@@ -122,10 +122,10 @@ pub struct Refusals {
     pub incoming_by_go_away: u64,
     /// Streams of this end: the memory manager refused their window. One that waits is counted once.
     pub opens: u64,
-    /// Larger windows: the memory manager refused the difference.
+    /// Larger windows: the memory manager refused the difference, or had no room for it.
     pub windows: u64,
-    /// Credit: memory was too scarce for it at the stream's priority, so that the peer had to wait. Only with
-    /// [`Charging::Used`](crate::Charging::Used). Counted as often as the memory manager refused.
+    /// Credit: there was no room for it at the stream's priority, so that the peer had to wait for it, or for most of it.
+    /// Only with [`Charging::Used`](crate::Charging::Used). Counted as often as the memory manager was asked in vain.
     pub credit: u64,
     /// Larger send buffers: the memory manager refused the difference.
     pub send_buffers: u64,
