@@ -261,6 +261,7 @@ mod tests {
             .max_message_size(6000)
             .max_send_buffer(70_000)
             .default_priority(Priority::HIGH)
+            .charging(Charging::Used)
             .refused_open(RefusedOpen::Wait)
             .refusal_code(0x1002)
             .memory(Arc::new(MemoryLimit::new(8)))
@@ -279,6 +280,7 @@ mod tests {
         assert_eq!(config.max_message_size(), 6000);
         assert_eq!(config.max_send_buffer(), 70_000);
         assert_eq!(config.default_priority(), Priority::HIGH);
+        assert_eq!(config.charging(), Charging::Used);
         assert_eq!(config.refused_open(), RefusedOpen::Wait);
         assert_eq!(config.refusal_code(), 0x1002);
         assert!(format!("{:?}", config.memory()).starts_with("MemoryLimit { limit: 8"));

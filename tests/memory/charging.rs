@@ -4,11 +4,11 @@ use crate::api::{WINDOW, pattern};
 use crate::manager::{BOOKS, Mute};
 use crate::support::node::Node;
 use crate::support::outcome::{read_to_error, stream_error, waits};
-use crate::support::peer::{Peer, update};
+use crate::support::peer::{Peer, fin, update};
 use crate::support::{Pipe, pipe, quiet, run};
 use futures::AsyncReadExt;
-use sluicegate::wire::Flags;
-use sluicegate::{Charging, MemoryLimit, MemoryManager, Stream, StreamError};
+use sluicegate::wire::{Flags, Header};
+use sluicegate::{Charging, MemoryLimit, MemoryManager, Priority, Stream, StreamError};
 use std::io;
 use std::sync::Arc;
 
@@ -88,6 +88,47 @@ async fn gives_back(memory: Arc<dyn MemoryManager>, reserved: impl Fn() -> usize
     assert!(futures::poll!(hoards[0].read(&mut all)).is_pending());
     peer.expect(update(1, Flags::NONE, WINDOW as u32 / 2)).await;
     drop(more);
+}
+
+// The driver waits for the most urgent of those that wait, and for nobody who waits no more.
+#[test]
+fn whoever_becomes_urgent_need_not_wait_for_the_others() {
+    run(async {
+        // LOW may fill 408 KiB of it, HIGH 816.
+        let budget = Arc::new(MemoryLimit::new(MIB));
+        let (node, mut peer) = pair(budget.clone(), Charging::Used).await;
+        let hoard = stream(&node, &mut peer, 1, WINDOW).await;
+        let second = stream(&node, &mut peer, 3, WINDOW / 2).await;
+        let mut waiting = Vec::new();
+        for id in [5, 7] {
+            let mut low = stream(&node, &mut peer, id, 0).await;
+            low.set_priority(Priority::LOW);
+            peer.send_data(id, Flags::NONE, &pattern(id as usize, WINDOW / 2)).await;
+            low.read_exact(&mut vec![0; WINDOW / 2]).await.expect("it is there");
+            peer.expect_quiet().await;
+            waiting.push(low);
+        }
+        waiting[1].set_priority(Priority::HIGH);
+        peer.expect(update(7, Flags::NONE, WINDOW as u32 / 2)).await;
+        peer.expect_quiet().await;
+        drop(waiting.pop());
+        // Its end, and then that of the others, who held the memory that the last one waits for.
+        peer.expect(fin(7)).await;
+        drop((hoard, second));
+        let mut credit = 0;
+        while credit < WINDOW / 2 {
+            match peer.next_header().await {
+                Header::WindowUpdate { id, flags: Flags::NONE, value } if id.value() == 5 => credit += value as usize,
+                header => assert!([fin(1), fin(3)].contains(&header) || is_credit(header), "{header:?}"),
+            }
+        }
+        assert_eq!(credit, WINDOW / 2);
+    });
+}
+
+/// For streams that are dropped: what was discarded for them.
+fn is_credit(header: Header) -> bool {
+    matches!(header, Header::WindowUpdate { flags: Flags::NONE, .. })
 }
 
 #[test]
