@@ -84,6 +84,7 @@ pub const FLOODS: &[Flood] = &[
     Flood { ends: Ends::For(pings), ..flood("pings_and_nothing_is_read", |_| deaf(repeat_n(ping(), 100_000))) },
     flood("credit_by_the_byte", |_| after_syn(update(1, Flags::NONE, 1), 1_000_000)),
     Flood { ends: Ends::For(useless), ..flood("data_for_streams_that_never_were", |_| all(strays())) },
+    Flood { ends: Ends::For(beyond_credit), ..flood("data_for_streams_that_are_over", |_| all(late_data())) },
     Flood { ends: Ends::For(window), ..flood("a_body_of_4_gib", |_| after_syn(data(1, u32::MAX), 1)) },
     Flood { ends: Ends::For(useless), ..flood("fins", |_| after_syn(fin(1), 100_000)) },
     Flood { ends: Ends::For(useless), ..flood("go_aways", |_| all(once(syn(1)).chain(repeat_n(go_away(), 100_000)))) },
@@ -121,6 +122,10 @@ fn refused(violation: &Violation) -> bool {
 
 fn pings(violation: &Violation) -> bool {
     matches!(violation, Violation::PingFlood)
+}
+
+fn beyond_credit(violation: &Violation) -> bool {
+    matches!(violation, Violation::WindowExceeded { len: 100, .. })
 }
 
 fn window(violation: &Violation) -> bool {
@@ -166,6 +171,12 @@ fn opened_and_reset() -> impl Iterator<Item = Header> + Send {
 /// Of all ids that there are, each once: none of them was ever opened.
 fn strays() -> impl Iterator<Item = Header> + Send {
     (0..100_000).map(|n| data(2 * n + 1, 100))
+}
+
+/// Streams that the peer has reset, and data for each of them.
+fn late_data() -> impl Iterator<Item = Header> + Send {
+    let over = (0..100).flat_map(|n| [syn(2 * n + 1), update(2 * n + 1, Flags::RST, 0)]);
+    over.chain((0..100_000).flat_map(|_| (0..100).map(|n| data(2 * n + 1, 100))))
 }
 
 /// Opened, used and finished by the peer, one after the other.
