@@ -157,7 +157,7 @@ impl Mux {
             },
             Header::WindowUpdate { id, flags, value } => match self.known(id) {
                 Some(key) => self.on_window_update(key, flags, value, now),
-                None => Ok(self.on_late_update(id, flags)),
+                None => Ok(self.on_late_update(id, flags, value)),
             },
             Header::Ping { kind, nonce } => self.on_ping(kind, nonce, now),
             Header::GoAway { code } => Ok(self.on_go_away(code)),
@@ -225,7 +225,7 @@ impl Mux {
     fn refuse(&mut self, id: StreamId, code: u32, len: u32) -> Result<(), Violation> {
         tracing::debug!(stream = %id, code, "refused an inbound stream");
         self.control.owe_reset(id, code)?;
-        self.tombstones.insert(id, Tombstone::new(INITIAL_WINDOW.saturating_sub(len), Answer::Silence));
+        self.tombstones.insert(id, Tombstone::new(INITIAL_WINDOW.saturating_sub(len), 0, Answer::Silence));
         self.events.attention = true;
         Ok(())
     }
@@ -306,14 +306,15 @@ impl Mux {
     }
 
     /// Credit for a stream that has ended here, or never was; or the end of the peer's side of it.
-    fn on_late_update(&mut self, id: StreamId, flags: Flags) -> Worth {
+    fn on_late_update(&mut self, id: StreamId, flags: Flags, credit: u32) -> Worth {
         let expected = match self.tombstones.get_mut(id) {
             // Y-RST-6: peers give credit for, finish and reset streams that have ended.
             Some(tombstone) => {
                 if flags.contains(Flags::FIN) || flags.contains(Flags::RST) {
                     tombstone.end();
                 }
-                tombstone.expects()
+                // The value of a reset is a code.
+                tombstone.expects(if flags.contains(Flags::RST) { 0 } else { credit })
             }
             None => self.tombstones.forgives(),
         };
@@ -327,9 +328,9 @@ impl Mux {
         if len > self.largest_window {
             return Err(beyond(0));
         }
-        let Some(tombstone) = self.tombstones.get_mut(id) else { return Ok(self.on_late_update(id, flags)) };
+        let Some(tombstone) = self.tombstones.get_mut(id) else { return Ok(self.on_late_update(id, flags, 0)) };
         if len == 0 {
-            return Ok(self.on_late_update(id, flags));
+            return Ok(self.on_late_update(id, flags, 0));
         }
         if flags.contains(Flags::FIN) || flags.contains(Flags::RST) {
             tombstone.end();
@@ -459,7 +460,7 @@ impl Mux {
     /// Both halves are over for the wire: the stream leaves it whatever the read half still holds.
     fn end_by_reset(&mut self, key: Key) {
         let Some(stream) = self.store.get(key) else { return };
-        let tombstone = Tombstone::new(stream.receive.window.credit(), Answer::Silence);
+        let tombstone = Tombstone::new(stream.receive.window.credit(), stream.sent.data_bytes(), Answer::Silence);
         self.unlink(key, Some(tombstone));
         self.remove_if_released(key);
         self.close_if_drained();

@@ -63,7 +63,8 @@ impl Mux {
             };
             // Y-OPEN-4: no trace of a stream that the peer has never heard of.
             let known = stream.handshake != Handshake::Lazy;
-            let tombstone = known.then(|| Tombstone::new(stream.receive.window.credit(), answer));
+            let (credit, sent) = (stream.receive.window.credit(), stream.sent.data_bytes());
+            let tombstone = known.then(|| Tombstone::new(credit, sent, answer));
             self.unlink(key, tombstone);
             self.remove_if_released(key);
             self.close_if_drained();

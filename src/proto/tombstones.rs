@@ -22,12 +22,14 @@ pub(super) struct Tombstone {
     /// Bytes that the peer could still send.
     credit: u32,
     answer: Answer,
-    /// Frames without a body that are still expected.
+    /// Bytes that the peer has been sent, and may still give credit for: it gives it as it reads them.
+    sent: u32,
+    /// Other frames without a body that are still expected.
     patience: u8,
 }
 
-/// Frames without a body that an honest peer may send on a stream that has ended here: its ACK, FIN or RST, and credit
-/// for what it still reads.
+/// Frames without a body that an honest peer may send on a stream that has ended here, credit for what it still reads not
+/// counted: its ACK, FIN or RST, and what its window grows by.
 const PATIENCE: u8 = 16;
 
 /// The same for a stream that was forgotten, on average: its ACK, credit, and FIN or RST.
@@ -38,8 +40,9 @@ const FORGIVEN: u32 = 4;
 pub(super) struct BeyondCredit(pub(super) u32);
 
 impl Tombstone {
-    pub(super) const fn new(credit: u32, answer: Answer) -> Self {
-        Self { credit, answer, patience: PATIENCE }
+    /// Of a stream on which the peer may still send `credit` bytes, and `sent` have been sent to it.
+    pub(super) fn new(credit: u32, sent: u64, answer: Answer) -> Self {
+        Self { credit, answer, sent: u32::try_from(sent).unwrap_or(u32::MAX), patience: PATIENCE }
     }
 
     /// Takes a body in; says how to answer it.
@@ -53,8 +56,12 @@ impl Tombstone {
         self.answer = Answer::Silence;
     }
 
-    /// Takes a frame without a body in; says whether it was to be expected.
-    pub(super) const fn expects(&mut self) -> bool {
+    /// Takes a frame without a body in, with this much credit; says whether it was to be expected.
+    pub(super) const fn expects(&mut self, credit: u32) -> bool {
+        if credit > 0 && credit <= self.sent {
+            self.sent = self.sent.saturating_sub(credit);
+            return true;
+        }
         let expected = self.patience > 0;
         self.patience = self.patience.saturating_sub(1);
         expected
@@ -121,7 +128,7 @@ mod tests {
     fn the_oldest_are_forgotten() {
         let mut tombstones = Tombstones::new(Spread::new(5));
         let id = |n: usize| StreamId::new(n as u32).expect("not zero");
-        let grave = Tombstone::new(1, Answer::Silence);
+        let grave = Tombstone::new(1, 0, Answer::Silence);
         for n in 1..=TOMBSTONES + 10 {
             tombstones.insert(id(n), grave);
         }
@@ -137,10 +144,19 @@ mod tests {
 
     #[test]
     fn a_tombstone_answers_once_and_its_patience_ends() {
-        let mut tombstone = Tombstone::new(10, Answer::Reset);
+        let mut tombstone = Tombstone::new(10, 0, Answer::Reset);
         assert_eq!([4, 5].map(|len| tombstone.body(len)), [Ok(Answer::Reset), Ok(Answer::Silence)]);
         assert_eq!(tombstone.body(2), Err(BeyondCredit(1)));
-        let expected = std::iter::repeat_with(|| tombstone.expects()).take_while(|expects| *expects).count();
+        let expected = std::iter::repeat_with(|| tombstone.expects(0)).take_while(|expects| *expects).count();
         assert_eq!(expected, usize::from(PATIENCE));
+    }
+
+    #[test]
+    fn credit_is_expected_for_what_was_sent_in_pieces_of_any_size() {
+        let mut tombstone = Tombstone::new(0, 1_000, Answer::Silence);
+        let expected = std::iter::repeat_with(|| tombstone.expects(3)).take(1_000).filter(|expects| *expects).count();
+        assert_eq!(expected, 333 + usize::from(PATIENCE));
+        let mut tombstone = Tombstone::new(0, u64::MAX, Answer::Silence);
+        assert!(tombstone.expects(u32::MAX));
     }
 }

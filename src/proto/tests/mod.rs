@@ -167,6 +167,29 @@ fn w33_when_the_ids_run_out_opening_fails_and_the_open_streams_live_on() {
     assert!(bench.mux.closed().is_none());
 }
 
+// There are peers that give credit for every piece that they read, also after both ends are done with the stream.
+#[test]
+fn late_credit_for_what_was_sent_is_what_honest_peers_give() {
+    let mut bench = Bench::new();
+    let (key, id) = bench.stream(Priority::MEDIUM);
+    let written = bench.mux.write(key, &[7; 100_000], bench.now).expect("room");
+    assert!(written > 10_000, "{written}");
+    assert!(bench.mux.finish(key).is_err());
+    bench.receive(Header::Data { id, flags: Flags::FIN, len: 0 });
+    bench.send();
+    bench.release(key);
+    assert_eq!(bench.mux.num_streams(), 0);
+    for _ in 0..written {
+        bench.receive(Header::WindowUpdate { id, flags: Flags::NONE, value: 1 });
+    }
+    assert_eq!(bench.mux.stats(bench.now).useless_frames, 0);
+    // There is nothing left that it could give credit for: a few are taken for what its window grows by.
+    for _ in 0..100 {
+        bench.receive(Header::WindowUpdate { id, flags: Flags::NONE, value: 1 });
+    }
+    assert_eq!(bench.mux.stats(bench.now).useless_frames, 100 - 16);
+}
+
 #[test]
 fn w67_a_fin_is_a_data_frame_of_length_0() {
     let mut bench = Bench::new();
