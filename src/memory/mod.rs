@@ -67,7 +67,8 @@ pub trait MemoryManager: fmt::Debug + Send + Sync + 'static {
     /// and about windows that have grown: where there is no room for 0 bytes, they become smaller again as they are used.
     /// With thresholds that rise with the priority the least urgent give way first.
     ///
-    /// The default reserves the bytes and releases them, and has always room for 0.
+    /// The default reserves the bytes and releases them, and has always room for 0. For a moment it takes them from others,
+    /// so a manager that serves [`Charging::Used`](crate::Charging::Used) should say it without.
     fn has_room(&self, bytes: usize, priority: Priority) -> bool {
         let granted = bytes == 0 || self.reserve(bytes, priority).is_ok();
         if granted && bytes > 0 {

@@ -345,7 +345,7 @@ impl Mux {
             self.ledger.released(before, reservation.bytes());
             self.ledger.reserved(priority, reservation.bytes());
         }
-        self.move_in_line(key, before);
+        self.move_in_line(key);
         self.pool.leave(&mut self.store, key, before);
         // It waits for room no more until it asks again.
         if self.store.get(key).is_some_and(|stream| stream.stall.cause() != Some(Cause::Window)) {

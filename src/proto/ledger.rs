@@ -226,11 +226,10 @@ impl Mux {
 
     /// The memory manager has refused room for what a stream wanted to write. It waits for that if it still does:
     /// meanwhile there may have been room, or the stream may be over.
-    pub(crate) fn room_refused(&mut self, key: Key) {
+    pub(crate) fn room_refused(&mut self, key: Key, asked: Priority) {
         count(&mut self.ledger.refusals.send_buffers);
-        let Some(stream) = self.store.get(key) else { return };
-        self.pool.refuse(stream.priority);
-        if stream.room_links.is_queued() {
+        self.pool.refuse(asked);
+        if self.store.get(key).is_some_and(|stream| stream.room_links.is_queued()) {
             self.begin_stall(key, Cause::Memory);
         }
     }

@@ -192,7 +192,7 @@ fn grant(stream: &mut Stream) -> u32 {
     match stream.receive.state {
         ReceiveState::Open | ReceiveState::Stopped => match stream.asking {
             Asking::No => stream.receive.window.grant(),
-            Asking::Queued | Asking::Withheld { .. } => {
+            Asking::Queued | Asking::Withheld(_) => {
                 let trickle = std::mem::take(&mut stream.trickle);
                 stream.receive.window.grant_up_to(trickle)
             }

@@ -133,11 +133,11 @@ impl Mux {
         match stream.asking {
             Asking::No if matters && stream.owes_credit() => self.queue_wish(key),
             // What it waits for may never come: its peer can send nothing, and there is nothing left to read.
-            Asking::Withheld { .. } if stream.receive.window.is_exhausted() && stream.trickle == 0 => {
+            Asking::Withheld(_) if stream.stands_still() => {
                 self.stop_asking(key);
                 self.queue_wish(key);
             }
-            Asking::No | Asking::Queued | Asking::Withheld { .. } => {}
+            Asking::No | Asking::Queued | Asking::Withheld(_) => {}
         }
     }
 
@@ -161,12 +161,13 @@ impl Mux {
         while let Some(key) = self.windows.wishing.pop_front() {
             let queued = |stream: &&mut Stream| stream.asking == Asking::Queued;
             let Some(stream) = self.store.get_mut(key).filter(queued) else { continue };
-            let (priority, window) = (stream.priority, &mut stream.receive.window);
+            let (priority, stands_still) = (stream.priority, stream.stands_still());
+            let window = &mut stream.receive.window;
             let growth = if window.is_due() { window.growth(rtt, max, now).unwrap_or(0) } else { 0 };
             let grown = window.size() > floor;
             if growth > 0 || grown || charging == Charging::Used {
                 let credit = window.owed().min(window.size() / 2);
-                let least = if window.is_exhausted() { credit.min(CREDIT_LEAST) } else { 0 };
+                let least = if stands_still { credit.min(CREDIT_LEAST) } else { 0 };
                 return Some(Wish { key, priority, charging, growth, credit, grown, least });
             }
             stream.asking = Asking::No;
@@ -187,6 +188,9 @@ impl Mux {
             return;
         };
         stream.asking = Asking::No;
+        if !matches!(answer, Answer::Withheld) {
+            stream.trickle = 0;
+        }
         match answer {
             Answer::Larger(granted) => self.enlarge(wish.key, granted),
             Answer::Wider(bytes) => {
@@ -204,7 +208,13 @@ impl Mux {
                 stream.trickle = bytes;
                 self.withhold(wish.key);
             }
-            Answer::Withheld => self.withhold(wish.key),
+            Answer::Withheld => {
+                self.withhold(wish.key);
+                // While it was asked the last of it may have been read, and then it stands still.
+                if wish.least == 0 {
+                    self.wish(wish.key);
+                }
+            }
         }
         self.queue_control(wish.key);
     }

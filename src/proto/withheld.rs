@@ -2,7 +2,7 @@
 //!
 //! What is asked for, and what the answers mean, stands in `windows`.
 
-use super::limits::ASKED_AT_ONCE;
+use super::limits::{ASKED_AT_ONCE, CREDIT_LEAST};
 use super::mux::Mux;
 use super::store::Key;
 use super::stream::Asking;
@@ -12,11 +12,19 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 /// Streams whose credit waits, the most urgent first and then in the order in which they came. A stream that stands here
-/// knows its ticket, and is taken out when it ends.
+/// knows its place, and is taken out when it ends.
 #[derive(Debug, Default)]
 pub(super) struct Withheld {
-    line: BTreeMap<(Reverse<Priority>, u64), Key>,
+    line: BTreeMap<Place, Key>,
     tickets: u64,
+}
+
+/// A place in line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::proto) struct Place {
+    /// At which it waits: one that stands still waits for the least that there is, which it gets at any priority.
+    priority: Reverse<Priority>,
+    ticket: u64,
 }
 
 impl Withheld {
@@ -35,17 +43,20 @@ impl Mux {
 
     fn stand_in_line(&mut self, key: Key) {
         let Some(stream) = self.store.get_mut(key) else { return };
-        let ticket = self.withheld.tickets;
-        self.withheld.tickets = ticket.wrapping_add(1);
-        stream.asking = Asking::Withheld { ticket };
-        self.withheld.line.insert((Reverse(stream.priority), ticket), key);
+        let priority = if stream.stands_still() { Priority::ALWAYS } else { stream.priority };
+        let place = Place { priority: Reverse(priority), ticket: self.withheld.tickets };
+        self.withheld.tickets = place.ticket.wrapping_add(1);
+        stream.asking = Asking::Withheld(place);
+        self.withheld.line.insert(place, key);
     }
 
-    /// The most urgent credit that waits for memory: how much is asked for, and its priority.
+    /// What the first in line waits for: how much, and at which priority.
     pub(crate) fn withheld(&self) -> Option<(usize, Priority)> {
-        let ((Reverse(priority), _), key) = self.withheld.line.first_key_value()?;
-        let window = &self.store.get(*key)?.receive.window;
-        Some((window.owed().min(window.size() / 2) as usize, *priority))
+        let (Place { priority: Reverse(priority), .. }, key) = self.withheld.line.first_key_value()?;
+        let stream = self.store.get(*key)?;
+        let window = &stream.receive.window;
+        let most = if stream.stands_still() { CREDIT_LEAST } else { u32::MAX };
+        Some((window.owed().min(window.size() / 2).min(most) as usize, *priority))
     }
 
     /// Memory may be less scarce: the most urgent credit that waits is asked for again, and not all of it at once. A
@@ -61,17 +72,16 @@ impl Mux {
     pub(super) fn stop_asking(&mut self, key: Key) {
         let Some(stream) = self.store.get_mut(key) else { return };
         stream.trickle = 0;
-        if let Asking::Withheld { ticket } = std::mem::replace(&mut stream.asking, Asking::No) {
-            self.withheld.line.remove(&(Reverse(stream.priority), ticket));
+        if let Asking::Withheld(place) = std::mem::replace(&mut stream.asking, Asking::No) {
+            self.withheld.line.remove(&place);
         }
     }
 
-    /// The priority of a stream is another one than `before`: credit that waits may not have to any more, or has another
-    /// place in line.
-    pub(super) fn move_in_line(&mut self, key: Key, before: Priority) {
+    /// The priority of a stream has changed: credit that waits may not have to any more, or has another place in line.
+    pub(super) fn move_in_line(&mut self, key: Key) {
         let Some(stream) = self.store.get(key) else { return };
-        if let Asking::Withheld { ticket } = stream.asking {
-            self.withheld.line.remove(&(Reverse(before), ticket));
+        if let Asking::Withheld(place) = stream.asking {
+            self.withheld.line.remove(&place);
             self.stand_in_line(key);
             self.events.attention = true;
         }

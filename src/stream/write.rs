@@ -15,9 +15,16 @@ impl Stream {
     /// Reserves more memory for the connection's send buffers, outside the lock.
     fn grow_pool(&self, bytes: usize) -> bool {
         let priority = self.shared.with(|inner| inner.mux.priority(self.key)).unwrap_or_default();
-        let Ok(reservation) = Reservation::new(self.shared.memory(), bytes, priority) else { return false };
-        self.shared.with(|inner| inner.mux.grow_pool(reservation));
-        true
+        match Reservation::new(self.shared.memory(), bytes, priority) {
+            Ok(reservation) => {
+                self.shared.with(|inner| inner.mux.grow_pool(reservation));
+                true
+            }
+            Err(_) => {
+                self.shared.with(|inner| inner.mux.room_refused(self.key, priority));
+                false
+            }
+        }
     }
 
     fn try_write(&self, cx: &Context<'_>, buf: &[u8]) -> Result<usize, WriteError> {
@@ -68,7 +75,6 @@ impl AsyncWrite for Stream {
         let mut result = self.try_write(cx, buf);
         while let Err(WriteError::Blocked { growth: Some(bytes) }) = result {
             if !self.grow_pool(bytes) {
-                self.shared.with(|inner| inner.mux.room_refused(self.key));
                 break;
             }
             result = self.try_write(cx, buf);

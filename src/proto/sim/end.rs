@@ -250,7 +250,7 @@ impl End {
                 if let Some(reservation) = self.reserve(bytes, priority) {
                     self.mux.grow_pool(reservation);
                 } else {
-                    self.mux.room_refused(key);
+                    self.mux.room_refused(key, priority);
                 }
             }
             Err(WriteError::Blocked { growth: None }) => {}

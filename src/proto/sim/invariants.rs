@@ -31,8 +31,7 @@ impl End {
         assert_eq!(inbound, mux.inbound);
         assert!(inbound <= mux.config.max_incoming_streams());
         assert!(mux.ahead.is_none());
-        let waits =
-            |(_, stream): &(Key, &crate::proto::stream::Stream)| matches!(stream.asking, Asking::Withheld { .. });
+        let waits = |(_, stream): &(Key, &crate::proto::stream::Stream)| matches!(stream.asking, Asking::Withheld(_));
         assert_eq!(streams(mux).filter(waits).count(), mux.withheld.len(), "who waits stands in line");
         let mut reserved = mux.pool.reserved();
         for (key, stream) in streams(mux) {
@@ -118,7 +117,7 @@ pub(super) fn check_credit(near: &End, far: &End) {
             if !stream.send.state.is_over() && other.receive.state == ReceiveState::Open {
                 assert_eq!(stream.send.window.available(), credit, "stream {}", stream.id);
             }
-            let withheld = matches!(other.asking, Asking::Withheld { .. });
+            let withheld = matches!(other.asking, Asking::Withheld(_));
             assert!(
                 withheld || credit + other.receive.window.held() >= limits::INITIAL_WINDOW / 2,
                 "credit is withheld"

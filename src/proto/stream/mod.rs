@@ -12,6 +12,7 @@ use super::ledger::Counts;
 use super::ready::Ready;
 use super::stall::Stall;
 use super::store::Links;
+use super::withheld::Place;
 use crate::error::{Side, StreamError};
 use crate::memory::Reservation;
 use crate::priority::Priority;
@@ -75,8 +76,8 @@ pub(super) enum Asking {
     No,
     /// It is asked before the next batch.
     Queued,
-    /// It has refused; this is the stream's ticket in the line.
-    Withheld { ticket: u64 },
+    /// It has refused; this is where the stream stands in line.
+    Withheld(Place),
 }
 
 /// Whether the application can still act on the stream.
@@ -147,9 +148,14 @@ impl Stream {
         let known = matches!(self.handshake, Handshake::SynSent | Handshake::Done);
         let due = match self.asking {
             Asking::No => self.receive.window.is_due(),
-            Asking::Queued | Asking::Withheld { .. } => self.trickle > 0,
+            Asking::Queued | Asking::Withheld(_) => self.trickle > 0,
         };
         wanted && known && due
+    }
+
+    /// Whether the peer can send nothing and there is nothing to read, unless it is given more.
+    pub(super) const fn stands_still(&self) -> bool {
+        self.receive.window.is_exhausted() && self.trickle == 0
     }
 
     /// Whether all that was written is in batches that were cut, its SYN and FIN included.

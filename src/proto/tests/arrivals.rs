@@ -241,3 +241,73 @@ fn whoever_has_ended_stands_in_line_no_more() {
         assert_eq!((bench.mux.withheld(), bench.mux.withheld.len()), (None, 0), "{ends}");
     }
 }
+
+/// A stream that stands still, and gets nothing: there is no room even for the least.
+fn standing_still(bench: &mut Bench) -> (crate::proto::Key, StreamId) {
+    let (key, id) = bench.stream(Priority::LOW);
+    for _ in 0..2 {
+        bench.receive_data(id, WINDOW / 2);
+        bench.read(key);
+        // Not asked yet.
+    }
+    (key, id)
+}
+
+#[test]
+fn whoever_stands_still_waits_for_the_least_before_all_others() {
+    let mut bench = bench(1 << 20);
+    let (key, id) = standing_still(&mut bench);
+    let others: Vec<_> = (0..40).map(|_| bench.stream(Priority::HIGH)).collect();
+    for (key, id) in &others {
+        bench.receive_data(*id, WINDOW / 2);
+        bench.read(*key);
+    }
+    // Others hold all that there is.
+    let free = bench.limit.limit() - bench.limit.reserved();
+    let mut all = Reservation::new(&bench.manager, free, Priority::ALWAYS).expect("room");
+    bench.ask();
+    assert_eq!(bench.send(), []);
+    assert_eq!((bench.mux.withheld.len(), bench.mux.withheld()), (41, Some((16 * KIB, Priority::ALWAYS))));
+    // There is room for the least, and not for anything at HIGH: however often that is refused, the other goes on.
+    drop(all.split(16 * KIB));
+    bench.mux.ask_again();
+    bench.ask();
+    assert_eq!(bench.send(), [update(id, Flags::NONE, CREDIT_LEAST)]);
+    assert_eq!(bench.mux.withheld(), Some((WINDOW / 2, Priority::HIGH)));
+    bench.receive_data(id, CREDIT_LEAST as usize);
+    bench.read(key);
+    bench.ask();
+    assert_eq!(bench.send(), [update(id, Flags::NONE, CREDIT_LEAST)]);
+}
+
+#[test]
+fn what_is_read_while_the_manager_is_asked_is_not_missed() {
+    let mut bench = bench(200 * KIB);
+    let (key, id) = bench.stream(Priority::LOW);
+    bench.receive_data(id, WINDOW / 2);
+    bench.read(key);
+    bench.receive_data(id, WINDOW / 2);
+    let wish = bench.mux.next_wish(bench.now).expect("credit is due");
+    let answer = wish.put_to(&bench.manager);
+    assert!(matches!(answer, crate::proto::Answer::Withheld), "{answer:?}");
+    bench.read(key);
+    bench.mux.answer(wish, answer);
+    bench.ask();
+    assert_eq!(bench.send(), [update(id, Flags::NONE, CREDIT_LEAST)]);
+}
+
+#[test]
+fn the_least_is_given_once_however_often_it_is_asked_for() {
+    let mut bench = bench(200 * KIB);
+    let (key, id) = standing_still(&mut bench);
+    for _ in 0..3 {
+        bench.ask();
+        bench.mux.ask_again();
+    }
+    bench.mux.choose_priority(key, Priority::ALWAYS);
+    bench.mux.ask_again();
+    bench.ask();
+    // It was not cut yet, and is part of the whole.
+    assert_eq!(bench.send(), [update(id, Flags::NONE, INITIAL_WINDOW)]);
+    assert_eq!(bench.send(), []);
+}

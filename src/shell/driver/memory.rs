@@ -22,6 +22,7 @@ pub(super) enum Provided {
 
 /// A wait for memory, for the most urgent credit that is withheld.
 pub(super) struct Wait {
+    bytes: usize,
     priority: Priority,
     released: BoxFuture<'static, ()>,
 }
@@ -35,11 +36,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             self.credit = None;
             return;
         };
-        let mut wait = match self.credit.take().filter(|wait| wait.priority >= priority) {
+        let mut wait = match self.credit.take().filter(|wait| wait.priority >= priority && wait.bytes <= bytes) {
             Some(wait) => wait,
             None => {
                 match ask_or_listen(&self.shared.memory().clone(), bytes, priority, || self.ask_again(priority, now)) {
-                    Err(released) => Wait { priority, released },
+                    Err(released) => Wait { bytes, priority, released },
                     // Perhaps there is more that waits.
                     Ok(()) => return cx.waker().wake_by_ref(),
                 }
@@ -90,6 +91,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
 
 impl fmt::Debug for Wait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wait").field("priority", &self.priority).finish_non_exhaustive()
+        f.debug_struct("Wait").field("bytes", &self.bytes).field("priority", &self.priority).finish_non_exhaustive()
     }
 }
