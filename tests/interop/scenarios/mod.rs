@@ -11,8 +11,8 @@ use crate::theirs::There;
 use sluicegate::Stream;
 use std::time::Duration;
 
-/// A round trip that is long enough for windows to matter.
-const FAR: Setup = Setup { latency: Some(Duration::from_millis(5)), window: Some(1 << 20), ..Setup::PLAIN };
+/// A round trip that is long enough for windows to matter, also to a peer that is slow at the moment: 3 MB/s will do.
+const FAR: Setup = Setup { latency: Some(Duration::from_millis(20)), window: Some(1 << 20), ..Setup::PLAIN };
 /// Windows that stay as they are.
 const FIXED: Setup = Setup { window: Some(256 << 10), ..Setup::PLAIN };
 const IMPATIENT: Setup = Setup { open_timeout: Some(closing::OPEN_TIMEOUT), ..Setup::PLAIN };
