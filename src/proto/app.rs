@@ -263,11 +263,7 @@ impl Mux {
         let told = !over && stream.owed.reset;
         stream.receive.state = stream.receive.state.on(ReceiveEvent::LocalReset);
         stream.receive.buffer.clear();
-        if told {
-            self.give_back_window(key);
-        } else {
-            self.give_back(key);
-        }
+        self.give_back(key);
         self.end_halves(key, ResetCause { by: ResetBy::Local, code });
         told
     }
@@ -279,13 +275,9 @@ impl Mux {
         let Some(stream) = self.store.get_mut(key) else { return };
         stream.receive.state = stream.receive.state.on(ReceiveEvent::Stop);
         let dropped = stream.receive.buffer.clear().saturating_add(unread);
-        let handle = stream.handle;
         // What is discarded needs no memory, nor a larger window (Y-FLOW-10).
         self.stop_asking(key);
-        match handle {
-            Handle::Held => self.give_back(key),
-            Handle::Released => self.give_back_window(key),
-        }
+        self.give_back(key);
         self.consume(key, dropped, now);
         self.notify(key, Ready::READ);
         self.settle(key);
@@ -311,7 +303,7 @@ impl Mux {
             self.close_if_drained();
             return;
         }
-        self.give_back_window(key);
+        self.give_back(key);
         if let Some(stream) = self.store.get_mut(key) {
             stream.send.state = stream.send.state.on(SendEvent::Finish);
         }

@@ -200,23 +200,17 @@ impl Mux {
         }
     }
 
-    /// Gives the memory of a stream's window back.
+    /// Gives the memory of a stream's window back. What the stream itself takes stays reserved while it is on the wire
+    /// (Y-MEM-8).
     pub(super) fn give_back(&mut self, key: Key) {
-        let Some(stream) = self.store.get_mut(key) else { return };
-        if let Some(reservation) = stream.reservation.take() {
-            self.ledger.released(stream.priority, reservation.bytes());
-            self.events.released.push(reservation);
-        }
-    }
-
-    /// Gives the memory of a stream's window back, but for what the stream itself takes until the peer has been told of
-    /// its end (Y-MEM-8).
-    pub(super) fn give_back_window(&mut self, key: Key) {
+        let stays = if self.is_linked(key) { STREAM_BOOKS } else { 0 };
         let Some(stream) = self.store.get_mut(key) else { return };
         let Some(reservation) = &mut stream.reservation else { return };
-        let window = reservation.split(reservation.bytes().saturating_sub(STREAM_BOOKS));
-        self.ledger.released(stream.priority, window.bytes());
-        self.events.released.push(window);
+        let excess = reservation.bytes().saturating_sub(stays);
+        if excess > 0 {
+            self.events.released.push(reservation.split(excess));
+            self.ledger.released(stream.priority, excess);
+        }
     }
 
     /// The memory manager has refused the window of a stream that this end wanted to open.

@@ -97,6 +97,12 @@ pub const FLOODS: &[Flood] = &[
     Flood { connections: &[1], budget: 4 * GIB, streams: 10_000, ..flood("idle_streams", |_| syns(10_000)) },
     Flood { application: Application::Drops, ..flood("streams_that_come_and_go", |_| all(short_streams())) },
     Flood { application: Application::Drops, ..flood("dropped_streams_and_nothing_is_read", |_| deaf(syns_of(1_000))) },
+    Flood {
+        application: Application::Sips,
+        connections: &[1, 10],
+        backlog: 1000,
+        ..flood("finished_streams_that_wait_for_an_answer", |_| deaf(finished()))
+    },
     Flood { budget: 8 << 20, ..flood("data_beyond_the_budget", |_| all(full_windows(100))) },
     Flood { application: Application::Sips, streams: 50, ..flood("readers_of_little", |_| all(full_windows(50))) },
     Flood { ends: Ends::Perhaps, ..flood("everything_mixed", |seed| mixed(seed, Reads::Everything)) },
@@ -156,6 +162,11 @@ fn after_syn(header: Header, times: usize) -> Script {
 
 fn one_byte_frames(streams: u32) -> Script {
     all(syns_of(streams).chain((0..WINDOW).flat_map(move |_| (0..streams).map(|n| data(2 * n + 1, 1)))))
+}
+
+/// Requests without a word: there is nothing to read, and an answer is still to come.
+fn finished() -> impl Iterator<Item = Header> + Send {
+    (0..1_000).map(|n| update(2 * n + 1, Flags::SYN | Flags::FIN, 0))
 }
 
 /// As much as the first windows take, a few KiB of each stream in turn.

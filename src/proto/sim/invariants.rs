@@ -55,6 +55,8 @@ impl End {
                 assert!(own.bytes() == needed || !exact && own.bytes() > needed, "what is held is reserved");
             }
             if linked(&key, stream) {
+                let own = stream.reservation.as_ref().map_or(0, |reservation| reservation.bytes());
+                assert!(own >= limits::STREAM_BOOKS, "it takes that itself: {stream:?}");
                 assert!(!stream.has_control() || stream.control_links.is_queued(), "{stream:?}");
                 assert!(!stream.send.has_output() || stream.data_links.is_queued(), "{stream:?}");
             } else {
