@@ -6,10 +6,9 @@
 
 use super::limits::STREAM_BOOKS;
 use super::mux::{Lifecycle, Mux};
-use super::ready::Ready;
 use super::spares::CHUNK;
 use super::store::Key;
-use super::stream::{Owed, ReceiveEvent, ResetBy, ResetCause, SendEvent};
+use super::stream::{Owed, ReceiveEvent, ResetBy, ResetCause};
 use crate::config::Charging;
 use crate::memory::Reservation;
 use crate::stats::count;
@@ -94,23 +93,6 @@ impl Mux {
         stream.receive.state = stream.receive.state.on(ReceiveEvent::RemoteReset);
         stream.owed = Owed { syn: false, reset: true };
         self.end_halves(key, ResetCause { by: ResetBy::Overrun, code });
-    }
-
-    /// What ends with both halves of a stream, when the peer is to be told.
-    pub(super) fn end_halves(&mut self, key: Key, cause: ResetCause) {
-        let Some(stream) = self.store.get_mut(key) else { return };
-        stream.reset.get_or_insert(cause);
-        stream.send.state = stream.send.state.on(SendEvent::Reset);
-        let unsent = stream.send.buffer.clear();
-        let priority = stream.priority;
-        self.end_stall(key);
-        self.stop_asking(key);
-        self.pool.remove(unsent);
-        self.schedule.remove(&mut self.store, key, priority);
-        self.notify(key, Ready::ALL);
-        self.queue_control(key);
-        self.settle(key);
-        self.wake_writers();
     }
 }
 

@@ -5,7 +5,7 @@
 use super::mux::{Lifecycle, Mux};
 use super::ready::Ready;
 use super::store::Key;
-use super::stream::{Asking, Handle, Handshake, ReceiveState, ResetBy};
+use super::stream::{Asking, Handle, Handshake, ReceiveState, ResetBy, ResetCause, SendEvent};
 use super::tombstones::{Answer, Tombstone};
 use crate::error::ConnectionError;
 use std::collections::{BTreeSet, VecDeque};
@@ -50,6 +50,23 @@ impl Mux {
         if orphan {
             self.remove(key);
         }
+    }
+
+    /// What ends with both halves of a stream, when the peer is to be told.
+    pub(super) fn end_halves(&mut self, key: Key, cause: ResetCause) {
+        let Some(stream) = self.store.get_mut(key) else { return };
+        stream.reset.get_or_insert(cause);
+        stream.send.state = stream.send.state.on(SendEvent::Reset);
+        let unsent = stream.send.buffer.clear();
+        let priority = stream.priority;
+        self.end_stall(key);
+        self.stop_asking(key);
+        self.pool.remove(unsent);
+        self.schedule.remove(&mut self.store, key, priority);
+        self.notify(key, Ready::ALL);
+        self.queue_control(key);
+        self.settle(key);
+        self.wake_writers();
     }
 
     /// Ends a stream's wire life if both halves are over (Y-FIN-5), and the stream itself if nobody holds it.

@@ -1,5 +1,6 @@
 //! Owns what leaves: frames are cut when the socket has room, and what they say is decided then.
 
+use super::limits::INITIAL_WINDOW;
 use super::mux::{Lifecycle, Mux};
 use super::ready::Ready;
 use super::store::Key;
@@ -189,6 +190,7 @@ impl Mux {
 
 /// All credit that the window allows and the peer does not know of, as long as it can use it.
 fn grant(stream: &mut Stream) -> u32 {
+    debug_assert!(stream.receive.window.size() >= INITIAL_WINDOW);
     match stream.receive.state {
         ReceiveState::Open | ReceiveState::Stopped => match stream.asking {
             Asking::No => stream.receive.window.grant(),

@@ -65,12 +65,24 @@ pub(crate) enum Answer {
     Withheld,
 }
 
-/// A window that should be larger by `bytes`.
+/// A window that should be larger by `bytes`, since its application says so.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Growth {
-    pub(crate) key: Key,
-    pub(crate) bytes: u32,
-    pub(crate) priority: Priority,
+    key: Key,
+    priority: Priority,
+    charging: Charging,
+    bytes: u32,
+}
+
+impl Growth {
+    /// Asks, as a [`Wish`] does: [`Answer::Larger`] or [`Answer::Wider`], or it stays as it is.
+    pub(crate) fn put_to(self, memory: &Arc<dyn MemoryManager>) -> Answer {
+        match self.charging {
+            Charging::Promised => Reservation::new(memory, self.bytes as usize, self.priority).map(Answer::Larger).ok(),
+            Charging::Used => memory.has_room(self.bytes as usize, self.priority).then_some(Answer::Wider(self.bytes)),
+        }
+        .unwrap_or(Answer::AsItIs)
+    }
 }
 
 /// Bytes that are reserved when a stream is opened or accepted (Y-MEM-1, Y-MEM-9).
@@ -226,23 +238,27 @@ impl Mux {
         let stream = self.store.get(key).filter(|stream| self.lifecycle_is_open() && is_reading(stream))?;
         let wanted = bytes.min(self.config.max_stream_window());
         let bytes = wanted.checked_sub(stream.receive.window.size()).filter(|bytes| *bytes > 0)?;
-        Some(Growth { key, bytes, priority: stream.priority })
+        Some(Growth { key, priority: stream.priority, charging: self.config.charging(), bytes })
     }
 
-    /// Makes a window larger by what was granted; `None`, and it keeps its size.
-    pub(crate) fn widen(&mut self, key: Key, granted: Option<Reservation>) {
-        match granted {
-            Some(granted) => self.enlarge(key, granted),
-            None => count(&mut self.ledger.refusals.windows),
+    /// What the memory manager has said to an application's wish.
+    pub(crate) fn widen(&mut self, growth: Growth, answer: Answer) {
+        match answer {
+            Answer::Larger(granted) => self.enlarge(growth.key, granted),
+            Answer::Wider(bytes) => {
+                self.grow(growth.key, bytes);
+            }
+            Answer::AsItIs | Answer::Smaller | Answer::Least(_) | Answer::Withheld => {
+                count(&mut self.ledger.refusals.windows);
+            }
         }
-        self.queue_control(key);
+        self.queue_control(growth.key);
     }
 
     /// Makes a window larger by what was reserved for it, if it may still be so large.
     fn enlarge(&mut self, key: Key, mut granted: Reservation) {
         let bytes = u32::try_from(granted.bytes()).unwrap_or(u32::MAX);
         if self.grow(key, bytes)
-            && self.config.charging() == Charging::Promised
             && let Some(stream) = self.store.get_mut(key)
             && let Some(own) = &mut stream.reservation
         {

@@ -53,11 +53,15 @@ impl<T> Line<T> {
 
 impl<T> Turn<'_, T> {
     fn poll_come(&self, cx: &Context<'_>) -> Poll<()> {
+        // Wakers are foreign code: they are cloned and dropped elsewhere than under the lock.
+        let waker = cx.waker().clone();
         let mut line = self.turns.line();
-        let Some(position @ 1..) = line.position(self.number) else { return Poll::Ready(()) };
-        let replaced = line.standing.get_mut(position).and_then(|(_, waker)| waker.replace(cx.waker().clone()));
+        let Some(position @ 1..) = line.position(self.number) else {
+            drop(line);
+            return Poll::Ready(());
+        };
+        let replaced = line.standing.get_mut(position).and_then(|(_, own)| own.replace(waker));
         drop(line);
-        // With it may go a task that stands in line itself.
         drop(replaced);
         Poll::Pending
     }

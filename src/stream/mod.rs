@@ -10,7 +10,6 @@ use crate::deadlines::Deadlines;
 #[cfg(feature = "libp2p")]
 use crate::error::Side;
 use crate::error::StreamError;
-use crate::memory::Reservation;
 #[cfg(feature = "libp2p")]
 use crate::negotiation::Negotiation;
 use crate::priority::Priority;
@@ -166,14 +165,14 @@ impl Stream {
 
     /// A hint that the peer is about to send about `bytes`: where the window is smaller it is made as large at once, so
     /// that they need not wait for credit. That is at most `max_stream_window`, and reserved from the memory manager at
-    /// the stream's priority; where it is refused, or where the read half has ended, the window stays as it is. What
+    /// the stream's priority, or only asked for with [`Charging::Used`](crate::Charging::Used); where it is refused, or where the read half has ended, the window stays as it is. What
     /// the peer was granted by it cannot be taken back.
     pub fn expect(&self, bytes: u32) {
         let growth = self.shared.with(|inner| inner.mux.shortfall(self.key, bytes));
         let Some(growth) = growth else { return };
-        let granted = Reservation::new(self.shared.memory(), growth.bytes as usize, growth.priority).ok();
+        let answer = growth.put_to(self.shared.memory());
         // Y-FLOW-11.
-        self.shared.with(|inner| inner.mux.widen(growth.key, granted));
+        self.shared.with(|inner| inner.mux.widen(growth, answer));
     }
 
     /// Reads no more. Unread bytes are dropped, and what still arrives is discarded without holding memory; the peer

@@ -333,8 +333,8 @@ impl End {
             self.mux.choose_priority(key, Priority::new(chance.below(256) as u8));
         } else if chance.of(2) {
             if let Some(growth) = self.mux.shortfall(key, chance.below(4 << 20) as u32) {
-                let granted = self.reserve(growth.bytes as usize, growth.priority);
-                self.mux.widen(growth.key, granted);
+                let answer = growth.put_to(&self.manager);
+                self.mux.widen(growth, answer);
                 self.settle();
             }
         } else if let Err(FlushError::Failed(StreamError::Connection(_))) = self.mux.flush(key) {

@@ -32,8 +32,8 @@ pub(super) struct Stream {
     pub(super) reset: Option<ResetCause>,
     /// What is owed to the peer besides data.
     pub(super) owed: Owed,
-    /// The window's memory, or that of what is unread and of the stream itself; gone once nothing can arrive and nothing is
-    /// buffered.
+    /// The window's memory, or that of what is unread, and in either that of the stream itself: this stays when the others
+    /// are given back, for as long as the stream is on the wire.
     pub(super) reservation: Option<Reservation>,
     pub(super) handle: Handle,
     /// Bytes that were accepted from the application will never be sent: the connection ended first.

@@ -159,8 +159,7 @@ fn windows_that_are_expected_or_not_used_change_no_reservation() {
     let mut bench = bench(1 << 20);
     let (key, id) = bench.stream(Priority::MEDIUM);
     let growth = bench.mux.shortfall(key, 2 * INITIAL_WINDOW).expect("it is smaller");
-    let granted = Reservation::new(&bench.manager, growth.bytes as usize, Priority::ALWAYS);
-    bench.mux.widen(key, granted.ok());
+    bench.mux.widen(growth, growth.put_to(&bench.manager));
     bench.settle();
     assert_eq!(bench.limit.reserved(), STREAM_BOOKS);
     bench.ask();
@@ -202,9 +201,7 @@ fn a_window_that_has_grown_becomes_smaller_before_its_credit_waits() {
     let mut bench = bench(3 << 20);
     let (key, id) = bench.stream(Priority::MEDIUM);
     let growth = bench.mux.shortfall(key, 2 << 20).expect("it is smaller");
-    bench
-        .mux
-        .widen(key, Some(Reservation::new(&bench.manager, growth.bytes as usize, Priority::ALWAYS).expect("room")));
+    bench.mux.widen(growth, growth.put_to(&bench.manager));
     bench.ask();
     assert_eq!(bench.send(), [update(id, Flags::NONE, (2 << 20) - INITIAL_WINDOW)]);
     for _ in 0..4 {

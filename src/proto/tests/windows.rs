@@ -25,10 +25,10 @@ fn credit(sent: &[Header]) -> Vec<(u32, u32)> {
 impl Bench {
     /// A stream whose peer has been granted a window of `size` bytes.
     fn wide(&mut self, priority: Priority, size: usize) -> (Key, StreamId) {
-        let (key, id) = self.stream(priority);
+        let (key, id) = self.stream(Priority::ALWAYS);
         let growth = self.mux.shortfall(key, size as u32).expect("it is smaller");
-        let granted = crate::memory::Reservation::new(&self.manager, growth.bytes as usize, Priority::ALWAYS);
-        self.mux.widen(key, Some(granted.expect("room")));
+        self.mux.widen(growth, growth.put_to(&self.manager));
+        self.mux.choose_priority(key, priority);
         assert_eq!(credit(&self.send()), [(id.value(), (size - WINDOW) as u32)]);
         (key, id)
     }
