@@ -1,0 +1,73 @@
+//! What a workload needs of a muxer, and who has it: this crate, the other two of Rust, and plain TCP.
+
+mod rust_yamux;
+mod sluicegate;
+mod tcp;
+mod tokio_yamux;
+
+pub use self::rust_yamux::RustYamux;
+pub use self::sluicegate::Sluicegate;
+pub use self::tcp::Tcp;
+pub use self::tokio_yamux::TokioYamux;
+
+use futures::{AsyncRead, AsyncWrite};
+use std::future::Future;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+/// One end of a connection; a task drives it for as long as this lives.
+pub trait End: Send + Sync + 'static {
+    type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
+
+    fn open(&self) -> impl Future<Output = Self::Stream> + Send;
+
+    /// The next stream of the peer. One caller at a time.
+    fn accept(&self) -> impl Future<Output = Self::Stream> + Send;
+
+    /// Says that a stream goes before the others, where there are means.
+    fn hurry(_: &Self::Stream) {}
+
+    /// Says that a stream is about to bring so many bytes, where there are means.
+    fn expect(_: &Self::Stream, _: usize) {}
+}
+
+/// How a muxer's ends come to be.
+pub trait Muxer {
+    type End: End;
+
+    /// Two ends over connected sockets, with all settings as they are by default, but for the number of streams where
+    /// that is less than `streams`.
+    fn pair(client: TcpStream, server: TcpStream, streams: usize) -> (Self::End, Self::End);
+}
+
+/// A task that ends with its owner.
+pub struct Driver(JoinHandle<()>);
+
+impl Driver {
+    pub fn spawn(task: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(tokio::spawn(task))
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// A connection over loopback, with `TCP_NODELAY`.
+pub async fn sockets() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
+    let (near, far) = (near.expect("connects"), far.expect("accepts").0);
+    near.set_nodelay(true).expect("a socket");
+    far.set_nodelay(true).expect("a socket");
+    (near, far)
+}
+
+/// Two ends over a connection of their own.
+pub async fn pair<M: Muxer>(streams: usize) -> (M::End, M::End) {
+    let (client, server) = sockets().await;
+    M::pair(client, server, streams)
+}

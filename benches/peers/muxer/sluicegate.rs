@@ -1,0 +1,54 @@
+//! This crate.
+
+use super::{Driver, End, Muxer};
+use sluicegate::{Config, Mode, Priority, Session, Stream};
+use tokio::net::TcpStream;
+
+pub struct Sluicegate;
+
+pub struct Ours {
+    session: Session,
+    _driver: Driver,
+}
+
+impl Muxer for Sluicegate {
+    type End = Ours;
+
+    fn pair(client: TcpStream, server: TcpStream, streams: usize) -> (Ours, Ours) {
+        (Ours::new(client, Mode::Client, streams), Ours::new(server, Mode::Server, streams))
+    }
+}
+
+impl Ours {
+    fn new(socket: TcpStream, mode: Mode, streams: usize) -> Self {
+        let mut config = Config::builder();
+        if streams > Config::default().max_incoming_streams() {
+            config = config.max_incoming_streams(streams);
+        }
+        let config = config.build().expect("valid");
+        let socket = libp2p::tcp::tokio::TcpStream(socket);
+        let (session, driver) = Session::new(socket, config, mode);
+        let driver = Driver::spawn(async move { drop(driver.await) });
+        Self { session, _driver: driver }
+    }
+}
+
+impl End for Ours {
+    type Stream = Stream;
+
+    async fn open(&self) -> Stream {
+        self.session.open().await.expect("opens")
+    }
+
+    async fn accept(&self) -> Stream {
+        self.session.accept().await.expect("accepts")
+    }
+
+    fn hurry(stream: &Stream) {
+        stream.set_priority(Priority::HIGH);
+    }
+
+    fn expect(stream: &Stream, bytes: usize) {
+        stream.expect(u32::try_from(bytes).unwrap_or(u32::MAX));
+    }
+}
