@@ -2,12 +2,18 @@
 
 use crate::muxer::{End, Muxer, pair};
 use crate::transfer::check;
-use futures::{AsyncReadExt, AsyncWriteExt};
+use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use hdrhistogram::Histogram;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
 
 const MESSAGE: usize = 64;
 const BULK: usize = 64 * 1024;
+
+/// Bytes that have arrived when it flows.
+const FLOWS: usize = 16 << 20;
 
 /// Exchanges that are not clocked.
 const FIRST: usize = 100;
@@ -21,28 +27,35 @@ pub enum Beside {
 /// The latency that 99 % of `count` exchanges have at most.
 pub async fn latency<M: Muxer>(beside: Beside, count: usize) -> Duration {
     let (client, server) = pair::<M>(2).await;
+    let received = Arc::new(AtomicUsize::new(0));
+    let receiving = received.clone();
     let serving = tokio::spawn(async move {
         let urgent = server.accept().await;
         M::End::hurry(&urgent);
         let echo = tokio::spawn(echo(urgent));
         let sink = match beside {
             Beside::Nothing => None,
-            Beside::Bulk => Some(tokio::spawn(sink(server.accept().await))),
+            Beside::Bulk => Some(tokio::spawn(sink(server.accept().await, receiving))),
         };
         echo.await.expect("echoes");
         if let Some(sink) = sink {
-            assert!(sink.await.expect("reads") > 0);
+            sink.await.expect("reads");
         }
         server
     });
     let mut urgent = client.open().await;
     M::End::hurry(&urgent);
     exchange(&mut urgent, 0).await;
-    let stop = tokio_util::sync::CancellationToken::new();
+    let stop = CancellationToken::new();
     let bulk = match beside {
         Beside::Nothing => None,
         Beside::Bulk => Some(tokio::spawn(fill(client.open().await, stop.clone()))),
     };
+    // It flows before the first message is clocked.
+    while beside == Beside::Bulk && received.load(Relaxed) < FLOWS {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let before = received.load(Relaxed);
     let clocked = tokio::spawn(async move {
         let mut histogram = Histogram::<u64>::new(3).expect("three digits");
         for sequence in 1..=FIRST + count {
@@ -56,6 +69,7 @@ pub async fn latency<M: Muxer>(beside: Beside, count: usize) -> Duration {
         histogram
     });
     let histogram = clocked.await.expect("pings");
+    assert!(beside == Beside::Nothing || received.load(Relaxed) > before, "nothing flowed beside it");
     stop.cancel();
     if let Some(bulk) = bulk {
         bulk.await.expect("writes");
@@ -65,7 +79,7 @@ pub async fn latency<M: Muxer>(beside: Beside, count: usize) -> Duration {
     Duration::from_nanos(histogram.value_at_quantile(0.99))
 }
 
-async fn exchange(stream: &mut (impl futures::AsyncRead + futures::AsyncWrite + Unpin), sequence: usize) {
+async fn exchange(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), sequence: usize) {
     let mut message = [7; MESSAGE];
     message[..8].copy_from_slice(&(sequence as u64).to_le_bytes());
     stream.write_all(&message).await.expect("writes");
@@ -75,7 +89,7 @@ async fn exchange(stream: &mut (impl futures::AsyncRead + futures::AsyncWrite + 
     assert_eq!(answer, message);
 }
 
-async fn echo(mut stream: impl futures::AsyncRead + futures::AsyncWrite + Unpin) {
+async fn echo(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     let mut message = [0; MESSAGE];
     while stream.read_exact(&mut message).await.is_ok() {
         stream.write_all(&message).await.expect("writes");
@@ -85,7 +99,7 @@ async fn echo(mut stream: impl futures::AsyncRead + futures::AsyncWrite + Unpin)
 }
 
 /// Writes until it is told to stop.
-async fn fill(mut stream: impl futures::AsyncWrite + Unpin, stop: tokio_util::sync::CancellationToken) {
+async fn fill(mut stream: impl AsyncWrite + Unpin, stop: CancellationToken) {
     let mut chunk: Vec<u8> = (0..BULK).map(|i| i as u8).collect();
     for index in 0u64.. {
         if stop.is_cancelled() {
@@ -97,18 +111,18 @@ async fn fill(mut stream: impl futures::AsyncWrite + Unpin, stop: tokio_util::sy
     stream.close().await.expect("closes");
 }
 
-/// Reads to the end; says how much that was.
-async fn sink(mut stream: impl futures::AsyncRead + futures::AsyncWrite + Unpin) -> usize {
-    let (mut buffer, mut received) = (vec![0; BULK], 0);
+/// Reads to the end.
+async fn sink(mut stream: impl AsyncRead + AsyncWrite + Unpin, received: Arc<AtomicUsize>) {
+    let (mut buffer, mut at) = (vec![0; BULK], 0);
     loop {
         match stream.read(&mut buffer).await.expect("reads") {
             0 => break,
             read => {
-                check(&buffer[..read], received, BULK);
-                received += read;
+                check(&buffer[..read], at, BULK);
+                at += read;
+                received.store(at, Relaxed);
             }
         }
     }
     let _ = stream.close().await;
-    received
 }

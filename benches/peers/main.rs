@@ -34,9 +34,9 @@ struct Options {
     /// How much of each workload: 1 is 1 GiB of bulk.
     #[arg(long, default_value_t = 1.0)]
     scale: f64,
-    /// Which workloads, by the beginnings of their names; all of them where none is given.
+    /// Which workloads, by their names or the beginnings of them; all where none is given.
     workloads: Vec<String>,
-    /// Which muxers, by the beginnings of their names; all of them where none is given.
+    /// Which muxers, by their names or the beginnings of them; all where none is given.
     #[arg(long)]
     only: Vec<String>,
     /// Beside the muxers of Go, which are built for it.
@@ -53,12 +53,16 @@ fn main() {
     let sizes = Sizes(options.scale);
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let workloads = || Workload::ALL.iter().map(|workload| workload.name());
+    let contestants = || Contestant::ALL.iter().map(|contestant| contestant.name());
     let mut scores = Scores::default();
-    for workload in Workload::ALL.into_iter().filter(|workload| asked(&options.workloads, workload.name())) {
+    for workload in Workload::ALL.into_iter().filter(|workload| asked(&options.workloads, workload.name(), workloads()))
+    {
         // What is counted is the same each time, and the first round warms up the others.
         let rounds = if workload.is_exact() { 1..=1 } else { 0..=options.rounds };
         for round in rounds {
-            for contestant in Contestant::ALL.into_iter().filter(|one| asked(&options.only, one.name())) {
+            for contestant in Contestant::ALL.into_iter().filter(|one| asked(&options.only, one.name(), contestants()))
+            {
                 eprintln!("{}: round {round}, {}", workload.name(), contestant.name());
                 let sizes = if round == 0 { sizes.part(8.0) } else { sizes };
                 let figures = match (&mut children, contestant) {
@@ -78,6 +82,8 @@ fn main() {
     println!("{}\n{}", scores.ratios_table(), scores.targets_table());
 }
 
-fn asked(names: &[String], name: &str) -> bool {
-    names.is_empty() || names.iter().any(|asked| name.starts_with(asked.as_str()))
+/// Whether a name was asked for: itself, or by its beginning where that is no other's name.
+fn asked<'a>(asked: &[String], name: &str, mut all: impl Iterator<Item = &'a str> + Clone) -> bool {
+    let by = |asked: &String| name == asked || name.starts_with(asked.as_str()) && !all.any(|other| other == asked);
+    asked.is_empty() || asked.iter().any(by)
 }

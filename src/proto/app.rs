@@ -3,6 +3,7 @@
 //! `Blocked` is a value here. It becomes `Pending` in the shell, which has put a waker away in the same critical
 //! section; what the task then waits for is in the stream's interest.
 
+use super::limits::FLUSHED_KEPT;
 use super::mux::{Lifecycle, Mux};
 use super::ready::Ready;
 use super::stall::Cause;
@@ -235,8 +236,16 @@ impl Mux {
         if out && stream.send.last_batch <= self.flushed {
             return Ok(());
         }
+        let waits = stream.interest.contains(Ready::FLUSH);
         stream.interest = stream.interest | Ready::FLUSH;
-        self.flushing.insert(key);
+        if !waits {
+            self.flushing.push(key);
+        }
+        // Those that have gone since the last flush are no more than those that are there.
+        if self.flushing.len() > self.store.live().saturating_mul(2).saturating_add(FLUSHED_KEPT) {
+            let store = &self.store;
+            self.flushing.retain(|key| store.get(*key).is_some_and(Stream::awaits_flush));
+        }
         self.events.attention = true;
         Err(FlushError::Blocked)
     }

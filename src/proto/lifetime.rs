@@ -8,7 +8,7 @@ use super::store::Key;
 use super::stream::{Asking, Handle, Handshake, ReceiveState, ResetBy, ResetCause, SendEvent};
 use super::tombstones::{Answer, Tombstone};
 use crate::error::ConnectionError;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 impl Mux {
     /// Ends the connection: every stream fails, everything queued is dropped, all memory but that of unread bytes is
@@ -23,7 +23,7 @@ impl Mux {
         self.tombstones.clear();
         self.incoming = VecDeque::new();
         self.forget_windows();
-        self.flushing = BTreeSet::new();
+        self.flushing = Vec::new();
         self.body = None;
         self.coalesce_until = None;
         self.events.released.extend(self.pool.clear());
@@ -138,7 +138,6 @@ impl Mux {
     }
 
     pub(super) fn remove(&mut self, key: Key) {
-        self.flushing.remove(&key);
         self.end_stall(key);
         self.give_back(key);
         self.store.remove(key);

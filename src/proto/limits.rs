@@ -61,7 +61,7 @@ pub(crate) const RAPID_RESETS: Allowance = Allowance { burst: 1_000, per_second:
 pub(crate) const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Bytes read in one poll before the driver yields.
-pub(crate) const POLL_READ_BYTES: usize = 1024 * 1024;
+pub(crate) const POLL_READ_BYTES: usize = 128 * 1024;
 
 /// Headers and pieces of bodies applied in one poll before the driver yields. Stops: a peer that sends tiny frames from
 /// keeping the thread from everybody else, since a read holds tens of thousands of them.
@@ -77,8 +77,15 @@ pub(crate) const BACKLOG_PATIENCE_SHARE: u32 = 10;
 /// The time over which that share is reckoned.
 pub(crate) const BACKLOG_PATIENCE_WINDOW: Duration = Duration::from_secs(1);
 
+/// Streams kept in line for a flush though they are gone, beside as many as twice those that are there. Stops: streams
+/// that come and go on a transport that is stuck from leaving anything behind.
+pub(crate) const FLUSHED_KEPT: usize = 64;
+
+/// How often a batch is put off at most for what others are about to write.
+pub(crate) const GATHER_TURNS: usize = 16;
+
 /// Batches written in one poll before the driver yields.
-pub(crate) const POLL_BATCHES: usize = 32;
+pub(crate) const POLL_BATCHES: usize = 4;
 
 /// A burst, and what comes back with time.
 #[derive(Clone, Copy, Debug)]

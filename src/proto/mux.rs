@@ -25,7 +25,7 @@ use crate::stats::{add, count};
 use crate::wire::StreamId;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 use web_time::Instant;
 
@@ -64,8 +64,10 @@ pub(crate) struct Mux {
     /// Number of the last batch that was cut, and of the last one that was flushed.
     pub(super) cut: u64,
     pub(super) flushed: u64,
-    /// Streams that wait for a flush.
-    pub(super) flushing: BTreeSet<Key>,
+    /// Streams that wait for a flush, and perhaps some that did.
+    pub(super) flushing: Vec<Key>,
+    /// Readers that were woken since the last batch was cut: they may be about to write.
+    pub(super) answering: usize,
     /// Small writes wait for more until then.
     pub(super) coalesce_until: Option<Instant>,
     pub(super) largest_window: u32,
@@ -141,7 +143,8 @@ impl Mux {
             local_away: false,
             cut: 0,
             flushed: 0,
-            flushing: BTreeSet::new(),
+            flushing: Vec::new(),
+            answering: 0,
             coalesce_until: None,
             largest_window: INITIAL_WINDOW.max(config.initial_stream_window()),
             events: Events { attention: true, ..Events::default() },
@@ -356,6 +359,7 @@ impl Mux {
         let Some(stream) = self.store.get_mut(key) else { return };
         let wanted = stream.interest & what;
         if !wanted.is_empty() {
+            self.answering = self.answering.saturating_add(usize::from(wanted.contains(Ready::READ)));
             stream.interest = stream.interest & !wanted;
             self.events.ready.push((key, wanted));
         }

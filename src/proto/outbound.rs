@@ -1,6 +1,6 @@
 //! Owns what leaves: frames are cut when the socket has room, and what they say is decided then.
 
-use super::limits::INITIAL_WINDOW;
+use super::limits::{BATCH_BYTES, INITIAL_WINDOW};
 use super::mux::{Lifecycle, Mux};
 use super::ready::Ready;
 use super::store::Key;
@@ -9,7 +9,6 @@ use super::transmit::Batch;
 use crate::wire::{Flags, Header, PingKind};
 use bytes::Bytes;
 use rand::RngExt;
-use std::collections::BTreeSet;
 use web_time::Instant;
 
 impl Mux {
@@ -34,9 +33,19 @@ impl Mux {
         let cut = batch.len() > before;
         if cut {
             self.cut = number;
+            self.answering = 0;
             self.ledger.sent.add(&batch.count());
         }
         cut
+    }
+
+    /// Bytes that wait to be cut, where it pays to let others add to them first: several readers have been woken, who may
+    /// be about to answer, nothing urgent waits, and a batch is not full yet.
+    pub(crate) fn gathers(&self) -> Option<usize> {
+        let waiting = self.pool.used();
+        let open = matches!(self.lifecycle, Lifecycle::Open);
+        let worth = open && self.answering > 1 && (1..BATCH_BYTES).contains(&waiting) && !self.schedule.is_urgent();
+        worth.then_some(waiting)
     }
 
     /// A batch was written to the transport: `data` bytes of bodies are gone from memory, their chunks are `spent`.
@@ -50,19 +59,24 @@ impl Mux {
 
     /// Whether a stream that waits for a flush has nothing left but that: all it wrote has been cut.
     pub(crate) fn wants_flush(&self) -> bool {
-        self.flushing.iter().any(|key| self.store.get(*key).is_some_and(Stream::is_cut))
+        self.flushing
+            .iter()
+            .any(|key| self.store.get(*key).is_some_and(|stream| stream.awaits_flush() && stream.is_cut()))
     }
 
     /// The transport has flushed all that was cut (Y-SEND-3).
     pub(crate) fn handle_flushed(&mut self) {
         self.flushed = self.cut;
-        let store = &self.store;
-        let ready: BTreeSet<Key>;
-        (ready, self.flushing) =
-            std::mem::take(&mut self.flushing).into_iter().partition(|key| store.get(*key).is_some_and(Stream::is_cut));
-        for key in ready {
-            self.notify(key, Ready::FLUSH);
-        }
+        let mut flushing = std::mem::take(&mut self.flushing);
+        flushing.retain(|key| {
+            let Some(stream) = self.store.get(*key).filter(|stream| stream.awaits_flush()) else { return false };
+            let cut = stream.is_cut();
+            if cut {
+                self.notify(*key, Ready::FLUSH);
+            }
+            !cut
+        });
+        self.flushing = flushing;
         if let Lifecycle::Closing { reason, said: true, .. } = &self.lifecycle {
             self.fail(reason.clone());
         }

@@ -28,6 +28,11 @@ impl Schedule {
         self.buckets.iter().all(|bucket| bucket.queue.is_empty())
     }
 
+    /// Whether a stream waits that goes before those of the usual priority.
+    pub(super) fn is_urgent(&self) -> bool {
+        self.buckets.iter().skip(Priority::MEDIUM.bucket().saturating_add(1)).any(|bucket| !bucket.queue.is_empty())
+    }
+
     /// Queues a stream at the end of its bucket, if it is not queued.
     pub(super) fn push(&mut self, store: &mut Store, key: Key, priority: Priority) {
         if let Some(bucket) = self.buckets.get_mut(priority.bucket()) {

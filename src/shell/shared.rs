@@ -138,7 +138,9 @@ impl Shared {
         let result = f(&mut inner);
         let effects = inner.effects();
         drop(inner);
-        effects.run();
+        if let Some(effects) = effects {
+            effects.run();
+        }
         result
     }
 }
@@ -211,9 +213,22 @@ impl Inner {
         (events.incoming, events.openable, events.pong) = (true, true, true);
     }
 
-    fn effects(&mut self) -> Effects {
+    /// Nothing where nobody is concerned, as most often.
+    fn effects(&mut self) -> Option<Effects> {
+        let events = self.mux.events_mut();
+        let called = (events.incoming && self.inbound.is_taken())
+            || (events.openable && self.outbound.is_taken())
+            || (events.pong && self.ping.is_taken())
+            || (events.attention && self.driver.is_taken());
+        let quiet = events.ready.is_empty() && events.released.is_empty() && self.retired.is_empty();
+        (called || !quiet).then(|| self.collect())
+    }
+
+    fn collect(&mut self) -> Effects {
         let mut effects = Effects { retired: std::mem::take(&mut self.retired), ..Effects::default() };
         let events = self.mux.events_mut();
+        // One of them is kept apart.
+        effects.others.reserve_exact(events.ready.len().saturating_sub(1));
         for (key, what) in events.ready.drain(..) {
             let Some(wakers) = self.streams.get_mut(key) else { continue };
             wakers.each(what).into_iter().flatten().for_each(|slot| effects.wake(slot));
@@ -231,7 +246,7 @@ impl Inner {
         ];
         for (happened, slot) in connection {
             // An event that finds nobody waiting is kept: whoever comes looks at the state itself.
-            if *happened && slot.0.is_some() {
+            if *happened && slot.is_taken() {
                 *happened = false;
                 effects.wake(slot);
             }
@@ -251,6 +266,10 @@ impl Wakers {
 }
 
 impl Slot {
+    const fn is_taken(&self) -> bool {
+        self.0.is_some()
+    }
+
     fn park(&mut self, cx: &Context<'_>, retired: &mut Vec<Waker>) {
         if !self.0.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             retired.extend(self.0.replace(cx.waker().clone()));

@@ -158,6 +158,11 @@ impl Stream {
         self.receive.window.is_exhausted() && self.trickle == 0
     }
 
+    /// Whether the application waits for a flush.
+    pub(super) fn awaits_flush(&self) -> bool {
+        self.interest.contains(Ready::FLUSH)
+    }
+
     /// Whether all that was written is in batches that were cut, its SYN and FIN included.
     pub(super) fn is_cut(&self) -> bool {
         !self.send.has_output() && !self.owed.syn

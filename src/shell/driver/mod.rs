@@ -8,10 +8,11 @@ mod reading;
 mod writing;
 
 use self::memory::Wait;
+use self::writing::{Gathered, Written};
 use super::last_words::{Gone, LastWords};
 use super::patience::Patience;
 use super::reader::Reader;
-use super::shared::Shared;
+use super::shared::{Inner, Shared};
 use super::timer::Timer;
 use super::wire_tap::WireTap;
 use super::writer::Writer;
@@ -41,6 +42,10 @@ pub(crate) struct Driver<T> {
     patience: Patience,
     /// What credit that is withheld waits for.
     credit: Option<Wait>,
+    /// How often a batch has been put off for more to come, and how much waited then.
+    gathered: Option<Gathered>,
+    /// What has been done with the transport and not been reported to the core.
+    written: Written,
     /// Whether something was read and not applied yet: a poll had done enough.
     unapplied: bool,
     tap: Option<WireTap>,
@@ -76,6 +81,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             close_by: None,
             patience: Patience::default(),
             credit: None,
+            gathered: None,
+            written: Written::default(),
             unapplied: false,
             phase: Phase::Running,
             config,
@@ -109,15 +116,18 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     fn poll_running(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let read = self.poll_read(now, cx);
         // Time passes after what had arrived before it was read: a task that slept is not a peer that was silent.
-        self.shared.with(|inner| inner.mux.handle_timeout(now));
-        if self.has_closed(now) {
+        let (closed, asks) = self.shared.with(|inner| {
+            inner.mux.handle_timeout(now);
+            (inner.mux.closed().is_some(), inner.mux.has_wishes() || inner.mux.withheld().is_some())
+        });
+        if closed || !matches!(self.phase, Phase::Running) {
+            self.take_leave(now);
             return Poll::Ready(());
         }
-        self.ask_for_windows(now, cx);
+        if asks || self.credit.is_some() {
+            self.ask_for_windows(now, cx);
+        }
         let write = self.poll_write(now, cx);
-        if self.has_closed(now) {
-            return Poll::Ready(());
-        }
         if read == Stop::Yields || write == Stop::Yields {
             cx.waker().wake_by_ref();
         }
@@ -130,7 +140,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     /// Sets the alarm; says whether the phase has changed.
     fn check_time(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
         let timeout = self.config.connection_write_timeout();
-        let (deadline, closing) = self.shared.with(|inner| (inner.mux.poll_timeout(), inner.mux.is_closing()));
+        let look = |inner: &mut Inner| (inner.mux.closed().is_some(), inner.mux.is_closing(), inner.mux.poll_timeout());
+        let (closed, closing, deadline) = self.shared.with(look);
+        if closed || !matches!(self.phase, Phase::Running) {
+            self.take_leave(now);
+            return true;
+        }
         if closing && self.close_by.is_none() {
             self.close_by = now.checked_add(timeout);
         }
@@ -148,24 +163,25 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         false
     }
 
-    /// Whether the connection is over, as far as its streams go; then the driver takes its leave.
-    fn has_closed(&mut self, now: Instant) -> bool {
+    /// The connection is over, as far as its streams go.
+    fn take_leave(&mut self, now: Instant) {
         if !matches!(self.phase, Phase::Running) {
-            return true;
+            return;
         }
-        let Some(reason) = self.shared.with(|inner| inner.mux.closed().cloned()) else { return false };
+        let (batch, mut reason) = (&mut self.batch, ConnectionError::Dropped);
+        self.shared.with(|inner| {
+            reason = inner.mux.closed().cloned().unwrap_or(ConnectionError::Dropped);
+            // The go-away that says why, behind what is half written.
+            inner.mux.poll_transmit(batch, BATCH_BYTES, now);
+        });
         match reason {
             ConnectionError::KeepAliveTimeout | ConnectionError::WriteTimeout | ConnectionError::Io(_) => self.ended(),
             _ => {
-                // The go-away that says why, behind what is half written.
-                let batch = &mut self.batch;
-                self.shared.with(|inner| inner.mux.poll_transmit(batch, BATCH_BYTES, now));
                 self.load();
                 self.credit = None;
                 self.phase = Phase::Leaving(LastWords::new(false, now));
             }
         }
-        true
     }
 
     fn poll_leaving(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
@@ -197,6 +213,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     fn ended(&mut self) {
         self.credit = None;
         self.phase = Phase::Ended;
-        self.shared.with(super::shared::Inner::end);
+        self.shared.with(Inner::end);
     }
 }

@@ -21,6 +21,8 @@ enum Needs {
     Window,
     /// Memory for bytes that have arrived.
     Room(usize),
+    /// The connection is over.
+    End,
 }
 
 /// How much of what was read has been applied.
@@ -31,6 +33,8 @@ enum Applied {
     UpToCrowd,
     /// As much as a poll may take.
     Enough,
+    /// The connection is over.
+    Ended,
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
@@ -62,20 +66,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                         continue;
                     }
                 }
-                self.shared.with(|inner| inner.mux.heard(now));
             }
-            let applied = self.apply(&mut pieces, now);
-            if self.shared.with(|inner| inner.mux.closed().is_some()) {
-                return Stop::Waits;
+            match self.apply(&mut pieces, now) {
+                Applied::All => {}
+                Applied::UpToCrowd if self.awaits_acceptor(now, cx) => return Stop::Waits,
+                Applied::UpToCrowd => rest = true,
+                Applied::Enough => {
+                    self.unapplied = true;
+                    break;
+                }
+                Applied::Ended => return Stop::Waits,
             }
-            if applied == Applied::UpToCrowd && self.awaits_acceptor(now, cx) {
-                return Stop::Waits;
-            }
-            if applied == Applied::Enough {
-                self.unapplied = true;
-                break;
-            }
-            rest = applied == Applied::UpToCrowd;
         }
         Stop::Yields
     }
@@ -109,6 +110,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 Needs::Room(bytes) => provided = self.provide(bytes),
                 Needs::Window if self.admit(now) => return Applied::UpToCrowd,
                 Needs::Window => {}
+                Needs::End => return Applied::Ended,
             }
         }
     }
@@ -118,6 +120,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     fn apply_some(&mut self, pieces: &mut usize, mut provided: Provided, now: Instant) -> Needs {
         let (reader, tap) = (&mut self.reader, &mut self.tap);
         self.shared.with(|inner| {
+            inner.mux.heard(now);
             let needs = loop {
                 if *pieces == 0 {
                     break Needs::Nothing;
@@ -149,7 +152,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 }
             };
             inner.mux.handle_applied();
-            needs
+            if inner.mux.closed().is_some() { Needs::End } else { needs }
         })
     }
 

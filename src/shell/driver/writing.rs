@@ -2,8 +2,10 @@
 
 use super::{Driver, Stop};
 use crate::error::ConnectionError;
-use crate::proto::limits::{BATCH_BYTES, POLL_BATCHES, POLL_READ_BYTES};
+use crate::proto::Mux;
+use crate::proto::limits::{BATCH_BYTES, GATHER_TURNS, POLL_BATCHES, POLL_READ_BYTES};
 use crate::tap::Direction;
+use bytes::Bytes;
 use futures::{AsyncRead, AsyncWrite};
 use std::io;
 use std::sync::Arc;
@@ -17,10 +19,49 @@ enum Next {
     Batch,
     /// All is written, or somebody waits for what was written: flush.
     Flush,
+    /// Others may add to the next batch first.
+    Gather,
     /// The memory manager has to be asked before there is anything to send.
     Wish,
     /// Nothing; the task is parked.
     Parked,
+}
+
+/// What has been done with the transport and not been reported to the core: that is done with the lock that the next
+/// batch is cut under.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Written {
+    /// Bytes of bodies in a batch that has been written.
+    data: Option<usize>,
+    flushed: bool,
+}
+
+/// A batch that was put off.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Gathered {
+    turns: usize,
+    waiting: usize,
+}
+
+impl Written {
+    fn report(&mut self, mux: &mut Mux, spent: impl Iterator<Item = Bytes>) {
+        let Self { data, flushed } = std::mem::take(self);
+        if let Some(data) = data {
+            mux.handle_written(data, spent);
+        }
+        if flushed {
+            mux.handle_flushed();
+        }
+    }
+}
+
+impl Gathered {
+    /// Whether a batch is put off, once more or for the first time, when so many bytes wait: the tasks that were woken
+    /// get a turn, and another one while they go on writing.
+    fn put_off(before: Option<Self>, waiting: usize) -> Option<Self> {
+        let Some(Self { turns, waiting: less }) = before else { return Some(Self { turns: 1, waiting }) };
+        (turns < GATHER_TURNS && waiting > less).then_some(Self { turns: turns.saturating_add(1), waiting })
+    }
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
@@ -30,7 +71,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             let done = match next {
                 Next::Batch => self.poll_batch(now, cx),
                 Next::Flush => self.poll_flush(now, cx),
-                Next::Wish => return Stop::Yields,
+                Next::Gather | Next::Wish => return Stop::Yields,
                 Next::Parked => {
                     self.moves(now);
                     return Stop::Waits;
@@ -41,7 +82,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             }
         }
         // Nothing written stays unflushed while the task yields.
-        match self.poll_flush(now, cx) {
+        let flushed = self.poll_flush(now, cx);
+        self.report();
+        match flushed {
             Poll::Ready(()) => Stop::Yields,
             Poll::Pending => Stop::Waits,
         }
@@ -51,10 +94,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     /// parked in the critical section that saw so.
     fn cut(&mut self, now: Instant, cx: &Context<'_>) -> Next {
         let (batch, unflushed) = (&mut self.batch, self.writer.needs_flush());
+        let (written, spent, gathered) = (&mut self.written, self.writer.spent(), &mut self.gathered);
         let next = self.shared.with(|inner| {
+            written.report(&mut inner.mux, spent);
             // Whoever waits for a flush does not wait for the others to have nothing more to send.
             if unflushed && inner.mux.wants_flush() {
                 return Next::Flush;
+            }
+            *gathered = inner.mux.gathers().and_then(|waiting| Gathered::put_off(*gathered, waiting));
+            if gathered.is_some() {
+                return Next::Gather;
             }
             if inner.mux.poll_transmit(batch, BATCH_BYTES, now) {
                 return Next::Batch;
@@ -73,6 +122,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         });
         self.load();
         next
+    }
+
+    /// Tells the core what has been done with the transport.
+    fn report(&mut self) {
+        let (written, spent) = (&mut self.written, self.writer.spent());
+        self.shared.with(|inner| written.report(&mut inner.mux, spent));
     }
 
     pub(super) fn load(&mut self) {
@@ -96,8 +151,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         }
         match result {
             Poll::Ready(Ok(data)) => {
-                let spent = self.writer.spent();
-                self.shared.with(|inner| inner.mux.handle_written(data, spent));
+                self.written.data = Some(data);
                 Poll::Ready(())
             }
             Poll::Ready(Err(error)) => self.write_failed(error, now, cx),
@@ -112,7 +166,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         match self.writer.poll_flush(&mut self.io, cx) {
             Poll::Ready(Ok(())) => {
                 self.moves(now);
-                self.shared.with(|inner| inner.mux.handle_flushed());
+                self.written.flushed = true;
                 Poll::Ready(())
             }
             Poll::Ready(Err(error)) => self.write_failed(error, now, cx),
