@@ -3,7 +3,7 @@
 //! The memory manager decides, and it is not ours: a [`Wish`] is put to it with no lock held, and the [`Answer`] brought
 //! back. What a window is worth is arithmetic and stands in `flow`; credit that has to wait is `withheld`'s.
 
-use super::limits::{CREDIT_LEAST, STREAM_BOOKS, WINDOW_LOOK, WINDOW_QUIET};
+use super::limits::{CREDIT_LEAST, INITIAL_WINDOW, STREAM_BOOKS, WINDOW_LOOK, WINDOW_QUIET};
 use super::mux::{Lifecycle, Mux};
 use super::store::Key;
 use super::stream::{Asking, ReceiveState, Stream};
@@ -13,6 +13,7 @@ use crate::memory::{MemoryManager, Reservation};
 use crate::priority::Priority;
 use crate::stats::{add, count};
 use std::collections::{BTreeMap, VecDeque};
+use std::iter::successors;
 use std::sync::Arc;
 use web_time::Instant;
 
@@ -102,20 +103,28 @@ impl Wish {
         }
     }
 
+    /// What it would be larger by, and half of that and so on where so much is refused.
+    fn growths(self) -> impl Iterator<Item = u32> {
+        let half = |growth: &u32| Some(growth / 2).filter(|half| *half >= INITIAL_WINDOW);
+        successors(Some(self.growth).filter(|growth| *growth > 0), half)
+    }
+
     /// Y-MEM-2, Y-MEM-12.
     fn promised(self, memory: &Arc<dyn MemoryManager>) -> Answer {
-        match Reservation::new(memory, self.growth as usize, self.priority) {
-            Ok(granted) if self.growth > 0 => Answer::Larger(granted),
-            Ok(_) | Err(_) if !memory.has_room(0, self.priority) => Answer::Smaller,
-            Ok(_) | Err(_) => Answer::AsItIs,
+        let granted = self.growths().find_map(|bytes| Reservation::new(memory, bytes as usize, self.priority).ok());
+        match granted {
+            Some(granted) => Answer::Larger(granted),
+            None if !memory.has_room(0, self.priority) => Answer::Smaller,
+            None => Answer::AsItIs,
         }
     }
 
     /// Y-MEM-10: whether there is room is all that is asked; it is reserved when it is used.
     fn used(self, memory: &dyn MemoryManager) -> Answer {
         let room = |bytes: u32, priority| memory.has_room(bytes as usize, priority);
-        if self.growth > 0 && room(self.credit.saturating_add(self.growth), self.priority) {
-            Answer::Wider(self.growth)
+        let granted = self.growths().find(|bytes| room(self.credit.saturating_add(*bytes), self.priority));
+        if let Some(bytes) = granted {
+            Answer::Wider(bytes)
         } else if room(self.credit, self.priority) {
             Answer::AsItIs
         } else if self.grown {
