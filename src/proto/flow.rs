@@ -3,7 +3,7 @@
 //! Pure arithmetic over `(bytes, now, rtt)`; no frame, no queue. Credit that is owed is always a difference between
 //! what the window allows and what the peer knows of, never a message that could be lost (Y-FLOW-5).
 
-use super::limits::INITIAL_WINDOW;
+use super::limits::{INITIAL_WINDOW, LARGE_WINDOW, TRAIN_GROWTH, TRAIN_SPAN};
 use std::time::Duration;
 use web_time::Instant;
 
@@ -67,7 +67,7 @@ impl ReceiveWindow {
     /// A window of `size` bytes, of which the peer knows the first 256 KiB.
     pub(super) fn new(size: u32) -> Self {
         let size = size.max(INITIAL_WINDOW);
-        Self { size, credit: INITIAL_WINDOW, held: 0, largest: size, rate: Rate::default() }
+        Self { size, credit: INITIAL_WINDOW, held: 0, largest: size, rate: Rate::NONE }
     }
 
     pub(super) const fn size(&self) -> u32 {
@@ -99,7 +99,11 @@ impl ReceiveWindow {
     pub(super) fn consume(&mut self, bytes: u32, now: Instant) {
         let bytes = bytes.min(self.held);
         self.held = self.held.saturating_sub(bytes);
-        self.rate.count(bytes, now);
+        match self.rate.since {
+            // What is read at the first moment arrived before it: it says nothing of the rate.
+            None => self.measure(now),
+            Some(_) => self.rate.bytes = self.rate.bytes.saturating_add(bytes),
+        }
     }
 
     /// Credit that the window allows and the peer does not know of yet.
@@ -109,13 +113,25 @@ impl ReceiveWindow {
 
     /// Whether that is worth a frame (Y-FLOW-4).
     pub(super) const fn is_due(&self) -> bool {
-        self.owed() >= self.size / 2
+        self.owed() >= self.portion()
     }
 
-    /// Bytes that must be consumed until credit is due; at least 1.
-    pub(super) const fn until_due(&self) -> u32 {
-        let left = (self.size / 2).saturating_sub(self.owed());
-        if left == 0 { 1 } else { left }
+    /// How much of the window is returned at once. Half of it, and of a large one less where the peer sends more than
+    /// the other half until the credit has reached it.
+    const fn portion(&self) -> u32 {
+        if self.size >= LARGE_WINDOW && self.size / 2 < self.rate.most { self.size / 8 } else { self.size / 2 }
+    }
+
+    /// Bytes that must be consumed until credit is due, or it is known that the peer has used up what it had; at least 1.
+    pub(super) fn until_due(&self) -> u32 {
+        let left = self.portion().saturating_sub(self.owed());
+        let spent = self.rate.goal.checked_sub(self.rate.bytes).filter(|left| *left > 0);
+        spent.map_or(left, |spent| left.min(spent)).max(1)
+    }
+
+    /// Whether all has been read that the peer could send when the measuring began, which is news.
+    pub(super) const fn is_spent(&self) -> bool {
+        self.rate.goal > 0 && self.rate.bytes >= self.rate.goal
     }
 
     /// Hands out all that is owed, to be put into a frame: the peer is held to what it was told, and to no more
@@ -150,42 +166,84 @@ impl ReceiveWindow {
         bytes
     }
 
-    /// How many bytes larger the window should be: up to twice what the link delivers to this stream in a round trip,
-    /// and never past `max` (Y-FLOW-8). `None` while it is large enough, or while that cannot be known yet.
+    /// How many bytes larger the window should be, so that it has twice what is read in a round trip, and never past `max`
+    /// (Y-FLOW-8). `None` while it is large enough, or while that cannot be known yet.
     pub(super) fn growth(&mut self, rtt: Option<Duration>, max: u32, now: Instant) -> Option<u32> {
-        let target = self.rate.per_round_trip(rtt?, now)?.saturating_mul(2);
-        let target = u32::try_from(target).unwrap_or(u32::MAX).min(max);
-        target.checked_sub(self.size).filter(|growth| *growth > 0)
+        let spent = self.is_spent();
+        if spent {
+            // It is looked at once.
+            self.rate.goal = 0;
+        }
+        let (rtt, elapsed) = (rtt?, now.saturating_duration_since(self.rate.since?));
+        if elapsed.is_zero() {
+            return None;
+        }
+        let target = if elapsed >= rtt {
+            let read = per_round_trip(self.rate.bytes, rtt, elapsed);
+            self.rate.most = self.rate.most.max(read);
+            read.saturating_mul(2).max(self.rate.train)
+        } else {
+            self.look_at_train(spent, rtt, elapsed);
+            // What it grows by leaves with what was read, but for the first window: its peer has too little to wait for that.
+            let first = self.size == INITIAL_WINDOW && self.rate.train >= 2 * INITIAL_WINDOW;
+            let waits = !first && !self.is_due();
+            Some(self.rate.train).filter(|train| *train > 0 && !waits)?
+        };
+        self.measure(now);
+        target.min(max).checked_sub(self.size).filter(|growth| *growth > 0)
+    }
+
+    /// How fast what there was came in less than a round trip. If it was all that the peer could send, it has had to wait,
+    /// since what it was given meanwhile cannot have reached it: then that says how large the window should be.
+    fn look_at_train(&mut self, spent: bool, rtt: Duration, elapsed: Duration) {
+        let arrived = self.rate.bytes.saturating_sub(self.rate.early);
+        if arrived < self.size / 4 {
+            return;
+        }
+        // What comes faster may have waited for this end to read it.
+        let believed = elapsed >= TRAIN_SPAN;
+        let read = per_round_trip(arrived, rtt, elapsed.max(TRAIN_SPAN));
+        if believed {
+            self.rate.most = self.rate.most.max(read);
+        }
+        if spent {
+            let most = self.size.saturating_mul(if believed { TRAIN_GROWTH } else { 2 });
+            self.rate.train = read.saturating_mul(2).min(most);
+        }
+    }
+
+    /// Measuring begins anew.
+    const fn measure(&mut self, now: Instant) {
+        let known = self.credit.saturating_add(self.held);
+        self.rate = Rate { early: self.held, goal: known, most: self.rate.most, since: Some(now), ..Rate::NONE };
     }
 }
 
-/// How fast a stream is read: bytes since a moment at least a round trip ago.
-#[derive(Clone, Debug, Default)]
+/// How fast a stream is read.
+#[derive(Clone, Debug)]
 struct Rate {
-    bytes: u64,
+    /// What was read since the measuring began, which is at least a round trip ago where the window grows by it.
+    bytes: u32,
+    /// What of that had arrived before: it says nothing of how fast the link is.
+    early: u32,
+    /// What it is when all is read that the peer could send then; 0 once that was looked at. If it took less than a round
+    /// trip, the peer has had to wait for credit.
+    goal: u32,
+    /// How large the window should be by that; 0 while it is not known.
+    train: u32,
+    /// The most that was ever read in a round trip.
+    most: u32,
     since: Option<Instant>,
 }
 
 impl Rate {
-    fn count(&mut self, bytes: u32, now: Instant) {
-        match self.since {
-            // What is read at the first moment arrived before it: it says nothing of the rate.
-            None => self.since = Some(now),
-            Some(_) => self.bytes = self.bytes.saturating_add(u64::from(bytes)),
-        }
-    }
+    const NONE: Self = Self { bytes: 0, early: 0, goal: 0, train: 0, most: 0, since: None };
+}
 
-    /// Bytes in a round trip, once one has passed; measuring then begins anew.
-    fn per_round_trip(&mut self, rtt: Duration, now: Instant) -> Option<u64> {
-        let elapsed = now.saturating_duration_since(self.since?);
-        if elapsed < rtt || elapsed.is_zero() {
-            return None;
-        }
-        let bytes = u128::from(self.bytes).saturating_mul(rtt.as_nanos()).checked_div(elapsed.as_nanos())?;
-        (self.bytes, self.since) = (0, Some(now));
-        // `elapsed >= rtt`, so this is at most the 64 bits it started from.
-        u64::try_from(bytes).ok()
-    }
+/// `bytes` in `elapsed` are so many in a round trip, as far as 32 bits go.
+fn per_round_trip(bytes: u32, rtt: Duration, elapsed: Duration) -> u32 {
+    let bytes = u128::from(bytes).saturating_mul(rtt.as_nanos()).checked_div(elapsed.as_nanos());
+    bytes.and_then(|bytes| u32::try_from(bytes).ok()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -277,7 +335,7 @@ mod tests {
             let (rtt, elapsed) = (Duration::from_millis(u64::from(rtt_ms)), Duration::from_millis(u64::from(elapsed_ms)));
             let max = max.max(INITIAL_WINDOW);
             let mut window = ReceiveWindow::new(INITIAL_WINDOW);
-            window.rate = Rate { bytes: u64::from(bytes), since: Some(start) };
+            window.rate = Rate { bytes, since: Some(start), ..Rate::NONE };
             let before = window.size();
             match window.growth(Some(rtt), max, start + elapsed) {
                 Some(growth) => {
@@ -376,5 +434,73 @@ mod tests {
         window.consume(100_000, now);
         window.consume(100_000, now + Duration::from_millis(1));
         assert_eq!(window.growth(None, u32::MAX, now + Duration::from_secs(1)), None);
+    }
+
+    /// A window that is used up by pieces of 16 KiB, so far apart, and what it grows by; the first few have arrived
+    /// before any is read.
+    fn train(apart: Duration, early: u32, pieces: u32) -> Option<u32> {
+        const PIECE: u32 = 16 << 10;
+        let mut now = Instant::now();
+        let mut window = ReceiveWindow::new(INITIAL_WINDOW);
+        window.receive(early * PIECE).expect("credit");
+        for piece in 0..pieces {
+            if piece >= early {
+                window.receive(PIECE).expect("credit");
+            }
+            window.consume(PIECE, now);
+            if window.is_due() || window.is_spent() {
+                if let Some(growth) = window.growth(Some(Duration::from_millis(100)), 64 << 20, now) {
+                    return Some(growth + window.size());
+                }
+                window.grant();
+            }
+            now += apart;
+        }
+        None
+    }
+
+    #[test]
+    fn what_uses_up_the_window_in_less_than_a_round_trip_tells_how_fast_the_link_is() {
+        let micros = Duration::from_micros;
+        // 16 KiB in 262 microseconds are 62.5 MB/s, and 6.25 MB in a round trip.
+        assert!(train(micros(262), 1, 16).is_some_and(|size| (12_400_000..=12_600_000).contains(&size)));
+        // A peer that does not need all of it has not waited for more.
+        assert_eq!(train(micros(262), 1, 15), None);
+        // What had arrived before the first of it was read counts for nothing, and all of it for nothing at all.
+        assert!(train(micros(262), 8, 16).is_some_and(|size| (6_600_000..=6_700_000).contains(&size)));
+        assert_eq!(train(micros(262), 16, 16), None);
+        // No step is larger than that; and what is faster than can be believed is not believed.
+        assert_eq!(train(micros(40), 1, 16), Some(TRAIN_GROWTH * INITIAL_WINDOW));
+        assert_eq!(train(micros(20), 1, 16), Some(2 * INITIAL_WINDOW));
+        assert_eq!(train(Duration::ZERO, 1, 16), None);
+    }
+
+    #[test]
+    fn a_window_of_which_half_is_too_little_for_a_round_trip_is_returned_in_eighths() {
+        let (rtt, now) = (Duration::from_millis(100), Instant::now());
+        for (size, read, portion) in
+            [(16, 9, 2), (16, 8, 8), (2, 2, 0), (1, 1, 0)].map(|(a, b, c)| (a << 20, b << 20, c << 20))
+        {
+            let mut window = ReceiveWindow::new(size);
+            window.grant();
+            window.consume(0, now);
+            window.receive(read).expect("credit");
+            window.consume(read, now + rtt);
+            assert_eq!(window.growth(Some(rtt), size, now + rtt), None);
+            window.grant();
+            let portion = if portion > 0 {
+                portion
+            } else if size >= LARGE_WINDOW {
+                size / 8
+            } else {
+                size / 2
+            };
+            assert_eq!(window.until_due(), portion, "{size} {read}");
+            window.receive(portion).expect("credit");
+            window.consume(portion - 1, now + rtt);
+            assert!(!window.is_due());
+            window.consume(1, now + rtt);
+            assert!(window.is_due());
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! The memory manager decides, and it is not ours: a [`Wish`] is put to it with no lock held, and the [`Answer`] brought
 //! back. What a window is worth is arithmetic and stands in `flow`; credit that has to wait is `withheld`'s.
 
-use super::limits::{CREDIT_LEAST, INITIAL_WINDOW, STREAM_BOOKS, WINDOW_LOOK, WINDOW_QUIET};
+use super::limits::{CREDIT_LEAST, INITIAL_WINDOW, LARGE_WINDOW, STREAM_BOOKS, WINDOW_LOOK, WINDOW_QUIET};
 use super::mux::{Lifecycle, Mux};
 use super::store::Key;
 use super::stream::{Asking, ReceiveState, Stream};
@@ -149,10 +149,11 @@ impl Mux {
             Lifecycle::Closed(_) => false,
         };
         let Some(stream) = self.store.get(key).filter(|stream| asks && is_reading(stream)) else { return };
-        let size = stream.receive.window.size();
-        let matters = size < max || size > floor || charging == Charging::Used;
+        let (size, spent) = (stream.receive.window.size(), stream.receive.window.is_spent());
+        // One that can only be returned in other portions is looked at too (Y-FLOW-4).
+        let matters = size < max || size > floor || size >= LARGE_WINDOW || charging == Charging::Used;
         match stream.asking {
-            Asking::No if matters && stream.owes_credit() => self.queue_wish(key),
+            Asking::No if matters && (spent || stream.owes_credit()) => self.queue_wish(key),
             // What it waits for may never come: its peer can send nothing, and there is nothing left to read.
             Asking::Withheld(_) if stream.stands_still() => {
                 self.stop_asking(key);
@@ -184,9 +185,11 @@ impl Mux {
             let Some(stream) = self.store.get_mut(key).filter(queued) else { continue };
             let (priority, stands_still) = (stream.priority, stream.stands_still());
             let window = &mut stream.receive.window;
-            let growth = if window.is_due() { window.growth(rtt, max, now).unwrap_or(0) } else { 0 };
-            let grown = window.size() > floor;
-            if growth > 0 || grown || charging == Charging::Used {
+            let (due, spent, grown) = (window.is_due(), window.is_spent(), window.size() > floor);
+            let growth = if due || spent { window.growth(rtt, max, now).unwrap_or(0) } else { 0 };
+            // What is spent is not due: it is no more than a reason to grow.
+            let idle = spent && !due && growth == 0;
+            if !idle && (growth > 0 || grown || charging == Charging::Used) {
                 let credit = window.owed().min(window.size() / 2);
                 let least = if stands_still { credit.min(CREDIT_LEAST) } else { 0 };
                 return Some(Wish { key, priority, charging, growth, credit, grown, least });
@@ -209,6 +212,10 @@ impl Mux {
             return;
         };
         stream.asking = Asking::No;
+        if refused && !stream.receive.window.is_due() {
+            // Nothing else was to be decided.
+            return self.queue_control(wish.key);
+        }
         if !matches!(answer, Answer::Withheld) {
             stream.trickle = 0;
         }

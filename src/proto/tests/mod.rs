@@ -2,6 +2,7 @@
 //! happens when much time passes.
 
 mod arrivals;
+mod far;
 mod windows;
 
 use super::{Admission, Batch, FlushError, Key, Mux, ReadError, WriteError};

@@ -1,7 +1,7 @@
 //! Windows that become smaller again (Y-MEM-12).
 
 use super::Bench;
-use crate::config::Config;
+use crate::config::{Charging, Config};
 use crate::priority::Priority;
 use crate::proto::limits::{INITIAL_WINDOW, WINDOW_QUIET};
 use crate::proto::store::Key;
@@ -151,5 +151,26 @@ fn a_stream_that_ends_is_not_looked_at_any_more() {
         bench.receive(Header::Data { id, flags: Flags::FIN, len: 0 });
         bench.settle();
         assert_eq!((bench.limit.reserved(), bench.mux.num_streams()), (0, 0), "{ends}");
+    }
+}
+
+#[test]
+fn where_so_much_is_refused_a_window_grows_by_half_of_it_and_so_on() {
+    for charging in [Charging::Promised, Charging::Used] {
+        // MEDIUM may fill 4.75 MiB of it.
+        let mut bench = Bench::with(8 * MIB, Config::builder().charging(charging));
+        bench.mux.liveness.rtt.sample(bench.now, bench.now + Duration::from_millis(100));
+        let (key, id) = bench.stream(Priority::MEDIUM);
+        // 125 MB/s, so it should have 24 MiB, and 16 MiB is the most.
+        for _ in 0..16 {
+            bench.receive_data(id, WINDOW / 16);
+            bench.read(key);
+            bench.ask();
+            bench.now += Duration::from_micros(131);
+        }
+        assert_eq!(bench.window(key), WINDOW + (16 * MIB - WINDOW) / 4, "{charging:?}");
+        assert_eq!(bench.mux.stats(bench.now).refusals.windows, 0);
+        let given: u32 = credit(&bench.send()).iter().map(|(_, value)| value).sum();
+        assert_eq!(given as usize, bench.window(key));
     }
 }
