@@ -12,6 +12,7 @@ mod go;
 mod heap;
 mod latency;
 mod muxer;
+mod plot;
 mod requests;
 mod reserve;
 mod score;
@@ -25,6 +26,7 @@ use crate::go::Children;
 use crate::score::Scores;
 use crate::workload::{Sizes, Workload};
 use clap::Parser;
+use std::path::PathBuf;
 
 #[derive(Debug, Parser)]
 struct Options {
@@ -42,6 +44,9 @@ struct Options {
     /// Beside the muxers of Go, which are built for it.
     #[arg(long)]
     go: bool,
+    /// Where to write the plot of it, as SVG.
+    #[arg(long)]
+    plot: Option<PathBuf>,
     /// What `cargo bench` passes to every bench.
     #[arg(long, hide = true)]
     bench: bool,
@@ -80,6 +85,10 @@ fn main() {
     }
     println!("{}\nThis crate over the others, medians of rounds (lowest..highest):\n", scores.medians_table());
     println!("{}\n{}", scores.ratios_table(), scores.targets_table());
+    if let Some(path) = options.plot {
+        let svg = plot::draw(&scores).expect("a plot");
+        std::fs::write(&path, svg).expect("the plot can be written");
+    }
 }
 
 /// Whether a name was asked for: itself, or by its beginning where that is no other's name.

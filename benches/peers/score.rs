@@ -28,6 +28,11 @@ impl Scores {
         ours.iter().zip(self.rounds(figure, contestant)).map(|(ours, theirs)| ours / theirs).collect()
     }
 
+    /// The median of these.
+    pub fn ratio(&self, figure: Figure, contestant: Contestant) -> Option<f64> {
+        median(self.ratios(figure, contestant))
+    }
+
     pub fn figures(&self) -> impl Iterator<Item = Figure> {
         self.0.keys().copied()
     }

@@ -96,6 +96,12 @@ impl Ledger {
         self.latest = self.latest.max(now);
     }
 
+    /// Whether no two streams have something reserved at different levels of priority.
+    pub(super) fn is_level(&self) -> bool {
+        let ReservedBytes { low, medium, high, always, .. } = self.windows;
+        [low, medium, high, always].into_iter().filter(|bytes| *bytes > 0).count() <= 1
+    }
+
     /// A window of `bytes` was reserved, or a part of one.
     pub(super) fn reserved(&mut self, priority: Priority, bytes: usize) {
         let windows = self.windows.bucket_mut(priority.bucket());

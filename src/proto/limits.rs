@@ -7,9 +7,12 @@ use std::time::Duration;
 /// What a stream may send before any window update, both ways, in bytes. Yamux fixes it (Y-FLOW-1).
 pub(crate) const INITIAL_WINDOW: u32 = 256 * 1024;
 
-/// Bytes cut into one batch at most, but for the last frame. It is what a frame that has just become urgent may have to
-/// wait for below the scheduler.
+/// Bytes cut into one batch at most, but for the last frame, where streams of several priorities are open. It is what a
+/// frame that has just become urgent may have to wait for below the scheduler.
 pub(crate) const BATCH_BYTES: usize = 64 * 1024;
+
+/// The same where all streams have one priority: nobody is kept waiting for somebody less urgent.
+pub(crate) const LEVEL_BATCH_BYTES: usize = 128 * 1024;
 
 /// Bytes that higher buckets may send while a lower one waits (Y-PRIO-3).
 pub(crate) const STARVATION_BYTES: u32 = 256 * 1024;

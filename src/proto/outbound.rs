@@ -1,6 +1,6 @@
 //! Owns what leaves: frames are cut when the socket has room, and what they say is decided then.
 
-use super::limits::{BATCH_BYTES, INITIAL_WINDOW};
+use super::limits::{BATCH_BYTES, INITIAL_WINDOW, LEVEL_BATCH_BYTES};
 use super::mux::{Lifecycle, Mux};
 use super::ready::Ready;
 use super::store::Key;
@@ -37,6 +37,11 @@ impl Mux {
             self.ledger.sent.add(&batch.count());
         }
         cut
+    }
+
+    /// How much a batch may hold: as little as keeps the transport busy where something may become urgent meanwhile.
+    pub(crate) fn batch_budget(&self) -> usize {
+        if self.ledger.is_level() { LEVEL_BATCH_BYTES } else { BATCH_BYTES }
     }
 
     /// Bytes that wait to be cut, where it pays to let others add to them first: several readers have been woken, who may

@@ -3,7 +3,7 @@
 use super::{Driver, Stop};
 use crate::error::ConnectionError;
 use crate::proto::Mux;
-use crate::proto::limits::{BATCH_BYTES, GATHER_TURNS, POLL_BATCHES, POLL_READ_BYTES};
+use crate::proto::limits::{GATHER_TURNS, POLL_BATCHES, POLL_READ_BYTES};
 use crate::tap::Direction;
 use bytes::Bytes;
 use futures::{AsyncRead, AsyncWrite};
@@ -105,7 +105,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             if gathered.is_some() {
                 return Next::Gather;
             }
-            if inner.mux.poll_transmit(batch, BATCH_BYTES, now) {
+            if inner.mux.poll_transmit(batch, inner.mux.batch_budget(), now) {
                 return Next::Batch;
             }
             if inner.mux.has_wishes() {

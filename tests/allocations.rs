@@ -1,0 +1,159 @@
+//! What a stream in full flow asks of the allocator, on the end that sends and on the end that receives.
+
+#![allow(unreachable_pub, reason = "a test binary has no users")]
+
+use allocation_counter::{AllocationInfo, measure};
+use futures::{AsyncRead, AsyncWrite};
+use sluicegate::{Config, Connection, Mode, Stream};
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
+/// Bytes that a direction of the transport holds.
+const HOLDS: usize = 256 * 1024;
+
+/// One end of a transport that allocates nothing once it is there.
+struct Ring {
+    to: Arc<Mutex<VecDeque<u8>>>,
+    from: Arc<Mutex<VecDeque<u8>>>,
+}
+
+fn rings() -> (Ring, Ring) {
+    let [here, there] = [(); 2].map(|()| Arc::new(Mutex::new(VecDeque::with_capacity(HOLDS))));
+    (Ring { to: here.clone(), from: there.clone() }, Ring { to: there, from: here })
+}
+
+impl AsyncRead for Ring {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        // It is polled again in any case.
+        match io::Read::read(&mut *self.from.lock().expect("not poisoned"), buf)? {
+            0 => Poll::Pending,
+            read => Poll::Ready(Ok(read)),
+        }
+    }
+}
+
+impl AsyncWrite for Ring {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let (mut to, mut written) = (self.to.lock().expect("not poisoned"), 0);
+        for buf in bufs {
+            let room = (HOLDS - to.len()).min(buf.len());
+            to.extend(&buf[..room]);
+            written += room;
+        }
+        if written > 0 { Poll::Ready(Ok(written)) } else { Poll::Pending }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Two ends, and a stream between them.
+struct Pair {
+    client: Connection<Ring>,
+    server: Connection<Ring>,
+    writer: Stream,
+    reader: Stream,
+    write: Vec<u8>,
+    read: Vec<u8>,
+}
+
+impl Pair {
+    fn new(write: usize) -> Self {
+        let (near, far) = rings();
+        let mut client = Connection::new(near, Config::default(), Mode::Client);
+        let mut server = Connection::new(far, Config::default(), Mode::Server);
+        let cx = &mut Context::from_waker(Waker::noop());
+        let Poll::Ready(Ok(mut writer)) = client.poll_outbound(cx) else { panic!("it does not open") };
+        assert!(matches!(Pin::new(&mut writer).poll_write(cx, &[0]), Poll::Ready(Ok(1))));
+        let reader = loop {
+            assert!(client.poll(cx).is_pending() && server.poll(cx).is_pending());
+            if let Poll::Ready(accepted) = server.poll_inbound(cx) {
+                break accepted.expect("accepts");
+            }
+        };
+        let mut pair = Self { client, server, writer, reader, write: vec![7; write], read: vec![0; 64 * 1024] };
+        assert_eq!(pair.receive(), 1);
+        pair
+    }
+
+    /// Writes until the connection takes no more, and lets it leave; says how many bytes that was.
+    fn send(&mut self) -> usize {
+        let cx = &mut Context::from_waker(Waker::noop());
+        let mut sent = 0;
+        while let Poll::Ready(written) = Pin::new(&mut self.writer).poll_write(cx, &self.write) {
+            sent += written.expect("writes");
+            if sent >= HOLDS / 4 {
+                break;
+            }
+        }
+        assert!(self.client.poll(cx).is_pending());
+        sent
+    }
+
+    /// Takes in what has come, and reads all of it.
+    fn receive(&mut self) -> usize {
+        let cx = &mut Context::from_waker(Waker::noop());
+        let mut received = 0;
+        assert!(self.server.poll(cx).is_pending());
+        while let Poll::Ready(read) = Pin::new(&mut self.reader).poll_read(cx, &mut self.read) {
+            received += read.expect("reads");
+        }
+        // The credit leaves.
+        assert!(self.server.poll(cx).is_pending());
+        received
+    }
+
+    /// `bytes` from end to end; says what the ends have allocated.
+    fn transfer(&mut self, bytes: usize) -> (AllocationInfo, AllocationInfo) {
+        let (mut sending, mut receiving) = (AllocationInfo::default(), AllocationInfo::default());
+        let (mut sent, mut received) = (0, 0);
+        while sent < bytes {
+            sending += measure(|| sent += self.send());
+            receiving += measure(|| received += self.receive());
+        }
+        assert_eq!(received, sent);
+        (sending, receiving)
+    }
+}
+
+/// In full flow sending allocates nothing, and receiving at most once for each 64 KiB.
+fn flows_without_allocating(write: usize) {
+    const BYTES: usize = 16 << 20;
+    let mut pair = Pair::new(write);
+    pair.transfer(BYTES);
+    let (sending, receiving) = pair.transfer(BYTES);
+    println!("{write}: sending {sending:?}, receiving {receiving:?}");
+    assert_eq!(sending.count_total, 0, "allocations of the end that sends");
+    assert!(receiving.count_total <= (BYTES / (64 << 10)) as u64, "{} by the end that receives", receiving.count_total);
+}
+
+#[test]
+fn bulk_flows_without_allocating() {
+    flows_without_allocating(64 * 1024);
+}
+
+#[test]
+fn small_writes_flow_without_allocating() {
+    flows_without_allocating(512);
+}
+
+#[test]
+fn tiny_writes_flow_without_allocating() {
+    flows_without_allocating(64);
+}
