@@ -71,12 +71,6 @@ enum Worth {
 }
 
 impl Mux {
-    /// Bytes came from the peer: it is alive.
-    pub(crate) fn heard(&mut self, now: Instant) {
-        self.liveness.heard(now);
-        self.tick(now);
-    }
-
     /// Takes a frame, or a piece of one, in. A violation ends the connection; the go-away that says so is owed then
     /// (Y-CLOSE-2).
     pub(crate) fn handle_frame(&mut self, frame: Frame<&[u8]>, now: Instant) -> Admission {

@@ -113,7 +113,7 @@ impl Mux {
         self.control_queue.remove(&mut self.store, key);
         self.schedule.remove(&mut self.store, key, priority);
         self.pool.leave(&mut self.store, key, priority);
-        if self.store.find(id) != Some(key) || !self.store.unlink(id) {
+        if !self.store.unlink(key) {
             return;
         }
         if id.is_client() != self.mode.is_client() {

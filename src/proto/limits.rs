@@ -40,6 +40,12 @@ pub(crate) const WINDOW_LOOK: Duration = Duration::from_secs(1);
 /// How long the memory of send buffers stays reserved though nothing is written.
 pub(crate) const POOL_IDLE: Duration = Duration::from_secs(1);
 
+/// How long nothing may cross before storage that only a connection which moves has a use for is given back.
+pub(crate) const REST_AFTER: Duration = Duration::from_secs(1);
+
+/// Round trips that have to fit into that for streams which have ended to be forgotten as well.
+pub(crate) const REST_ROUND_TRIPS: u32 = 4;
+
 /// Resets owed for streams that were refused. Stops: a peer that opens streams beyond every limit and reads nothing
 /// (Y-LIMIT-3). 16 KiB at most.
 pub(crate) const REFUSALS_OWED: usize = 2048;

@@ -12,7 +12,8 @@ use super::liveness::{Liveness, PingProgress, Verdict};
 use super::pool::Pool;
 use super::ready::Ready;
 use super::schedule::Schedule;
-use super::store::{ControlPlace, Key, Queue, Spread, Store};
+use super::spread::Spread;
+use super::store::{ControlPlace, Key, Queue, Store};
 use super::stream::{Handshake, Stream};
 use super::tombstones::Tombstones;
 use super::windows::Windows;
@@ -69,6 +70,8 @@ pub(crate) struct Mux {
     /// Small writes wait for more until then.
     pub(super) coalesce_until: Option<Instant>,
     pub(super) largest_window: u32,
+    /// When something last crossed; nothing once the connection is at rest.
+    pub(super) moved: Option<Instant>,
     pub(super) events: Events,
     pub(super) next_id: Option<StreamId>,
     /// Streams without an ACK, kept by `set_handshake`, `insert` and `unlink`.
@@ -144,6 +147,7 @@ impl Mux {
             flushing: BTreeSet::new(),
             coalesce_until: None,
             largest_window: INITIAL_WINDOW.max(config.initial_stream_window()),
+            moved: Some(now),
             events: Events { attention: true, ..Events::default() },
             next_id: StreamId::new(mode.first_id()),
             unacknowledged: 0,
@@ -308,6 +312,7 @@ impl Mux {
         }
         self.events.released.extend(self.pool.handle_timeout(now));
         self.look_at_windows(now);
+        self.rest_if_quiet(now);
         match self.liveness.handle_timeout(now) {
             Verdict::Fine => {}
             Verdict::UserTimedOut => self.events.pong = true,
@@ -321,7 +326,7 @@ impl Mux {
             return None;
         }
         let memory = [self.pool.poll_timeout(), self.next_look()];
-        let others = [self.coalesce_until, self.liveness.poll_timeout()];
+        let others = [self.coalesce_until, self.liveness.poll_timeout(), self.rests_at()];
         memory.into_iter().chain(others).flatten().min()
     }
 
@@ -363,7 +368,7 @@ impl Mux {
 
     /// Whether a stream's wire life is not over.
     pub(super) fn is_linked(&self, key: Key) -> bool {
-        self.store.get(key).is_some_and(|stream| self.store.find(stream.id) == Some(key))
+        self.store.get(key).is_some_and(|stream| stream.linked)
     }
 
     /// Queues a stream if it owes a control frame and is still on the wire.

@@ -34,6 +34,7 @@ impl Mux {
         let cut = batch.len() > before;
         if cut {
             self.cut = number;
+            self.moved(now);
             self.ledger.sent.add(&batch.count());
         }
         cut

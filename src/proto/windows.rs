@@ -353,6 +353,17 @@ impl Mux {
         self.windows.look_at = if watches { now.checked_add(WINDOW_LOOK) } else { None };
     }
 
+    /// Gives back what holds nothing.
+    pub(super) fn rest_windows(&mut self) {
+        if self.windows.wishing.is_empty() {
+            self.windows.wishing = VecDeque::new();
+        }
+        if self.windows.grown.is_empty() {
+            self.windows.grown = BTreeMap::new();
+        }
+        self.withheld.rest();
+    }
+
     pub(super) fn forget_windows(&mut self) {
         (self.windows, self.withheld) = (Windows::default(), Withheld::default());
     }

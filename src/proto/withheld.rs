@@ -28,6 +28,13 @@ pub(in crate::proto) struct Place {
 }
 
 impl Withheld {
+    /// Gives back what holds nothing.
+    pub(super) fn rest(&mut self) {
+        if self.line.is_empty() {
+            self.line = BTreeMap::new();
+        }
+    }
+
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.line.len()

@@ -11,7 +11,7 @@ pub(super) use send::{Send, SendEvent, SendState};
 use super::ledger::Counts;
 use super::ready::Ready;
 use super::stall::Stall;
-use super::store::Links;
+use super::store::{Links, Serial};
 use super::withheld::Place;
 use crate::error::{Side, StreamError};
 use crate::memory::Reservation;
@@ -22,6 +22,10 @@ use crate::wire::StreamId;
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) id: StreamId,
+    /// What the store tells it by.
+    pub(super) serial: Serial,
+    /// Whether its wire life is not over: the store finds it by its id.
+    pub(super) linked: bool,
     pub(super) priority: Priority,
     /// Whether the application has set it.
     pub(super) priority_chosen: bool,
@@ -108,6 +112,8 @@ impl Stream {
     ) -> Self {
         Self {
             id,
+            serial: Serial::FIRST,
+            linked: false,
             priority,
             priority_chosen: false,
             handshake,

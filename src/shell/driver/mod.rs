@@ -11,7 +11,7 @@ use self::memory::Wait;
 use super::last_words::{Gone, LastWords};
 use super::patience::Patience;
 use super::reader::Reader;
-use super::shared::Shared;
+use super::shared::{Inner, Shared};
 use super::timer::Timer;
 use super::wire_tap::WireTap;
 use super::writer::Writer;
@@ -130,7 +130,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     /// Sets the alarm; says whether the phase has changed.
     fn check_time(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
         let timeout = self.config.connection_write_timeout();
-        let (deadline, closing) = self.shared.with(|inner| (inner.mux.poll_timeout(), inner.mux.is_closing()));
+        let (deadline, closing, rests) = self.shared.with(|inner| {
+            let rests = inner.mux.is_at_rest();
+            if rests {
+                inner.rest();
+            }
+            (inner.mux.poll_timeout(), inner.mux.is_closing(), rests)
+        });
+        if rests {
+            self.rest();
+        }
         if closing && self.close_by.is_none() {
             self.close_by = now.checked_add(timeout);
         }
@@ -146,6 +155,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             cx.waker().wake_by_ref();
         }
         false
+    }
+
+    /// Gives back the storage that only a connection which moves has a use for. A read that finds nothing takes some, too.
+    fn rest(&mut self) {
+        self.reader.rest();
+        self.writer.rest();
+        self.batch.rest();
     }
 
     /// Whether the connection is over, as far as its streams go; then the driver takes its leave.
@@ -197,6 +213,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     fn ended(&mut self) {
         self.credit = None;
         self.phase = Phase::Ended;
-        self.shared.with(super::shared::Inner::end);
+        self.shared.with(Inner::end);
+        self.rest();
     }
 }
