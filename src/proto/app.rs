@@ -3,6 +3,7 @@
 //! `Blocked` is a value here. It becomes `Pending` in the shell, which has put a waker away in the same critical
 //! section; what the task then waits for is in the stream's interest.
 
+use super::chunks::Chunks;
 use super::mux::{Lifecycle, Mux};
 use super::ready::Ready;
 use super::stall::Cause;
@@ -90,12 +91,12 @@ impl Mux {
     }
 
     /// Takes bytes off a stream, as whole chunks.
-    pub(crate) fn read(&mut self, key: Key, chunks: &mut VecDeque<Bytes>) -> Result<Taken, ReadError> {
+    pub(crate) fn read(&mut self, key: Key, chunks: &mut Chunks) -> Result<Taken, ReadError> {
         self.send_syn(key);
         let Some(stream) = self.store.get_mut(key) else { return Err(ReadError::Failed(StreamError::ReadClosed)) };
         // Y-RST-2: what arrived before an end of any kind is delivered before it.
         if !stream.receive.buffer.is_empty() {
-            stream.receive.buffer.take(chunks, TAKE);
+            stream.receive.buffer.take(chunks, &mut self.shelf, TAKE);
             return Ok(Taken::Bytes { due: stream.receive.window.until_due() });
         }
         let end = match (stream.receive.state, &self.lifecycle) {
@@ -119,6 +120,14 @@ impl Mux {
     pub(crate) fn recycle(&mut self, spent: impl IntoIterator<Item = Bytes>) {
         if !matches!(self.lifecycle, Lifecycle::Closed(_)) {
             self.pool.recycle(spent);
+        }
+    }
+
+    /// Takes back what a reader needs no more: chunks that were read to their end, and storage for them.
+    pub(crate) fn reuse(&mut self, chunks: &mut Chunks) {
+        if !matches!(self.lifecycle, Lifecycle::Closed(_)) {
+            self.pool.reuse(chunks.take_spent());
+            self.shelf.put(chunks);
         }
     }
 

@@ -21,6 +21,7 @@ impl Mux {
         self.transport_moves_no_more();
         self.control.clear();
         self.tombstones.clear();
+        self.shelf.clear();
         self.incoming = VecDeque::new();
         self.forget_windows();
         self.flushing = BTreeSet::new();

@@ -7,6 +7,7 @@
 mod app;
 mod arrivals;
 mod budget;
+mod chunks;
 mod control;
 mod flow;
 mod inbound;
@@ -37,6 +38,7 @@ mod sim;
 mod tests;
 
 pub(crate) use app::{FlushError, ReadError, Taken, WriteError};
+pub(crate) use chunks::Chunks;
 pub(crate) use inbound::Admission;
 pub(crate) use liveness::PingProgress;
 pub(crate) use mux::{Events, Mux, OpenBlocked};

@@ -4,6 +4,7 @@
 //! `lifetime`; here is what they share, and what concerns the connection as a whole.
 
 use super::budget::Budget;
+use super::chunks::Shelf;
 use super::control::Control;
 use super::inbound::Body;
 use super::ledger::Ledger;
@@ -44,6 +45,8 @@ pub(crate) struct Mux {
     pub(super) control: Control,
     pub(super) liveness: Liveness,
     pub(super) pool: Pool,
+    /// Storage for what readers have taken.
+    pub(super) shelf: Shelf,
     pub(super) tombstones: Tombstones,
     /// Inbound streams that were not accepted yet.
     pub(super) incoming: VecDeque<Key>,
@@ -129,6 +132,7 @@ impl Mux {
             control: Control::default(),
             liveness: Liveness::new(&config, now),
             pool: Pool::new(config.max_send_buffer()),
+            shelf: Shelf::default(),
             tombstones: Tombstones::new(spread),
             incoming: VecDeque::new(),
             ledger: Ledger::new(now),

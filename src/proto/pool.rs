@@ -10,7 +10,7 @@ use super::spares::{CHUNK, Spares};
 use super::store::{Key, Queue, RoomPlace, Store};
 use crate::memory::Reservation;
 use crate::priority::Priority;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use web_time::Instant;
 
 /// Bytes that a writer is assumed to want when it is woken.
@@ -134,11 +134,25 @@ impl Pool {
     /// Keeps chunks that were used, as far as there is capacity that nobody uses.
     pub(super) fn recycle(&mut self, spent: impl IntoIterator<Item = Bytes>) {
         for bytes in spent {
-            let kept = self.spares.len().saturating_add(CHUNK);
-            if self.used.saturating_add(kept) <= self.capacity() {
+            if self.may_keep() {
                 self.spares.put(bytes);
             }
         }
+    }
+
+    /// The same for chunks that were looked at already.
+    pub(super) fn reuse(&mut self, chunks: impl IntoIterator<Item = BytesMut>) {
+        for chunk in chunks {
+            if self.may_keep() {
+                self.spares.keep(chunk);
+            }
+        }
+    }
+
+    /// Whether there is capacity for another chunk that nobody uses.
+    fn may_keep(&self) -> bool {
+        let kept = self.spares.len().saturating_add(CHUNK);
+        self.used.saturating_add(kept) <= self.capacity()
     }
 
     pub(super) fn wait(&mut self, store: &mut Store, key: Key, priority: Priority) {

@@ -42,6 +42,7 @@ impl Mux {
     /// Gives back what holds nothing.
     fn rest(&mut self) {
         self.store.rest();
+        self.shelf.clear();
         self.control.rest();
         self.rest_windows();
         // What a peer has sent before it knew of an end has arrived by now.

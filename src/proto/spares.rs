@@ -27,13 +27,14 @@ impl Spares {
         spare.unwrap_or_else(|| BytesMut::with_capacity(size))
     }
 
+    /// Keeps a chunk that is [`reusable`].
+    pub(super) fn keep(&mut self, chunk: BytesMut) {
+        self.chunks.push(chunk);
+    }
+
     /// Keeps the chunk behind `bytes` if nobody else holds a part of it.
     pub(super) fn put(&mut self, bytes: Bytes) {
-        let Ok(mut chunk) = bytes.try_into_mut() else { return };
-        chunk.clear();
-        if chunk.try_reclaim(CHUNK) {
-            self.chunks.push(chunk);
-        }
+        self.chunks.extend(reusable(bytes));
     }
 
     /// Bytes that are kept.
@@ -48,6 +49,13 @@ impl Spares {
             self.chunks = Vec::new();
         }
     }
+}
+
+/// The chunk behind `bytes` if it is one to keep, and nobody else holds a part of it.
+pub(super) fn reusable(bytes: Bytes) -> Option<BytesMut> {
+    let mut chunk = bytes.try_into_mut().ok()?;
+    chunk.clear();
+    chunk.try_reclaim(CHUNK).then_some(chunk)
 }
 
 /// Size of a chunk for `wanted` bytes behind one of `last` bytes.

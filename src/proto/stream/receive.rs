@@ -1,8 +1,9 @@
 //! Owns the receive half of a stream: its state, the window it grants and what waits to be read.
 
+use crate::proto::chunks::{Chunks, Shelf};
 use crate::proto::flow::ReceiveWindow;
 use crate::proto::spares::{self, Spares, append};
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use std::collections::VecDeque;
 use std::fmt;
 
@@ -102,12 +103,12 @@ impl ReceiveBuffer {
     }
 
     /// Moves chunks from the front into `chunks` until that has grown by `enough` bytes.
-    pub(in crate::proto) fn take(&mut self, chunks: &mut VecDeque<Bytes>, enough: usize) {
+    pub(in crate::proto) fn take(&mut self, chunks: &mut Chunks, shelf: &mut Shelf, enough: usize) {
         let mut taken = 0;
         while taken < enough {
             let Some(chunk) = self.chunks.pop_front() else { return };
             taken = chunk.len().saturating_add(taken);
-            chunks.push_back(chunk.freeze());
+            shelf.push(chunks, chunk.freeze());
         }
     }
 
@@ -167,9 +168,9 @@ mod tests {
             }
             let chunks = receive.buffer.chunks.len() * size_of::<BytesMut>();
             assert!(receive.buffer.capacity() + chunks <= window as usize / 10 * 11);
-            let (mut next, mut taken) = (0u32, VecDeque::new());
-            receive.buffer.take(&mut taken, usize::MAX);
-            for byte in taken.into_iter().flatten() {
+            let (mut next, mut taken) = (0u32, Chunks::default());
+            receive.buffer.take(&mut taken, &mut Shelf::default(), usize::MAX);
+            for byte in std::iter::from_fn(|| taken.pop()).flatten() {
                 assert_eq!(byte, next as u8);
                 next += 1;
             }

@@ -4,7 +4,7 @@
 mod arrivals;
 mod windows;
 
-use super::{Admission, Batch, FlushError, Key, Mux, ReadError, WriteError};
+use super::{Admission, Batch, Chunks, FlushError, Key, Mux, ReadError, WriteError};
 use crate::config::{Config, ConfigBuilder};
 use crate::error::{ConnectionError, OpenError, Side, StreamError};
 use crate::memory::{MemoryLimit, MemoryManager, Reservation};
@@ -83,9 +83,9 @@ impl Bench {
 
     /// Reads all there is; says how much that was.
     fn read(&mut self, key: Key) -> usize {
-        let (mut chunks, mut read) = (VecDeque::new(), 0);
+        let (mut chunks, mut read) = (Chunks::default(), 0);
         while let Ok(Taken::Bytes { .. }) = self.mux.read(key, &mut chunks) {
-            let len = chunks.drain(..).map(|chunk| chunk.len()).sum::<usize>();
+            let len = chunks.clear();
             self.mux.consume(key, len as u32, self.now);
             self.settle();
             read += len;
