@@ -95,9 +95,11 @@ impl Mux {
         self.send_syn(key);
         let Some(stream) = self.store.get_mut(key) else { return Err(ReadError::Failed(StreamError::ReadClosed)) };
         // Y-RST-2: what arrived before an end of any kind is delivered before it.
-        if !stream.receive.buffer.is_empty() {
-            stream.receive.buffer.take(chunks, &mut self.shelf, TAKE);
-            return Ok(Taken::Bytes { due: stream.receive.window.until_due() });
+        if let Some(motion) = stream.motion.as_mut().filter(|motion| !motion.unread.is_empty()) {
+            motion.unread.take(chunks, &mut self.shelf, TAKE);
+            let due = stream.receive.window.until_due();
+            self.store.still(key);
+            return Ok(Taken::Bytes { due });
         }
         let end = match (stream.receive.state, &self.lifecycle) {
             // Y-FIN-1.
@@ -152,7 +154,7 @@ impl Mux {
         if bytes.is_empty() {
             return Ok(0);
         }
-        let room = self.pool.room(stream.priority, stream.send.buffer.len(), bytes.len());
+        let room = self.pool.room(stream.priority, stream.motion().unsent.len(), bytes.len());
         let wanted = bytes.len().min(room);
         let written = stream.send.window.take(wanted);
         if written == 0 {
@@ -172,9 +174,12 @@ impl Mux {
             }
             return Err(WriteError::Blocked { growth });
         }
-        stream.send.buffer.push(bytes.get(..written).unwrap_or(bytes), &mut self.pool.spares);
+        let stalled = stream.stall.cause().is_some();
+        if let Some(motion) = self.store.motion(key) {
+            motion.unsent.push(bytes.get(..written).unwrap_or(bytes), &mut self.pool.spares);
+        }
         self.pool.add(written);
-        if stream.stall.cause().is_some() {
+        if stalled {
             self.ledger.tick(now);
             self.end_stall(key);
         }
@@ -209,7 +214,7 @@ impl Mux {
         if stream.send.state == SendState::Reset {
             return Err(FlushError::Failed(stream.reset_error()));
         }
-        let out = stream.send.buffer.is_empty() && !stream.owed.syn && !stream.lost;
+        let out = stream.motion().unsent.is_empty() && !stream.owed.syn && !stream.send.lost;
         let sent = out && stream.send.last_batch > 0 && stream.send.last_batch <= self.flushed;
         match &self.lifecycle {
             Lifecycle::Closed(reason) if !sent => Err(FlushError::Failed(reason.clone().into())),
@@ -271,7 +276,7 @@ impl Mux {
         }
         let told = !over && stream.owed.reset;
         stream.receive.state = stream.receive.state.on(ReceiveEvent::LocalReset);
-        stream.receive.buffer.clear();
+        stream.drop_unread();
         self.give_back(key);
         self.end_halves(key, ResetCause { by: ResetBy::Local, code });
         told
@@ -283,7 +288,7 @@ impl Mux {
     pub(crate) fn stop(&mut self, key: Key, unread: u32, now: Instant) {
         let Some(stream) = self.store.get_mut(key) else { return };
         stream.receive.state = stream.receive.state.on(ReceiveEvent::Stop);
-        let dropped = stream.receive.buffer.clear().saturating_add(unread);
+        let dropped = stream.drop_unread().saturating_add(unread);
         // What is discarded needs no memory, nor a larger window (Y-FLOW-10).
         self.stop_asking(key);
         self.give_back(key);
@@ -300,7 +305,7 @@ impl Mux {
         let Some(stream) = self.store.get_mut(key) else { return };
         stream.handle = Handle::Released;
         stream.interest = Ready::NONE;
-        let unsaid = stream.handshake == Handshake::Lazy && stream.send.buffer.is_empty() && !stream.owed.syn;
+        let unsaid = stream.handshake == Handshake::Lazy && stream.motion().unsent.is_empty() && !stream.owed.syn;
         if !self.is_linked(key) {
             self.remove(key);
             return;

@@ -56,7 +56,8 @@ pub(super) struct ReceiveWindow {
     held: u32,
     /// The largest size that there has been.
     largest: u32,
-    rate: Rate,
+    /// Of one on which bytes have been read lately.
+    rate: Option<Box<Rate>>,
 }
 
 /// A data frame is longer than the credit.
@@ -67,7 +68,7 @@ impl ReceiveWindow {
     /// A window of `size` bytes, of which the peer knows the first 256 KiB.
     pub(super) fn new(size: u32) -> Self {
         let size = size.max(INITIAL_WINDOW);
-        Self { size, credit: INITIAL_WINDOW, held: 0, largest: size, rate: Rate::default() }
+        Self { size, credit: INITIAL_WINDOW, held: 0, largest: size, rate: None }
     }
 
     pub(super) const fn size(&self) -> u32 {
@@ -99,7 +100,7 @@ impl ReceiveWindow {
     pub(super) fn consume(&mut self, bytes: u32, now: Instant) {
         let bytes = bytes.min(self.held);
         self.held = self.held.saturating_sub(bytes);
-        self.rate.count(bytes, now);
+        self.rate.get_or_insert_default().count(bytes, now);
     }
 
     /// Credit that the window allows and the peer does not know of yet.
@@ -150,10 +151,15 @@ impl ReceiveWindow {
         bytes
     }
 
+    /// Nothing has been read for a while: how fast that was says nothing any more.
+    pub(super) fn rest(&mut self) {
+        self.rate = None;
+    }
+
     /// How many bytes larger the window should be: up to twice what the link delivers to this stream in a round trip,
     /// and never past `max` (Y-FLOW-8). `None` while it is large enough, or while that cannot be known yet.
     pub(super) fn growth(&mut self, rtt: Option<Duration>, max: u32, now: Instant) -> Option<u32> {
-        let target = self.rate.per_round_trip(rtt?, now)?.saturating_mul(2);
+        let target = self.rate.as_mut()?.per_round_trip(rtt?, now)?.saturating_mul(2);
         let target = u32::try_from(target).unwrap_or(u32::MAX).min(max);
         target.checked_sub(self.size).filter(|growth| *growth > 0)
     }
@@ -277,7 +283,7 @@ mod tests {
             let (rtt, elapsed) = (Duration::from_millis(u64::from(rtt_ms)), Duration::from_millis(u64::from(elapsed_ms)));
             let max = max.max(INITIAL_WINDOW);
             let mut window = ReceiveWindow::new(INITIAL_WINDOW);
-            window.rate = Rate { bytes: u64::from(bytes), since: Some(start) };
+            window.rate = Some(Box::new(Rate { bytes: u64::from(bytes), since: Some(start) }));
             let before = window.size();
             match window.growth(Some(rtt), max, start + elapsed) {
                 Some(growth) => {

@@ -385,7 +385,7 @@ impl Mux {
 
     /// Queues a stream if it has data or a FIN to send.
     pub(super) fn queue_data(&mut self, key: Key) {
-        if let Some(stream) = self.store.get(key).filter(|stream| stream.send.has_output()) {
+        if let Some(stream) = self.store.get(key).filter(|stream| stream.has_output()) {
             let priority = stream.priority;
             self.schedule.push(&mut self.store, key, priority);
             self.events.attention = true;

@@ -4,8 +4,9 @@ use super::limits::INITIAL_WINDOW;
 use super::mux::{Lifecycle, Mux};
 use super::ready::Ready;
 use super::store::Key;
-use super::stream::{Asking, Handshake, HandshakeEvent, ReceiveState, SendEvent, SendState, Stream};
+use super::stream::{Handshake, HandshakeEvent, ReceiveState, SendEvent, SendState, Stream};
 use super::transmit::Batch;
+use super::withheld::Asking;
 use crate::wire::{Flags, Header, PingKind};
 use bytes::Bytes;
 use rand::RngExt;
@@ -101,11 +102,11 @@ impl Mux {
         if std::mem::take(&mut stream.owed.reset) {
             let value = stream.reset.map_or(0, |reset| reset.code);
             batch.header(Header::WindowUpdate { id: stream.id, flags: Flags::RST, value });
-            stream.sent.window_update();
+            stream.updates.sent();
             return;
         }
         let (flags, event) = match stream.handshake {
-            Handshake::Lazy if stream.owed.syn || !stream.send.buffer.is_empty() => {
+            Handshake::Lazy if stream.owed.syn || !stream.motion().unsent.is_empty() => {
                 (Flags::SYN, Some(HandshakeEvent::SynCut))
             }
             Handshake::Accepted => (Flags::ACK, Some(HandshakeEvent::AckCut)),
@@ -121,7 +122,7 @@ impl Mux {
         let header = Header::WindowUpdate { id: stream.id, flags, value: grant(stream) };
         tracing::trace!(?header, "sent");
         batch.header(header);
-        stream.sent.window_update();
+        stream.updates.sent();
         if let Some(event) = event {
             let next = stream.handshake.on(event);
             self.set_handshake(key, next);
@@ -151,7 +152,7 @@ impl Mux {
         }
         let Some(stream) = self.store.get_mut(key) else { return };
         stream.send.last_batch = number;
-        let (id, priority, buffered) = (stream.id, stream.priority, stream.send.buffer.len());
+        let (id, priority, buffered) = (stream.id, stream.priority, stream.motion().unsent.len());
         let mut left = buffered.min(max);
         let len = u32::try_from(left).unwrap_or(u32::MAX);
         if len > 0 {
@@ -161,19 +162,20 @@ impl Mux {
             stream.sent.data_frame();
             stream.sent.body(left);
             while left > 0 {
-                let Some(piece) = stream.send.buffer.pop(left) else { break };
+                let Some(piece) = stream.motion.as_mut().and_then(|motion| motion.unsent.pop(left)) else { break };
                 left = left.saturating_sub(piece.len());
                 batch.body(piece);
             }
             self.schedule.sent(priority, len);
         }
         let Some(stream) = self.store.get_mut(key) else { return };
-        if stream.send.buffer.is_empty() && stream.send.state == SendState::Closing {
+        if stream.motion().unsent.is_empty() && stream.send.state == SendState::Closing {
             // Y-SEND-2, Y-FIN-4: the FIN is a frame of its own, never on a body.
             stream.send.state = stream.send.state.on(SendEvent::FinCut);
             batch.header(Header::Data { id, flags: Flags::FIN, len: 0 });
             stream.sent.data_frame();
         }
+        self.store.still(key);
     }
 
     /// Cuts the go-away that ends a connection which this end closes, once all else has left (Y-CLOSE-1).
@@ -193,12 +195,12 @@ impl Mux {
 fn grant(stream: &mut Stream) -> u32 {
     debug_assert!(stream.receive.window.size() >= INITIAL_WINDOW);
     match stream.receive.state {
-        ReceiveState::Open | ReceiveState::Stopped => match stream.asking {
-            Asking::No => stream.receive.window.grant(),
-            Asking::Queued | Asking::Withheld(_) => {
-                let trickle = std::mem::take(&mut stream.trickle);
+        ReceiveState::Open | ReceiveState::Stopped => match &mut stream.motion {
+            Some(motion) if motion.asking != Asking::No => {
+                let trickle = std::mem::take(&mut motion.trickle);
                 stream.receive.window.grant_up_to(trickle)
             }
+            Some(_) | None => stream.receive.window.grant(),
         },
         // Y-ACK-1, Y-FLOW-6: the peer has no use for it.
         ReceiveState::Finished | ReceiveState::Done | ReceiveState::Reset => 0,

@@ -3,8 +3,9 @@
 //! A [`Key`] is generational: one that outlives its stream finds nothing, never another stream. The books are small, since
 //! they are the same for a stream that does nothing: a pointer a key and two words an id.
 
+use super::spares::Spares;
 use super::spread::{Spread, trim};
-use super::stream::Stream;
+use super::stream::{Motion, Motions, ReceiveState, Stream};
 use crate::wire::StreamId;
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
@@ -32,6 +33,7 @@ pub(super) struct Store {
     next: Serial,
     /// The slots of those that are on the wire.
     ids: HashMap<StreamId, u32, Spread>,
+    motions: Motions,
 }
 
 impl Hash for Key {
@@ -54,7 +56,8 @@ impl Serial {
 
 impl Store {
     pub(super) fn new(spread: Spread) -> Self {
-        Self { slots: Vec::new(), free: Vec::new(), next: Serial::FIRST, ids: HashMap::with_hasher(spread) }
+        let (ids, motions) = (HashMap::with_hasher(spread), Motions::default());
+        Self { slots: Vec::new(), free: Vec::new(), next: Serial::FIRST, ids, motions }
     }
 
     /// Adds a stream whose id is not in use.
@@ -94,6 +97,31 @@ impl Store {
         self.slots.get_mut(key.slot as usize)?.as_deref_mut().filter(|stream| stream.serial == key.serial)
     }
 
+    /// What moves on a stream, to be changed: something does, or will.
+    pub(super) fn motion(&mut self, key: Key) -> Option<&mut Motion> {
+        let slot = self.slots.get_mut(key.slot as usize)?.as_deref_mut();
+        let stream = slot.filter(|stream| stream.serial == key.serial)?;
+        Some(stream.motion.get_or_insert_with(|| self.motions.take()))
+    }
+
+    /// Takes bytes of a body in; `false` where nobody will read them.
+    pub(super) fn keep(&mut self, key: Key, bytes: &[u8], spares: &mut Spares) -> bool {
+        let open = self.get(key).is_some_and(|stream| stream.receive.state == ReceiveState::Open);
+        let motion = if open { self.motion(key) } else { None };
+        motion.is_some_and(|motion| {
+            motion.unread.push(bytes, spares);
+            true
+        })
+    }
+
+    /// Something moves no more on a stream: perhaps nothing does.
+    pub(super) fn still(&mut self, key: Key) {
+        let slot = self.slots.get_mut(key.slot as usize).and_then(Option::as_deref_mut);
+        if let Some(stream) = slot.filter(|stream| stream.serial == key.serial) {
+            self.motions.put(&mut stream.motion);
+        }
+    }
+
     /// Forgets a stream's id: late frames find nothing. Says whether it was there.
     pub(super) fn unlink(&mut self, key: Key) -> bool {
         let Some(stream) = self.get_mut(key).filter(|stream| stream.linked) else { return false };
@@ -107,6 +135,7 @@ impl Store {
     /// Removes a stream that was unlinked and is in no queue.
     pub(super) fn remove(&mut self, key: Key) -> Option<Stream> {
         self.get(key)?;
+        self.still(key);
         let stream = self.slots.get_mut(key.slot as usize)?.take()?;
         self.free.push(key.slot);
         while let Some(None) = self.slots.last() {
@@ -130,6 +159,11 @@ impl Store {
 
     /// Gives back what holds nothing.
     pub(super) fn rest(&mut self) {
+        for stream in self.slots.iter_mut().flatten() {
+            self.motions.put(&mut stream.motion);
+            stream.receive.window.rest();
+        }
+        self.motions.clear();
         self.slots.shrink_to_fit();
         self.free.retain(|slot| self.slots.get(*slot as usize).is_some_and(Option::is_none));
         self.free.shrink_to_fit();
@@ -151,6 +185,10 @@ pub(super) struct Links {
 }
 
 impl Links {
+    pub(super) const fn new() -> Self {
+        Self { previous: None, next: None, queued: false }
+    }
+
     pub(super) const fn is_queued(&self) -> bool {
         self.queued
     }
@@ -158,7 +196,7 @@ impl Links {
 
 /// Which of a stream's links a queue uses.
 pub(super) trait Place {
-    fn of(stream: &mut Stream) -> &mut Links;
+    fn of(motion: &mut Motion) -> &mut Links;
 }
 
 /// The queue of streams that owe control frames.
@@ -174,20 +212,20 @@ pub(super) struct DataPlace;
 pub(super) struct RoomPlace;
 
 impl Place for ControlPlace {
-    fn of(stream: &mut Stream) -> &mut Links {
-        &mut stream.control_links
+    fn of(motion: &mut Motion) -> &mut Links {
+        &mut motion.control_links
     }
 }
 
 impl Place for DataPlace {
-    fn of(stream: &mut Stream) -> &mut Links {
-        &mut stream.data_links
+    fn of(motion: &mut Motion) -> &mut Links {
+        &mut motion.data_links
     }
 }
 
 impl Place for RoomPlace {
-    fn of(stream: &mut Stream) -> &mut Links {
-        &mut stream.room_links
+    fn of(motion: &mut Motion) -> &mut Links {
+        &mut motion.room_links
     }
 }
 
@@ -210,11 +248,11 @@ impl<P: Place> Queue<P> {
 
     /// Puts a stream at the end; says whether it was not queued before.
     pub(super) fn push(&mut self, store: &mut Store, key: Key) -> bool {
-        let Some(links) = store.get_mut(key).map(P::of).filter(|links| !links.queued) else {
+        let Some(links) = store.motion(key).map(P::of).filter(|links| !links.queued) else {
             return false;
         };
         *links = Links { previous: self.tail, next: None, queued: true };
-        match self.tail.replace(key).and_then(|tail| store.get_mut(tail)) {
+        match self.tail.replace(key).and_then(|tail| moving(store, tail)) {
             Some(tail) => P::of(tail).next = Some(key),
             None => self.head = Some(key),
         }
@@ -229,25 +267,30 @@ impl<P: Place> Queue<P> {
 
     /// Takes a stream out, wherever it is; says whether it was queued. It must be queued here or nowhere.
     pub(super) fn remove(&mut self, store: &mut Store, key: Key) -> bool {
-        let Some(links) = store.get_mut(key).map(P::of).filter(|links| links.queued) else {
+        let Some(links) = moving(store, key).map(P::of).filter(|links| links.queued) else {
             return false;
         };
         let Links { previous, next, .. } = std::mem::take(links);
-        match previous.and_then(|key| store.get_mut(key)) {
-            Some(stream) => P::of(stream).next = next,
+        match previous.and_then(|key| moving(store, key)) {
+            Some(motion) => P::of(motion).next = next,
             None => self.head = next,
         }
-        match next.and_then(|key| store.get_mut(key)) {
-            Some(stream) => P::of(stream).previous = previous,
+        match next.and_then(|key| moving(store, key)) {
+            Some(motion) => P::of(motion).previous = previous,
             None => self.tail = previous,
         }
+        store.still(key);
         true
     }
 }
 
+fn moving(store: &mut Store, key: Key) -> Option<&mut Motion> {
+    store.get_mut(key)?.motion.as_deref_mut()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::stream::Handshake;
+    use super::super::stream::{Handshake, ReceiveEvent};
     use super::*;
     use crate::memory::{MemoryManager, Reservation, Unlimited};
     use crate::priority::Priority;
@@ -298,6 +341,42 @@ mod tests {
             }
             std::iter::from_fn(|| queue.pop(&mut store)).eq(model)
         }
+    }
+
+    #[test]
+    fn nothing_is_kept_once_reading_is_over() {
+        for event in [ReceiveEvent::Fin, ReceiveEvent::Stop, ReceiveEvent::RemoteReset, ReceiveEvent::LocalReset] {
+            let (mut store, mut spares) = (Store::new(Spread::new(1)), Spares::default());
+            let key = store.insert(stream(1));
+            assert!(store.keep(key, b"before", &mut spares));
+            let stream = store.get_mut(key).expect("there");
+            stream.receive.state = stream.receive.state.on(event);
+            assert!(!store.keep(key, b"after", &mut spares));
+            assert_eq!(store.get_mut(key).expect("there").drop_unread(), 6);
+        }
+    }
+
+    #[test]
+    fn a_stream_on_which_nothing_moves_has_nothing_for_it() {
+        let (mut store, mut spares, mut queue) =
+            (Store::new(Spread::new(1)), Spares::default(), Queue::<DataPlace>::new());
+        let key = store.insert(stream(1));
+        let moves = |store: &Store| store.get(key).is_some_and(|stream| stream.motion.is_some());
+        assert!(!moves(&store));
+        assert!(store.keep(key, b"bytes", &mut spares) && queue.push(&mut store, key));
+        store.still(key);
+        assert_eq!(queue.pop(&mut store), Some(key));
+        assert!(moves(&store), "the bytes are there");
+        assert_eq!(store.get_mut(key).expect("there").drop_unread(), 5);
+        store.still(key);
+        assert!(!moves(&store));
+    }
+
+    /// It is paid for by everyone who has many (`tests/idle.rs`).
+    #[test]
+    fn a_stream_is_small() {
+        assert!(size_of::<Stream>() <= 160, "{}", size_of::<Stream>());
+        assert_eq!(size_of::<Option<Key>>(), 8);
     }
 
     #[test]

@@ -95,6 +95,14 @@ impl Pair {
         }
     }
 
+    /// Every end waits for something to read, and gives that up.
+    pub fn wait_for(&mut self, streams: &mut [Stream]) {
+        for stream in streams.iter_mut() {
+            assert!(stream.read(&mut [0]).now_or_never().is_none());
+        }
+        self.run();
+    }
+
     /// Moves `bytes` from one end of a stream to the other.
     pub fn carry(&mut self, ends: &mut [Stream], bytes: usize) {
         let [near, far] = ends else { unreachable!("two ends") };

@@ -356,6 +356,9 @@ fn b2_asking_how_a_ping_stands_is_no_work_for_the_driver() {
 
 impl Mux {
     fn waiting_writers(&self) -> usize {
-        self.store.keys().filter(|key| self.store.get(*key).is_some_and(|stream| stream.room_links.is_queued())).count()
+        self.store
+            .keys()
+            .filter(|key| self.store.get(*key).is_some_and(|stream| stream.motion().room_links.is_queued()))
+            .count()
     }
 }
