@@ -128,7 +128,9 @@ impl Mux {
     /// Takes back what a reader needs no more: chunks that were read to their end, and storage for them.
     pub(crate) fn reuse(&mut self, chunks: &mut Chunks) {
         if !matches!(self.lifecycle, Lifecycle::Closed(_)) {
-            self.pool.reuse(chunks.take_spent());
+            if let Some(spent) = chunks.spent() {
+                self.pool.reuse(spent);
+            }
             self.shelf.put(chunks);
         }
     }
@@ -175,8 +177,13 @@ impl Mux {
             return Err(WriteError::Blocked { growth });
         }
         let stalled = stream.stall.cause().is_some();
-        if let Some(motion) = self.store.motion(key) {
-            motion.unsent.push(bytes.get(..written).unwrap_or(bytes), &mut self.pool.spares);
+        let bytes = bytes.get(..written).unwrap_or(bytes);
+        match &mut stream.motion {
+            Some(motion) => motion.unsent.push(bytes, &mut self.pool.spares),
+            None => {
+                let motion = self.store.motion(key);
+                motion.into_iter().for_each(|motion| motion.unsent.push(bytes, &mut self.pool.spares));
+            }
         }
         self.pool.add(written);
         if stalled {

@@ -60,8 +60,10 @@ impl Chunks {
         if self.first.is_empty() {
             let next = self.more.as_mut().and_then(|more| more.unread.pop_front()).unwrap_or_default();
             let spent = std::mem::replace(&mut self.first, next);
-            if let Some(more) = &mut self.more {
-                more.spent.extend(reusable(spent));
+            if let Some(more) = &mut self.more
+                && let Some(chunk) = reusable(spent)
+            {
+                more.spent.push(chunk);
             }
         }
     }
@@ -78,8 +80,8 @@ impl Chunks {
     }
 
     /// Chunks that others can use.
-    pub(super) fn take_spent(&mut self) -> impl Iterator<Item = BytesMut> + '_ {
-        self.more.iter_mut().flat_map(|more| more.spent.drain(..))
+    pub(super) fn spent(&mut self) -> Option<&mut Vec<BytesMut>> {
+        self.more.as_mut().map(|more| &mut more.spent)
     }
 }
 

@@ -386,8 +386,10 @@ impl Mux {
     /// Queues a stream if it has data or a FIN to send.
     pub(super) fn queue_data(&mut self, key: Key) {
         if let Some(stream) = self.store.get(key).filter(|stream| stream.has_output()) {
-            let priority = stream.priority;
-            self.schedule.push(&mut self.store, key, priority);
+            let (priority, queued) = (stream.priority, stream.motion().data_links.is_queued());
+            if !queued {
+                self.schedule.push(&mut self.store, key, priority);
+            }
             self.events.attention = true;
         }
     }

@@ -134,25 +134,17 @@ impl Pool {
     /// Keeps chunks that were used, as far as there is capacity that nobody uses.
     pub(super) fn recycle(&mut self, spent: impl IntoIterator<Item = Bytes>) {
         for bytes in spent {
-            if self.may_keep() {
+            let kept = self.spares.len().saturating_add(CHUNK);
+            if self.used.saturating_add(kept) <= self.capacity() {
                 self.spares.put(bytes);
             }
         }
     }
 
     /// The same for chunks that were looked at already.
-    pub(super) fn reuse(&mut self, chunks: impl IntoIterator<Item = BytesMut>) {
-        for chunk in chunks {
-            if self.may_keep() {
-                self.spares.keep(chunk);
-            }
-        }
-    }
-
-    /// Whether there is capacity for another chunk that nobody uses.
-    fn may_keep(&self) -> bool {
-        let kept = self.spares.len().saturating_add(CHUNK);
-        self.used.saturating_add(kept) <= self.capacity()
+    pub(super) fn reuse(&mut self, chunks: &mut Vec<BytesMut>) {
+        let room = self.capacity().saturating_sub(self.used).saturating_sub(self.spares.len()) / CHUNK;
+        self.spares.keep(chunks.drain(..).take(room));
     }
 
     pub(super) fn wait(&mut self, store: &mut Store, key: Key, priority: Priority) {

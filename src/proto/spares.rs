@@ -27,14 +27,16 @@ impl Spares {
         spare.unwrap_or_else(|| BytesMut::with_capacity(size))
     }
 
-    /// Keeps a chunk that is [`reusable`].
-    pub(super) fn keep(&mut self, chunk: BytesMut) {
-        self.chunks.push(chunk);
+    /// Keeps chunks that are [`reusable`].
+    pub(super) fn keep(&mut self, chunks: impl Iterator<Item = BytesMut>) {
+        self.chunks.extend(chunks);
     }
 
     /// Keeps the chunk behind `bytes` if nobody else holds a part of it.
     pub(super) fn put(&mut self, bytes: Bytes) {
-        self.chunks.extend(reusable(bytes));
+        if let Some(chunk) = reusable(bytes) {
+            self.chunks.push(chunk);
+        }
     }
 
     /// Bytes that are kept.

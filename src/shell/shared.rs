@@ -6,7 +6,7 @@
 use super::waiting::Waiting;
 use crate::error::{ConnectionError, PingError};
 use crate::memory::{MemoryManager, Reservation};
-use crate::proto::{Events, Key, Mux, PingProgress, Ready};
+use crate::proto::{Chunks, Events, Key, Mux, PingProgress, Ready};
 use crate::stats::{ConnectionStats, Source, StreamStats};
 
 use crate::sync::{Mutex, PoisonError};
@@ -116,6 +116,11 @@ impl Shared {
     /// The figures of a stream that has a handle.
     pub(crate) fn stream_stats(&self, key: Key) -> StreamStats {
         self.look(|mux| mux.stream_stats(key, Instant::now())).unwrap_or_default()
+    }
+
+    /// Takes back what a reader needs no more.
+    pub(crate) fn reuse(&self, chunks: &mut Chunks) {
+        self.look(|mux| mux.reuse(chunks));
     }
 
     /// Looks, and changes nothing that anybody waits for: no code but ours is run.
@@ -253,7 +258,11 @@ impl Effects {
                 panicked.get_or_insert(panic);
             }
         }
-        self.first.into_iter().chain(self.others).for_each(Waker::wake);
+        // Mostly there is nobody to wake.
+        if let Some(first) = self.first {
+            first.wake();
+            self.others.into_iter().for_each(Waker::wake);
+        }
         drop(self.retired);
         if let Some(panic) = panicked {
             resume_unwind(panic);

@@ -80,7 +80,7 @@ impl Stream {
             });
         } else if self.chunks.has_leftovers() {
             // Whoever knows that no more will come does not ask again.
-            self.shared.with(|inner| inner.mux.reuse(&mut self.chunks));
+            self.shared.reuse(&mut self.chunks);
         }
     }
 

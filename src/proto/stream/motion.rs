@@ -48,8 +48,12 @@ impl Motion {
 
     /// Whether the stream is as well off without.
     fn is_over(&self) -> bool {
-        let queued = [&self.control_links, &self.data_links, &self.room_links].into_iter().any(Links::is_queued);
-        !queued && self.unsent.is_empty() && self.unread.is_empty() && self.asking == Asking::No && self.trickle == 0
+        let (control, data, room) = (&self.control_links, &self.data_links, &self.room_links);
+        self.unsent.is_empty()
+            && self.unread.is_empty()
+            && !(control.is_queued() || data.is_queued() || room.is_queued())
+            && self.asking == Asking::No
+            && self.trickle == 0
     }
 }
 
