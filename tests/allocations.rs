@@ -40,11 +40,7 @@ impl AsyncWrite for Ring {
         self.poll_write_vectored(cx, &[IoSlice::new(buf)])
     }
 
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(self: Pin<&mut Self>, _: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let (mut to, mut written) = (self.to.lock().expect("not poisoned"), 0);
         for buf in bufs {
             let room = (HOLDS - to.len()).min(buf.len());

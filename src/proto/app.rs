@@ -3,7 +3,7 @@
 //! `Blocked` is a value here. It becomes `Pending` in the shell, which has put a waker away in the same critical
 //! section; what the task then waits for is in the stream's interest.
 
-use super::limits::FLUSHED_KEPT;
+use super::chunks::Chunks;
 use super::mux::{Lifecycle, Mux};
 use super::ready::Ready;
 use super::stall::Cause;
@@ -91,13 +91,15 @@ impl Mux {
     }
 
     /// Takes bytes off a stream, as whole chunks.
-    pub(crate) fn read(&mut self, key: Key, chunks: &mut VecDeque<Bytes>) -> Result<Taken, ReadError> {
+    pub(crate) fn read(&mut self, key: Key, chunks: &mut Chunks) -> Result<Taken, ReadError> {
         self.send_syn(key);
         let Some(stream) = self.store.get_mut(key) else { return Err(ReadError::Failed(StreamError::ReadClosed)) };
         // Y-RST-2: what arrived before an end of any kind is delivered before it.
-        if !stream.receive.buffer.is_empty() {
-            stream.receive.buffer.take(chunks, TAKE);
-            return Ok(Taken::Bytes { due: stream.receive.window.until_due() });
+        if let Some(motion) = stream.motion.as_mut().filter(|motion| !motion.unread.is_empty()) {
+            motion.unread.take(chunks, &mut self.shelf, TAKE);
+            let due = stream.receive.window.until_due();
+            self.store.still(key);
+            return Ok(Taken::Bytes { due });
         }
         let end = match (stream.receive.state, &self.lifecycle) {
             // Y-FIN-1.
@@ -123,6 +125,16 @@ impl Mux {
         }
     }
 
+    /// Takes back what a reader needs no more: chunks that were read to their end, and storage for them.
+    pub(crate) fn reuse(&mut self, chunks: &mut Chunks) {
+        if !matches!(self.lifecycle, Lifecycle::Closed(_)) {
+            if let Some(spent) = chunks.spent() {
+                self.pool.reuse(spent);
+            }
+            self.shelf.put(chunks);
+        }
+    }
+
     /// The application has used `bytes`, or they were discarded for it: memory is given back, credit may be due, and the
     /// window may be worth growing.
     pub(crate) fn consume(&mut self, key: Key, bytes: u32, now: Instant) {
@@ -144,7 +156,7 @@ impl Mux {
         if bytes.is_empty() {
             return Ok(0);
         }
-        let room = self.pool.room(stream.priority, stream.send.buffer.len(), bytes.len());
+        let room = self.pool.room(stream.priority, stream.motion().unsent.len(), bytes.len());
         let wanted = bytes.len().min(room);
         let written = stream.send.window.take(wanted);
         if written == 0 {
@@ -164,9 +176,17 @@ impl Mux {
             }
             return Err(WriteError::Blocked { growth });
         }
-        stream.send.buffer.push(bytes.get(..written).unwrap_or(bytes), &mut self.pool.spares);
+        let stalled = stream.stall.cause().is_some();
+        let bytes = bytes.get(..written).unwrap_or(bytes);
+        match &mut stream.motion {
+            Some(motion) => motion.unsent.push(bytes, &mut self.pool.spares),
+            None => {
+                let motion = self.store.motion(key);
+                motion.into_iter().for_each(|motion| motion.unsent.push(bytes, &mut self.pool.spares));
+            }
+        }
         self.pool.add(written);
-        if stream.stall.cause().is_some() {
+        if stalled {
             self.ledger.tick(now);
             self.end_stall(key);
         }
@@ -201,7 +221,7 @@ impl Mux {
         if stream.send.state == SendState::Reset {
             return Err(FlushError::Failed(stream.reset_error()));
         }
-        let out = stream.send.buffer.is_empty() && !stream.owed.syn && !stream.lost;
+        let out = stream.motion().unsent.is_empty() && !stream.owed.syn && !stream.send.lost;
         let sent = out && stream.send.last_batch > 0 && stream.send.last_batch <= self.flushed;
         match &self.lifecycle {
             Lifecycle::Closed(reason) if !sent => Err(FlushError::Failed(reason.clone().into())),
@@ -236,16 +256,8 @@ impl Mux {
         if out && stream.send.last_batch <= self.flushed {
             return Ok(());
         }
-        let waits = stream.interest.contains(Ready::FLUSH);
         stream.interest = stream.interest | Ready::FLUSH;
-        if !waits {
-            self.flushing.push(key);
-        }
-        // Those that have gone since the last flush are no more than those that are there.
-        if self.flushing.len() > self.store.live().saturating_mul(2).saturating_add(FLUSHED_KEPT) {
-            let store = &self.store;
-            self.flushing.retain(|key| store.get(*key).is_some_and(Stream::awaits_flush));
-        }
+        self.flushing.push(&mut self.store, key);
         self.events.attention = true;
         Err(FlushError::Blocked)
     }
@@ -271,7 +283,7 @@ impl Mux {
         }
         let told = !over && stream.owed.reset;
         stream.receive.state = stream.receive.state.on(ReceiveEvent::LocalReset);
-        stream.receive.buffer.clear();
+        stream.drop_unread();
         self.give_back(key);
         self.end_halves(key, ResetCause { by: ResetBy::Local, code });
         told
@@ -283,7 +295,7 @@ impl Mux {
     pub(crate) fn stop(&mut self, key: Key, unread: u32, now: Instant) {
         let Some(stream) = self.store.get_mut(key) else { return };
         stream.receive.state = stream.receive.state.on(ReceiveEvent::Stop);
-        let dropped = stream.receive.buffer.clear().saturating_add(unread);
+        let dropped = stream.drop_unread().saturating_add(unread);
         // What is discarded needs no memory, nor a larger window (Y-FLOW-10).
         self.stop_asking(key);
         self.give_back(key);
@@ -300,7 +312,9 @@ impl Mux {
         let Some(stream) = self.store.get_mut(key) else { return };
         stream.handle = Handle::Released;
         stream.interest = Ready::NONE;
-        let unsaid = stream.handshake == Handshake::Lazy && stream.send.buffer.is_empty() && !stream.owed.syn;
+        self.flushing.remove(&mut self.store, key);
+        let Some(stream) = self.store.get_mut(key) else { return };
+        let unsaid = stream.handshake == Handshake::Lazy && stream.motion().unsent.is_empty() && !stream.owed.syn;
         if !self.is_linked(key) {
             self.remove(key);
             return;

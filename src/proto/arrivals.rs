@@ -20,7 +20,7 @@ impl Mux {
         if self.config.charging() == Charging::Promised || len == 0 {
             return None;
         }
-        let needed = self.store.get(self.receiver()?)?.receive.allocation(len);
+        let needed = self.store.get(self.receiver()?)?.allocation(len);
         let ahead = self.ahead.as_ref().map_or(0, Reservation::bytes);
         needed.checked_sub(ahead).filter(|lacking| *lacking > 0)
     }
@@ -48,7 +48,7 @@ impl Mux {
             return true;
         }
         let Some(stream) = self.store.get_mut(key) else { return true };
-        let needed = stream.receive.allocation(len);
+        let needed = stream.allocation(len);
         if needed == 0 {
             return true;
         }

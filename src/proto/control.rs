@@ -57,6 +57,13 @@ impl Control {
         self.go_away.is_none() && self.pongs.is_empty() && self.refusals.is_empty()
     }
 
+    /// Gives back what holds nothing.
+    pub(super) fn rest(&mut self) {
+        if self.is_empty() {
+            self.clear();
+        }
+    }
+
     /// Forgets all that is owed, and the memory with it.
     pub(super) fn clear(&mut self) {
         *self = Self::default();

@@ -56,7 +56,8 @@ pub(super) struct ReceiveWindow {
     held: u32,
     /// The largest size that there has been.
     largest: u32,
-    rate: Rate,
+    /// Of one on which bytes have been read lately.
+    rate: Option<Box<Rate>>,
 }
 
 /// A data frame is longer than the credit.
@@ -67,7 +68,7 @@ impl ReceiveWindow {
     /// A window of `size` bytes, of which the peer knows the first 256 KiB.
     pub(super) fn new(size: u32) -> Self {
         let size = size.max(INITIAL_WINDOW);
-        Self { size, credit: INITIAL_WINDOW, held: 0, largest: size, rate: Rate::NONE }
+        Self { size, credit: INITIAL_WINDOW, held: 0, largest: size, rate: None }
     }
 
     pub(super) const fn size(&self) -> u32 {
@@ -99,10 +100,10 @@ impl ReceiveWindow {
     pub(super) fn consume(&mut self, bytes: u32, now: Instant) {
         let bytes = bytes.min(self.held);
         self.held = self.held.saturating_sub(bytes);
-        match self.rate.since {
+        match &mut self.rate {
             // What is read at the first moment arrived before it: it says nothing of the rate.
             None => self.measure(now),
-            Some(_) => self.rate.bytes = self.rate.bytes.saturating_add(bytes),
+            Some(rate) => rate.bytes = rate.bytes.saturating_add(bytes),
         }
     }
 
@@ -119,19 +120,23 @@ impl ReceiveWindow {
     /// How much of the window is returned at once. Half of it, and of a large one less where the peer sends more than
     /// the other half until the credit has reached it.
     const fn portion(&self) -> u32 {
-        if self.size >= LARGE_WINDOW && self.size / 2 < self.rate.most { self.size / 8 } else { self.size / 2 }
+        let most = match &self.rate {
+            Some(rate) => rate.most,
+            None => 0,
+        };
+        if self.size >= LARGE_WINDOW && self.size / 2 < most { self.size / 8 } else { self.size / 2 }
     }
 
     /// Bytes that must be consumed until credit is due, or it is known that the peer has used up what it had; at least 1.
     pub(super) fn until_due(&self) -> u32 {
         let left = self.portion().saturating_sub(self.owed());
-        let spent = self.rate.goal.checked_sub(self.rate.bytes).filter(|left| *left > 0);
+        let spent = self.rate.as_ref().and_then(|rate| rate.goal.checked_sub(rate.bytes)).filter(|left| *left > 0);
         spent.map_or(left, |spent| left.min(spent)).max(1)
     }
 
     /// Whether all has been read that the peer could send when the measuring began, which is news.
-    pub(super) const fn is_spent(&self) -> bool {
-        self.rate.goal > 0 && self.rate.bytes >= self.rate.goal
+    pub(super) fn is_spent(&self) -> bool {
+        self.rate.as_ref().is_some_and(|rate| rate.goal > 0 && rate.bytes >= rate.goal)
     }
 
     /// Hands out all that is owed, to be put into a frame: the peer is held to what it was told, and to no more
@@ -166,56 +171,48 @@ impl ReceiveWindow {
         bytes
     }
 
+    /// Nothing has been read for a while: how fast that was says nothing any more.
+    pub(super) fn rest(&mut self) {
+        self.rate = None;
+    }
+
     /// How many bytes larger the window should be, so that it has twice what is read in a round trip, and never past `max`
     /// (Y-FLOW-8). `None` while it is large enough, or while that cannot be known yet.
     pub(super) fn growth(&mut self, rtt: Option<Duration>, max: u32, now: Instant) -> Option<u32> {
-        let spent = self.is_spent();
+        let (spent, due, size) = (self.is_spent(), self.is_due(), self.size);
+        let rate = self.rate.as_mut()?;
         if spent {
             // It is looked at once.
-            self.rate.goal = 0;
+            rate.goal = 0;
         }
-        let (rtt, elapsed) = (rtt?, now.saturating_duration_since(self.rate.since?));
+        let (rtt, elapsed) = (rtt?, now.saturating_duration_since(rate.since));
         if elapsed.is_zero() {
             return None;
         }
         let target = if elapsed >= rtt {
-            let read = per_round_trip(self.rate.bytes, rtt, elapsed);
-            self.rate.most = self.rate.most.max(read);
-            read.saturating_mul(2).max(self.rate.train)
+            let read = per_round_trip(rate.bytes, rtt, elapsed);
+            rate.most = rate.most.max(read);
+            read.saturating_mul(2).max(rate.train)
         } else {
-            self.look_at_train(spent, rtt, elapsed);
+            rate.look_at_train(size, spent, rtt, elapsed);
             // What it grows by leaves with what was read, but for the first window: its peer has too little to wait for that.
-            let first = self.size == INITIAL_WINDOW && self.rate.train >= 2 * INITIAL_WINDOW;
-            let waits = !first && !self.is_due();
-            Some(self.rate.train).filter(|train| *train > 0 && !waits)?
+            let first = size == INITIAL_WINDOW && rate.train >= 2 * INITIAL_WINDOW;
+            let waits = !first && !due;
+            Some(rate.train).filter(|train| *train > 0 && !waits)?
         };
         self.measure(now);
-        target.min(max).checked_sub(self.size).filter(|growth| *growth > 0)
-    }
-
-    /// How fast what there was came in less than a round trip. If it was all that the peer could send, it has had to wait,
-    /// since what it was given meanwhile cannot have reached it: then that says how large the window should be.
-    fn look_at_train(&mut self, spent: bool, rtt: Duration, elapsed: Duration) {
-        let arrived = self.rate.bytes.saturating_sub(self.rate.early);
-        if arrived < self.size / 4 {
-            return;
-        }
-        // What comes faster may have waited for this end to read it.
-        let believed = elapsed >= TRAIN_SPAN;
-        let read = per_round_trip(arrived, rtt, elapsed.max(TRAIN_SPAN));
-        if believed {
-            self.rate.most = self.rate.most.max(read);
-        }
-        if spent {
-            let most = self.size.saturating_mul(if believed { TRAIN_GROWTH } else { 2 });
-            self.rate.train = read.saturating_mul(2).min(most);
-        }
+        target.min(max).checked_sub(size).filter(|growth| *growth > 0)
     }
 
     /// Measuring begins anew.
-    const fn measure(&mut self, now: Instant) {
-        let known = self.credit.saturating_add(self.held);
-        self.rate = Rate { early: self.held, goal: known, most: self.rate.most, since: Some(now), ..Rate::NONE };
+    fn measure(&mut self, now: Instant) {
+        let goal = self.credit.saturating_add(self.held);
+        let most = self.rate.as_ref().map_or(0, |rate| rate.most);
+        let rate = Rate { bytes: 0, early: self.held, goal, train: 0, most, since: now };
+        match &mut self.rate {
+            Some(own) => **own = rate,
+            None => self.rate = Some(Box::new(rate)),
+        }
     }
 }
 
@@ -233,11 +230,29 @@ struct Rate {
     train: u32,
     /// The most that was ever read in a round trip.
     most: u32,
-    since: Option<Instant>,
+    since: Instant,
 }
 
 impl Rate {
-    const NONE: Self = Self { bytes: 0, early: 0, goal: 0, train: 0, most: 0, since: None };
+    /// How fast what there was came in less than a round trip. If it was all that the peer could send to a window of this
+    /// `size`, it has had to wait, since what it was given meanwhile cannot have reached it: then that says how large the
+    /// window should be.
+    fn look_at_train(&mut self, size: u32, spent: bool, rtt: Duration, elapsed: Duration) {
+        let arrived = self.bytes.saturating_sub(self.early);
+        if arrived < size / 4 {
+            return;
+        }
+        // What comes faster may have waited for this end to read it.
+        let believed = elapsed >= TRAIN_SPAN;
+        let read = per_round_trip(arrived, rtt, elapsed.max(TRAIN_SPAN));
+        if believed {
+            self.most = self.most.max(read);
+        }
+        if spent {
+            let most = size.saturating_mul(if believed { TRAIN_GROWTH } else { 2 });
+            self.train = read.saturating_mul(2).min(most);
+        }
+    }
 }
 
 /// `bytes` in `elapsed` are so many in a round trip, as far as 32 bits go.
@@ -335,7 +350,7 @@ mod tests {
             let (rtt, elapsed) = (Duration::from_millis(u64::from(rtt_ms)), Duration::from_millis(u64::from(elapsed_ms)));
             let max = max.max(INITIAL_WINDOW);
             let mut window = ReceiveWindow::new(INITIAL_WINDOW);
-            window.rate = Rate { bytes, since: Some(start), ..Rate::NONE };
+            window.rate = Some(Box::new(Rate { bytes, early: 0, goal: 0, train: 0, most: 0, since: start }));
             let before = window.size();
             match window.growth(Some(rtt), max, start + elapsed) {
                 Some(growth) => {

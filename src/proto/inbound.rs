@@ -71,12 +71,6 @@ enum Worth {
 }
 
 impl Mux {
-    /// Bytes came from the peer: it is alive.
-    pub(crate) fn heard(&mut self, now: Instant) {
-        self.liveness.heard(now);
-        self.tick(now);
-    }
-
     /// Takes a frame, or a piece of one, in. A violation ends the connection; the go-away that says so is owed then
     /// (Y-CLOSE-2).
     pub(crate) fn handle_frame(&mut self, frame: Frame<&[u8]>, now: Instant) -> Admission {
@@ -252,7 +246,7 @@ impl Mux {
             let _ = stream.receive.window.receive(left);
             match opening.by {
                 Opener::Data => stream.received.data_frame(),
-                Opener::WindowUpdate => stream.received.window_update(),
+                Opener::WindowUpdate => stream.updates.received(),
             }
         }
         self.incoming.push_back(key);
@@ -353,12 +347,10 @@ impl Mux {
             if !self.charge(key, bytes.len()) {
                 self.overrun(key);
             }
-            let spares = &mut self.pool.spares;
-            let kept = self.store.get_mut(key).is_some_and(|stream| {
+            if let Some(stream) = self.store.get_mut(key) {
                 stream.received.body(bytes.len());
-                stream.receive.push(bytes, spares)
-            });
-            if kept {
+            }
+            if self.store.keep(key, bytes, &mut self.pool.spares) {
                 self.notify(key, Ready::READ);
             } else {
                 self.consume(key, len, now);
@@ -380,7 +372,7 @@ impl Mux {
 
     fn on_window_update(&mut self, key: Key, flags: Flags, value: u32, now: Instant) -> Result<Worth, Violation> {
         let Some(stream) = self.store.get_mut(key) else { return Ok(Worth::Stray) };
-        stream.received.window_update();
+        stream.updates.received();
         if flags.contains(Flags::RST) {
             // Y-RST-1: the value is a code, never credit.
             self.acknowledged(key);
@@ -441,7 +433,7 @@ impl Mux {
         let news = stream.reset.is_none();
         stream.reset.get_or_insert(ResetCause { by: ResetBy::Remote, code });
         stream.owed = Default::default();
-        let unsent = stream.send.buffer.clear();
+        let unsent = stream.drop_unsent();
         self.pool.remove(unsent);
         self.stop_asking(key);
         self.notify(key, Ready::ALL);

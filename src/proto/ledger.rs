@@ -32,12 +32,18 @@ pub(super) struct Ledger {
     latest: Instant,
 }
 
-/// The frames of one stream in one direction.
+/// The data of one stream in one direction.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counts {
     data_frames: u64,
     data_bytes: u64,
-    window_update_frames: u64,
+}
+
+/// The window updates of one stream. Honest ones stand for half a window each, so that 32 bits do for 2^49 bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Updates {
+    sent: u32,
+    received: u32,
 }
 
 impl Counts {
@@ -49,20 +55,25 @@ impl Counts {
         add(&mut self.data_bytes, len as u64);
     }
 
-    pub(super) const fn window_update(&mut self) {
-        count(&mut self.window_update_frames);
-    }
-
     pub(super) const fn data_bytes(&self) -> u64 {
         self.data_bytes
     }
 }
 
-impl From<Counts> for Traffic {
-    fn from(counts: Counts) -> Self {
-        let Counts { data_frames, data_bytes, window_update_frames } = counts;
-        Self { data_frames, data_bytes, window_update_frames, ..Self::default() }
+impl Updates {
+    pub(super) const fn sent(&mut self) {
+        self.sent = self.sent.saturating_add(1);
     }
+
+    pub(super) const fn received(&mut self) {
+        self.received = self.received.saturating_add(1);
+    }
+}
+
+/// The frames of one stream in one direction.
+fn traffic(counts: Counts, updates: u32) -> Traffic {
+    let Counts { data_frames, data_bytes } = counts;
+    Traffic { data_frames, data_bytes, window_update_frames: updates.into(), ..Traffic::default() }
 }
 
 /// Counts a frame by its type; the bytes of bodies are counted as they pass.
@@ -173,9 +184,9 @@ impl Mux {
         let (send, receive) = (&stream.send, &stream.receive);
         Some(StreamStats {
             priority: stream.priority,
-            sent: stream.sent.into(),
-            received: stream.received.into(),
-            unsent: send.buffer.len(),
+            sent: traffic(stream.sent, stream.updates.sent),
+            received: traffic(stream.received, stream.updates.received),
+            unsent: stream.motion().unsent.len(),
             // What this end has reset it has dropped.
             unread: match stream.reset {
                 Some(ResetCause { by: ResetBy::Local, .. }) => 0,
@@ -229,7 +240,7 @@ impl Mux {
     pub(crate) fn room_refused(&mut self, key: Key, asked: Priority) {
         count(&mut self.ledger.refusals.send_buffers);
         self.pool.refuse(asked);
-        if self.store.get(key).is_some_and(|stream| stream.room_links.is_queued()) {
+        if self.store.get(key).is_some_and(|stream| stream.motion().room_links.is_queued()) {
             self.begin_stall(key, Cause::Memory);
         }
     }

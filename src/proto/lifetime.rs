@@ -5,8 +5,9 @@
 use super::mux::{Lifecycle, Mux};
 use super::ready::Ready;
 use super::store::Key;
-use super::stream::{Asking, Handle, Handshake, ReceiveState, ResetBy, ResetCause, SendEvent};
+use super::stream::{Handle, Handshake, ReceiveState, ResetBy, ResetCause, SendEvent};
 use super::tombstones::{Answer, Tombstone};
+use super::withheld::Asking;
 use crate::error::ConnectionError;
 use std::collections::VecDeque;
 
@@ -21,9 +22,9 @@ impl Mux {
         self.transport_moves_no_more();
         self.control.clear();
         self.tombstones.clear();
+        self.shelf.clear();
         self.incoming = VecDeque::new();
         self.forget_windows();
-        self.flushing = Vec::new();
         self.body = None;
         self.coalesce_until = None;
         self.events.released.extend(self.pool.clear());
@@ -37,9 +38,11 @@ impl Mux {
 
     fn fail_stream(&mut self, key: Key) {
         let Some(stream) = self.store.get_mut(key) else { return };
-        stream.lost |= stream.send.buffer.clear() > 0;
+        stream.send.lost |= stream.drop_unsent() > 0;
         stream.owed = Default::default();
-        (stream.asking, stream.trickle) = (Asking::No, 0);
+        if let Some(motion) = &mut stream.motion {
+            (motion.asking, motion.trickle) = (Asking::No, 0);
+        }
         let orphan = stream.handle == Handle::Released || stream.handshake == Handshake::Incoming;
         // What the application has taken and not read yet is held as well (Y-MEM-4).
         if stream.receive.window.held() == 0 {
@@ -57,7 +60,7 @@ impl Mux {
         let Some(stream) = self.store.get_mut(key) else { return };
         stream.reset.get_or_insert(cause);
         stream.send.state = stream.send.state.on(SendEvent::Reset);
-        let unsent = stream.send.buffer.clear();
+        let unsent = stream.drop_unsent();
         let priority = stream.priority;
         self.end_stall(key);
         self.stop_asking(key);
@@ -113,7 +116,8 @@ impl Mux {
         self.control_queue.remove(&mut self.store, key);
         self.schedule.remove(&mut self.store, key, priority);
         self.pool.leave(&mut self.store, key, priority);
-        if self.store.find(id) != Some(key) || !self.store.unlink(id) {
+        self.store.still(key);
+        if !self.store.unlink(key) {
             return;
         }
         if id.is_client() != self.mode.is_client() {
@@ -138,6 +142,7 @@ impl Mux {
     }
 
     pub(super) fn remove(&mut self, key: Key) {
+        self.flushing.remove(&mut self.store, key);
         self.end_stall(key);
         self.give_back(key);
         self.store.remove(key);

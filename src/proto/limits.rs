@@ -53,6 +53,12 @@ pub(crate) const WINDOW_LOOK: Duration = Duration::from_secs(1);
 /// How long the memory of send buffers stays reserved though nothing is written.
 pub(crate) const POOL_IDLE: Duration = Duration::from_secs(1);
 
+/// How long nothing may cross before storage that only a connection which moves has a use for is given back.
+pub(crate) const REST_AFTER: Duration = Duration::from_secs(1);
+
+/// Round trips that have to fit into that for streams which have ended to be forgotten as well.
+pub(crate) const REST_ROUND_TRIPS: u32 = 4;
+
 /// Resets owed for streams that were refused. Stops: a peer that opens streams beyond every limit and reads nothing
 /// (Y-LIMIT-3). 16 KiB at most.
 pub(crate) const REFUSALS_OWED: usize = 2048;
@@ -89,10 +95,6 @@ pub(crate) const BACKLOG_PATIENCE_SHARE: u32 = 10;
 
 /// The time over which that share is reckoned.
 pub(crate) const BACKLOG_PATIENCE_WINDOW: Duration = Duration::from_secs(1);
-
-/// Streams kept in line for a flush though they are gone, beside as many as twice those that are there. Stops: streams
-/// that come and go on a transport that is stuck from leaving anything behind.
-pub(crate) const FLUSHED_KEPT: usize = 64;
 
 /// How often a batch is put off at most for what others are about to write.
 pub(crate) const GATHER_TURNS: usize = 16;

@@ -4,6 +4,7 @@
 //! `lifetime`; here is what they share, and what concerns the connection as a whole.
 
 use super::budget::Budget;
+use super::chunks::Shelf;
 use super::control::Control;
 use super::inbound::Body;
 use super::ledger::Ledger;
@@ -12,7 +13,8 @@ use super::liveness::{Liveness, PingProgress, Verdict};
 use super::pool::Pool;
 use super::ready::Ready;
 use super::schedule::Schedule;
-use super::store::{ControlPlace, Key, Queue, Spread, Store};
+use super::spread::Spread;
+use super::store::{ControlPlace, FlushPlace, Key, Queue, Store};
 use super::stream::{Handshake, Stream};
 use super::tombstones::Tombstones;
 use super::windows::Windows;
@@ -43,6 +45,8 @@ pub(crate) struct Mux {
     pub(super) control: Control,
     pub(super) liveness: Liveness,
     pub(super) pool: Pool,
+    /// Storage for what readers have taken.
+    pub(super) shelf: Shelf,
     pub(super) tombstones: Tombstones,
     /// Inbound streams that were not accepted yet.
     pub(super) incoming: VecDeque<Key>,
@@ -64,13 +68,15 @@ pub(crate) struct Mux {
     /// Number of the last batch that was cut, and of the last one that was flushed.
     pub(super) cut: u64,
     pub(super) flushed: u64,
-    /// Streams that wait for a flush, and perhaps some that did.
-    pub(super) flushing: Vec<Key>,
+    /// Streams that wait for a flush.
+    pub(super) flushing: Queue<FlushPlace>,
     /// Readers that were woken since the last batch was cut: they may be about to write.
     pub(super) answering: usize,
     /// Small writes wait for more until then.
     pub(super) coalesce_until: Option<Instant>,
     pub(super) largest_window: u32,
+    /// When something last crossed; nothing once the connection is at rest.
+    pub(super) moved: Option<Instant>,
     pub(super) events: Events,
     pub(super) next_id: Option<StreamId>,
     /// Streams without an ACK, kept by `set_handshake`, `insert` and `unlink`.
@@ -128,6 +134,7 @@ impl Mux {
             control: Control::default(),
             liveness: Liveness::new(&config, now),
             pool: Pool::new(config.max_send_buffer()),
+            shelf: Shelf::default(),
             tombstones: Tombstones::new(spread),
             incoming: VecDeque::new(),
             ledger: Ledger::new(now),
@@ -143,10 +150,11 @@ impl Mux {
             local_away: false,
             cut: 0,
             flushed: 0,
-            flushing: Vec::new(),
+            flushing: Queue::new(),
             answering: 0,
             coalesce_until: None,
             largest_window: INITIAL_WINDOW.max(config.initial_stream_window()),
+            moved: Some(now),
             events: Events { attention: true, ..Events::default() },
             next_id: StreamId::new(mode.first_id()),
             unacknowledged: 0,
@@ -311,6 +319,7 @@ impl Mux {
         }
         self.events.released.extend(self.pool.handle_timeout(now));
         self.look_at_windows(now);
+        self.rest_if_quiet(now);
         match self.liveness.handle_timeout(now) {
             Verdict::Fine => {}
             Verdict::UserTimedOut => self.events.pong = true,
@@ -324,7 +333,7 @@ impl Mux {
             return None;
         }
         let memory = [self.pool.poll_timeout(), self.next_look()];
-        let others = [self.coalesce_until, self.liveness.poll_timeout()];
+        let others = [self.coalesce_until, self.liveness.poll_timeout(), self.rests_at()];
         memory.into_iter().chain(others).flatten().min()
     }
 
@@ -362,12 +371,15 @@ impl Mux {
             self.answering = self.answering.saturating_add(usize::from(wanted.contains(Ready::READ)));
             stream.interest = stream.interest & !wanted;
             self.events.ready.push((key, wanted));
+            if wanted.contains(Ready::FLUSH) {
+                self.flushing.remove(&mut self.store, key);
+            }
         }
     }
 
     /// Whether a stream's wire life is not over.
     pub(super) fn is_linked(&self, key: Key) -> bool {
-        self.store.get(key).is_some_and(|stream| self.store.find(stream.id) == Some(key))
+        self.store.get(key).is_some_and(|stream| stream.linked)
     }
 
     /// Queues a stream if it owes a control frame and is still on the wire.
@@ -380,9 +392,11 @@ impl Mux {
 
     /// Queues a stream if it has data or a FIN to send.
     pub(super) fn queue_data(&mut self, key: Key) {
-        if let Some(stream) = self.store.get(key).filter(|stream| stream.send.has_output()) {
-            let priority = stream.priority;
-            self.schedule.push(&mut self.store, key, priority);
+        if let Some(stream) = self.store.get(key).filter(|stream| stream.has_output()) {
+            let (priority, queued) = (stream.priority, stream.motion().data_links.is_queued());
+            if !queued {
+                self.schedule.push(&mut self.store, key, priority);
+            }
             self.events.attention = true;
         }
     }

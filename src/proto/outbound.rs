@@ -4,8 +4,9 @@ use super::limits::{BATCH_BYTES, INITIAL_WINDOW, LEVEL_BATCH_BYTES};
 use super::mux::{Lifecycle, Mux};
 use super::ready::Ready;
 use super::store::Key;
-use super::stream::{Asking, Handshake, HandshakeEvent, ReceiveState, SendEvent, SendState, Stream};
+use super::stream::{Handshake, HandshakeEvent, ReceiveState, SendEvent, SendState, Stream};
 use super::transmit::Batch;
+use super::withheld::Asking;
 use crate::wire::{Flags, Header, PingKind};
 use bytes::Bytes;
 use rand::RngExt;
@@ -34,6 +35,7 @@ impl Mux {
         if cut {
             self.cut = number;
             self.answering = 0;
+            self.moved(now);
             self.ledger.sent.add(&batch.count());
         }
         cut
@@ -64,24 +66,19 @@ impl Mux {
 
     /// Whether a stream that waits for a flush has nothing left but that: all it wrote has been cut.
     pub(crate) fn wants_flush(&self) -> bool {
-        self.flushing
-            .iter()
-            .any(|key| self.store.get(*key).is_some_and(|stream| stream.awaits_flush() && stream.is_cut()))
+        self.flushing.iter(&self.store).any(|key| self.store.get(key).is_some_and(Stream::is_cut))
     }
 
     /// The transport has flushed all that was cut (Y-SEND-3).
     pub(crate) fn handle_flushed(&mut self) {
         self.flushed = self.cut;
-        let mut flushing = std::mem::take(&mut self.flushing);
-        flushing.retain(|key| {
-            let Some(stream) = self.store.get(*key).filter(|stream| stream.awaits_flush()) else { return false };
-            let cut = stream.is_cut();
-            if cut {
-                self.notify(*key, Ready::FLUSH);
+        let mut next = self.flushing.first();
+        while let Some(key) = next {
+            next = self.flushing.after(&self.store, key);
+            if self.store.get(key).is_some_and(Stream::is_cut) {
+                self.notify(key, Ready::FLUSH);
             }
-            !cut
-        });
-        self.flushing = flushing;
+        }
         if let Lifecycle::Closing { reason, said: true, .. } = &self.lifecycle {
             self.fail(reason.clone());
         }
@@ -119,11 +116,11 @@ impl Mux {
         if std::mem::take(&mut stream.owed.reset) {
             let value = stream.reset.map_or(0, |reset| reset.code);
             batch.header(Header::WindowUpdate { id: stream.id, flags: Flags::RST, value });
-            stream.sent.window_update();
+            stream.updates.sent();
             return;
         }
         let (flags, event) = match stream.handshake {
-            Handshake::Lazy if stream.owed.syn || !stream.send.buffer.is_empty() => {
+            Handshake::Lazy if stream.owed.syn || !stream.motion().unsent.is_empty() => {
                 (Flags::SYN, Some(HandshakeEvent::SynCut))
             }
             Handshake::Accepted => (Flags::ACK, Some(HandshakeEvent::AckCut)),
@@ -139,7 +136,7 @@ impl Mux {
         let header = Header::WindowUpdate { id: stream.id, flags, value: grant(stream) };
         tracing::trace!(?header, "sent");
         batch.header(header);
-        stream.sent.window_update();
+        stream.updates.sent();
         if let Some(event) = event {
             let next = stream.handshake.on(event);
             self.set_handshake(key, next);
@@ -169,7 +166,7 @@ impl Mux {
         }
         let Some(stream) = self.store.get_mut(key) else { return };
         stream.send.last_batch = number;
-        let (id, priority, buffered) = (stream.id, stream.priority, stream.send.buffer.len());
+        let (id, priority, buffered) = (stream.id, stream.priority, stream.motion().unsent.len());
         let mut left = buffered.min(max);
         let len = u32::try_from(left).unwrap_or(u32::MAX);
         if len > 0 {
@@ -179,19 +176,20 @@ impl Mux {
             stream.sent.data_frame();
             stream.sent.body(left);
             while left > 0 {
-                let Some(piece) = stream.send.buffer.pop(left) else { break };
+                let Some(piece) = stream.motion.as_mut().and_then(|motion| motion.unsent.pop(left)) else { break };
                 left = left.saturating_sub(piece.len());
                 batch.body(piece);
             }
             self.schedule.sent(priority, len);
         }
         let Some(stream) = self.store.get_mut(key) else { return };
-        if stream.send.buffer.is_empty() && stream.send.state == SendState::Closing {
+        if stream.motion().unsent.is_empty() && stream.send.state == SendState::Closing {
             // Y-SEND-2, Y-FIN-4: the FIN is a frame of its own, never on a body.
             stream.send.state = stream.send.state.on(SendEvent::FinCut);
             batch.header(Header::Data { id, flags: Flags::FIN, len: 0 });
             stream.sent.data_frame();
         }
+        self.store.still(key);
     }
 
     /// Cuts the go-away that ends a connection which this end closes, once all else has left (Y-CLOSE-1).
@@ -211,12 +209,12 @@ impl Mux {
 fn grant(stream: &mut Stream) -> u32 {
     debug_assert!(stream.receive.window.size() >= INITIAL_WINDOW);
     match stream.receive.state {
-        ReceiveState::Open | ReceiveState::Stopped => match stream.asking {
-            Asking::No => stream.receive.window.grant(),
-            Asking::Queued | Asking::Withheld(_) => {
-                let trickle = std::mem::take(&mut stream.trickle);
+        ReceiveState::Open | ReceiveState::Stopped => match &mut stream.motion {
+            Some(motion) if motion.asking != Asking::No => {
+                let trickle = std::mem::take(&mut motion.trickle);
                 stream.receive.window.grant_up_to(trickle)
             }
+            Some(_) | None => stream.receive.window.grant(),
         },
         // Y-ACK-1, Y-FLOW-6: the peer has no use for it.
         ReceiveState::Finished | ReceiveState::Done | ReceiveState::Reset => 0,

@@ -10,7 +10,7 @@ use super::spares::{CHUNK, Spares};
 use super::store::{Key, Queue, RoomPlace, Store};
 use crate::memory::Reservation;
 use crate::priority::Priority;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use web_time::Instant;
 
 /// Bytes that a writer is assumed to want when it is woken.
@@ -141,6 +141,12 @@ impl Pool {
                 self.spares.put(bytes);
             }
         }
+    }
+
+    /// The same for chunks that were looked at already.
+    pub(super) fn reuse(&mut self, chunks: &mut Vec<BytesMut>) {
+        let room = self.capacity().saturating_sub(self.used).saturating_sub(self.spares.len()) / CHUNK;
+        self.spares.keep(chunks.drain(..).take(room));
     }
 
     pub(super) fn wait(&mut self, store: &mut Store, key: Key, priority: Priority) {

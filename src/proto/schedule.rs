@@ -65,7 +65,7 @@ impl Schedule {
 
 #[cfg(test)]
 mod tests {
-    use super::super::store::Spread;
+    use super::super::spread::Spread;
     use super::super::stream::{Handshake, Stream};
     use super::*;
     use crate::memory::{MemoryManager, Reservation, Unlimited};

@@ -27,11 +27,14 @@ impl Spares {
         spare.unwrap_or_else(|| BytesMut::with_capacity(size))
     }
 
+    /// Keeps chunks that are [`reusable`].
+    pub(super) fn keep(&mut self, chunks: impl Iterator<Item = BytesMut>) {
+        self.chunks.extend(chunks);
+    }
+
     /// Keeps the chunk behind `bytes` if nobody else holds a part of it.
     pub(super) fn put(&mut self, bytes: Bytes) {
-        let Ok(mut chunk) = bytes.try_into_mut() else { return };
-        chunk.clear();
-        if chunk.try_reclaim(CHUNK) {
+        if let Some(chunk) = reusable(bytes) {
             self.chunks.push(chunk);
         }
     }
@@ -48,6 +51,13 @@ impl Spares {
             self.chunks = Vec::new();
         }
     }
+}
+
+/// The chunk behind `bytes` if it is one to keep, and nobody else holds a part of it.
+pub(super) fn reusable(bytes: Bytes) -> Option<BytesMut> {
+    let mut chunk = bytes.try_into_mut().ok()?;
+    chunk.clear();
+    chunk.try_reclaim(CHUNK).then_some(chunk)
 }
 
 /// Size of a chunk for `wanted` bytes behind one of `last` bytes.

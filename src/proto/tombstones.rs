@@ -1,17 +1,15 @@
 //! Owns [`Tombstones`]: what is remembered of streams that have ended, so that late frames are told from garbage.
 
 use super::limits::TOMBSTONES;
-use super::store::Spread;
+use super::spread::Spread;
 use crate::wire::StreamId;
-use nohash_hasher::IntMap;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 /// The last [`TOMBSTONES`] streams that ended.
 #[derive(Debug)]
 pub(super) struct Tombstones {
-    spread: Spread,
-    graves: IntMap<u64, Tombstone>,
-    order: VecDeque<u64>,
+    graves: HashMap<StreamId, Tombstone, Spread>,
+    order: VecDeque<StreamId>,
     /// Late frames that streams which were forgotten may still cause.
     forgiven: u32,
 }
@@ -79,11 +77,10 @@ pub(super) enum Answer {
 
 impl Tombstones {
     pub(super) fn new(spread: Spread) -> Self {
-        Self { spread, graves: IntMap::default(), order: VecDeque::new(), forgiven: 0 }
+        Self { graves: HashMap::with_hasher(spread), order: VecDeque::new(), forgiven: 0 }
     }
 
     pub(super) fn insert(&mut self, id: StreamId, tombstone: Tombstone) {
-        let id = self.spread.of(id);
         if self.graves.insert(id, tombstone).is_some() {
             return;
         }
@@ -104,19 +101,30 @@ impl Tombstones {
     }
 
     pub(super) fn get_mut(&mut self, id: StreamId) -> Option<&mut Tombstone> {
-        self.graves.get_mut(&self.spread.of(id))
+        self.graves.get_mut(&id)
     }
 
     /// Forgets a stream whose id is being opened anew.
     pub(super) fn remove(&mut self, id: StreamId) {
-        let id = self.spread.of(id);
         if self.graves.remove(&id).is_some() {
             self.order.retain(|other| *other != id);
         }
     }
 
+    /// Forgets those of which the peer need not be told anything any more.
+    pub(super) fn rest(&mut self) {
+        let before = self.graves.len();
+        let Self { graves, order, .. } = self;
+        graves.retain(|_, tombstone| tombstone.answer == Answer::Reset);
+        order.retain(|id| graves.contains_key(id));
+        graves.shrink_to_fit();
+        order.shrink_to_fit();
+        let forgotten = u32::try_from(before.saturating_sub(self.graves.len())).unwrap_or(u32::MAX);
+        self.forgiven = self.forgiven.saturating_add(forgotten.saturating_mul(FORGIVEN));
+    }
+
     pub(super) fn clear(&mut self) {
-        *self = Self::new(self.spread);
+        *self = Self::new(*self.graves.hasher());
     }
 }
 

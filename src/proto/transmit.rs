@@ -74,6 +74,13 @@ impl Batch {
         std::mem::take(&mut self.data)
     }
 
+    /// Gives back the storage of an empty batch.
+    pub(crate) fn rest(&mut self) {
+        if self.len == 0 {
+            (self.joined, self.pieces) = (BytesMut::new(), VecDeque::new());
+        }
+    }
+
     fn seal(&mut self) {
         if !self.joined.is_empty() {
             self.pieces.push_back(self.joined.split().freeze());

@@ -6,8 +6,8 @@
 use super::limits::{CREDIT_LEAST, INITIAL_WINDOW, LARGE_WINDOW, STREAM_BOOKS, WINDOW_LOOK, WINDOW_QUIET};
 use super::mux::{Lifecycle, Mux};
 use super::store::Key;
-use super::stream::{Asking, ReceiveState, Stream};
-use super::withheld::Withheld;
+use super::stream::{Motion, ReceiveState, Stream};
+use super::withheld::{Asking, Withheld};
 use crate::config::{Charging, Config};
 use crate::memory::{MemoryManager, Reservation};
 use crate::priority::Priority;
@@ -152,7 +152,7 @@ impl Mux {
         let (size, spent) = (stream.receive.window.size(), stream.receive.window.is_spent());
         // One that can only be returned in other portions is looked at too (Y-FLOW-4).
         let matters = size < max || size > floor || size >= LARGE_WINDOW || charging == Charging::Used;
-        match stream.asking {
+        match stream.motion().asking {
             Asking::No if matters && (spent || stream.owes_credit()) => self.queue_wish(key),
             // What it waits for may never come: its peer can send nothing, and there is nothing left to read.
             Asking::Withheld(_) if stream.stands_still() => {
@@ -164,8 +164,8 @@ impl Mux {
     }
 
     pub(super) fn queue_wish(&mut self, key: Key) {
-        if let Some(stream) = self.store.get_mut(key) {
-            stream.asking = Asking::Queued;
+        if let Some(motion) = self.store.motion(key) {
+            motion.asking = Asking::Queued;
             self.windows.wishing.push_back(key);
             self.events.attention = true;
         }
@@ -181,7 +181,7 @@ impl Mux {
         let (rtt, max, floor) = (self.liveness.rtt.minimum(), self.config.max_stream_window(), self.floor());
         let charging = self.config.charging();
         while let Some(key) = self.windows.wishing.pop_front() {
-            let queued = |stream: &&mut Stream| stream.asking == Asking::Queued;
+            let queued = |stream: &&mut Stream| stream.motion().asking == Asking::Queued;
             let Some(stream) = self.store.get_mut(key).filter(queued) else { continue };
             let (priority, stands_still) = (stream.priority, stream.stands_still());
             let window = &mut stream.receive.window;
@@ -194,7 +194,7 @@ impl Mux {
                 let least = if stands_still { credit.min(CREDIT_LEAST) } else { 0 };
                 return Some(Wish { key, priority, charging, growth, credit, grown, least });
             }
-            stream.asking = Asking::No;
+            self.asked(key);
             self.queue_control(key);
         }
         None
@@ -204,20 +204,23 @@ impl Mux {
     pub(crate) fn answer(&mut self, wish: Wish, answer: Answer) {
         let refused = wish.growth > 0 && !matches!(answer, Answer::Larger(_) | Answer::Wider(_));
         add(&mut self.ledger.refusals.windows, refused.into());
-        let queued = |stream: &&mut Stream| stream.asking == Asking::Queued;
+        let queued = |stream: &&mut Stream| stream.motion().asking == Asking::Queued;
         let Some(stream) = self.store.get_mut(wish.key).filter(queued) else {
             if let Answer::Larger(granted) = answer {
                 self.events.released.push(granted);
             }
             return;
         };
-        stream.asking = Asking::No;
-        if refused && !stream.receive.window.is_due() {
+        let due = stream.receive.window.is_due();
+        let motion = self.asked(wish.key);
+        if refused && !due {
             // Nothing else was to be decided.
             return self.queue_control(wish.key);
         }
-        if !matches!(answer, Answer::Withheld) {
-            stream.trickle = 0;
+        if let Some(motion) = motion
+            && !matches!(answer, Answer::Withheld)
+        {
+            motion.trickle = 0;
         }
         match answer {
             Answer::Larger(granted) => self.enlarge(wish.key, granted),
@@ -233,7 +236,9 @@ impl Mux {
                 }
             }
             Answer::Least(bytes) => {
-                stream.trickle = bytes;
+                if let Some(motion) = self.store.motion(wish.key) {
+                    motion.trickle = bytes;
+                }
                 self.withhold(wish.key);
             }
             Answer::Withheld => {
@@ -245,6 +250,14 @@ impl Mux {
             }
         }
         self.queue_control(wish.key);
+        self.store.still(wish.key);
+    }
+
+    /// The memory manager has been asked.
+    fn asked(&mut self, key: Key) -> Option<&mut Motion> {
+        let motion = self.store.get_mut(key)?.motion.as_deref_mut()?;
+        motion.asking = Asking::No;
+        Some(motion)
     }
 
     // ---- larger and smaller --------------------------------------------------------------------------------------
@@ -357,7 +370,7 @@ impl Mux {
             }
             let usage = if half_used { Usage { since: now, received } } else { usage };
             self.windows.grown.insert(key, usage);
-            if stream.asking == Asking::No && stream.receive.window.owed() > 0 {
+            if stream.motion().asking == Asking::No && stream.receive.window.owed() > 0 {
                 asked.push((stream.priority, key));
             }
         }
@@ -367,6 +380,17 @@ impl Mux {
         }
         let watches = !self.windows.grown.is_empty();
         self.windows.look_at = if watches { now.checked_add(WINDOW_LOOK) } else { None };
+    }
+
+    /// Gives back what holds nothing.
+    pub(super) fn rest_windows(&mut self) {
+        if self.windows.wishing.is_empty() {
+            self.windows.wishing = VecDeque::new();
+        }
+        if self.windows.grown.is_empty() {
+            self.windows.grown = BTreeMap::new();
+        }
+        self.withheld.rest();
     }
 
     pub(super) fn forget_windows(&mut self) {

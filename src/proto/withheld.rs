@@ -5,7 +5,6 @@
 use super::limits::{ASKED_AT_ONCE, CREDIT_LEAST};
 use super::mux::Mux;
 use super::store::Key;
-use super::stream::Asking;
 use crate::priority::Priority;
 use crate::stats::count;
 use std::cmp::Reverse;
@@ -19,6 +18,17 @@ pub(super) struct Withheld {
     tickets: u64,
 }
 
+/// Where credit that is due stands with the memory manager.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::proto) enum Asking {
+    /// It need not be asked, or has granted it.
+    No,
+    /// It is asked before the next batch.
+    Queued,
+    /// It has refused; this is where the stream stands in line.
+    Withheld(Place),
+}
+
 /// A place in line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::proto) struct Place {
@@ -28,6 +38,13 @@ pub(in crate::proto) struct Place {
 }
 
 impl Withheld {
+    /// Gives back what holds nothing.
+    pub(super) fn rest(&mut self) {
+        if self.line.is_empty() {
+            self.line = BTreeMap::new();
+        }
+    }
+
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.line.len()
@@ -42,11 +59,13 @@ impl Mux {
     }
 
     fn stand_in_line(&mut self, key: Key) {
-        let Some(stream) = self.store.get_mut(key) else { return };
+        let Some(stream) = self.store.get(key) else { return };
         let priority = if stream.stands_still() { Priority::ALWAYS } else { stream.priority };
         let place = Place { priority: Reverse(priority), ticket: self.withheld.tickets };
         self.withheld.tickets = place.ticket.wrapping_add(1);
-        stream.asking = Asking::Withheld(place);
+        if let Some(motion) = self.store.motion(key) {
+            motion.asking = Asking::Withheld(place);
+        }
         self.withheld.line.insert(place, key);
     }
 
@@ -70,17 +89,18 @@ impl Mux {
 
     /// Credit that waits does so no more: it is asked for in another way, or nobody needs it.
     pub(super) fn stop_asking(&mut self, key: Key) {
-        let Some(stream) = self.store.get_mut(key) else { return };
-        stream.trickle = 0;
-        if let Asking::Withheld(place) = std::mem::replace(&mut stream.asking, Asking::No) {
+        let Some(motion) = self.store.get_mut(key).and_then(|stream| stream.motion.as_mut()) else { return };
+        motion.trickle = 0;
+        if let Asking::Withheld(place) = std::mem::replace(&mut motion.asking, Asking::No) {
             self.withheld.line.remove(&place);
         }
+        self.store.still(key);
     }
 
     /// The priority of a stream has changed: credit that waits may not have to any more, or has another place in line.
     pub(super) fn move_in_line(&mut self, key: Key) {
         let Some(stream) = self.store.get(key) else { return };
-        if let Asking::Withheld(place) = stream.asking {
+        if let Asking::Withheld(place) = stream.motion().asking {
             self.withheld.line.remove(&place);
             self.stand_in_line(key);
             self.events.attention = true;

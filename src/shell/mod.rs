@@ -13,6 +13,7 @@ mod reader;
 mod shared;
 mod timer;
 mod turns;
+mod waiting;
 mod wire_tap;
 mod writer;
 

@@ -83,6 +83,14 @@ impl Reader {
         self.start < self.end || !self.parser.is_between_frames()
     }
 
+    /// Gives the buffer back, but for what was not parsed yet. The next read makes one anew.
+    pub(super) fn rest(&mut self) {
+        if !self.buffer.is_empty() {
+            self.buffer = self.unparsed().to_vec();
+            (self.start, self.end) = (0, self.buffer.len());
+        }
+    }
+
     /// Throws away what has been read.
     pub(super) const fn discard(&mut self) {
         (self.start, self.end) = (0, 0);
@@ -117,6 +125,23 @@ mod tests {
         assert_eq!(frames, 64 * 1024 / 12);
         assert_eq!(sizes[..2], [4 * 1024, 16 * 1024 - 4]);
         assert!(reader.is_inside_frame());
+    }
+
+    #[test]
+    fn a_buffer_that_was_given_back_holds_what_was_not_parsed_and_no_more() {
+        let frame = Header::GoAway { code: 3 }.encode();
+        let mut reader = Reader::new(16 * 1024);
+        for split in [0, 5, 12] {
+            let (head, tail) = frame.split_at(split);
+            let _ = fill(&mut reader, head);
+            assert!(split == 12 || reader.next().expect("legal").is_none());
+            reader.rest();
+            assert_eq!(reader.buffer.capacity(), split);
+            let _ = fill(&mut reader, tail);
+            assert_eq!(reader.next().expect("legal"), Some(Frame::Header(Header::GoAway { code: 3 })));
+            reader.rest();
+            assert_eq!(reader.buffer.capacity(), 0);
+        }
     }
 
     #[test]

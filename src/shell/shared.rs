@@ -3,12 +3,13 @@
 //! [`Shared::with`] is the only way in. It runs a closure under the lock, and only when the lock is open again wakes,
 //! lets go of wakers and gives memory back: all of these run code that is not ours.
 
+use super::waiting::Waiting;
 use crate::error::{ConnectionError, PingError};
 use crate::memory::{MemoryManager, Reservation};
-use crate::proto::{Events, Key, Mux, PingProgress, Ready};
+use crate::proto::{Chunks, Events, Key, Mux, PingProgress, Ready};
 use crate::stats::{ConnectionStats, Source, StreamStats};
+
 use crate::sync::{Mutex, PoisonError};
-use slotmap::SecondaryMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -37,17 +38,8 @@ pub(crate) struct Inner {
     inbound: Slot,
     outbound: Slot,
     ping: Slot,
-    /// Boxed as the streams are.
-    streams: SecondaryMap<Key, Box<Wakers>>,
+    streams: Waiting,
     retired: Vec<Waker>,
-}
-
-/// A stream's wakers, one for each thing that a task may wait for: the two halves never share one.
-#[derive(Default)]
-struct Wakers {
-    read: Slot,
-    write: Slot,
-    flush: Slot,
 }
 
 /// Room for one waker.
@@ -76,7 +68,7 @@ impl Shared {
             inbound: Slot::default(),
             outbound: Slot::default(),
             ping: Slot::default(),
-            streams: SecondaryMap::new(),
+            streams: Waiting::default(),
             retired: Vec::new(),
         };
         Self { id: NEXT.fetch_add(1, Ordering::Relaxed), memory, inner: Mutex::new(inner) }
@@ -124,6 +116,11 @@ impl Shared {
     /// The figures of a stream that has a handle.
     pub(crate) fn stream_stats(&self, key: Key) -> StreamStats {
         self.look(|mux| mux.stream_stats(key, Instant::now())).unwrap_or_default()
+    }
+
+    /// Takes back what a reader needs no more.
+    pub(crate) fn reuse(&self, chunks: &mut Chunks) {
+        self.look(|mux| mux.reuse(chunks));
     }
 
     /// Looks, and changes nothing that anybody waits for: no code but ours is run.
@@ -182,19 +179,17 @@ impl Inner {
 
     /// Parks a task that waits for one thing on a stream.
     pub(crate) fn park(&mut self, key: Key, what: Ready, cx: &Context<'_>) {
-        if !self.streams.contains_key(key) {
-            self.streams.insert(key, Box::default());
-        }
-        if let Some(wakers) = self.streams.get_mut(key) {
-            wakers.each(what).into_iter().flatten().for_each(|slot| slot.park(cx, &mut self.retired));
-        }
+        self.streams.park(key, what, cx, &mut self.retired);
+    }
+
+    /// Nothing moves: gives back what holds nothing.
+    pub(crate) fn rest(&mut self) {
+        self.streams.rest();
     }
 
     /// The stream has no handle any more.
     pub(crate) fn forget(&mut self, key: Key) {
-        if let Some(mut wakers) = self.streams.remove(key) {
-            self.retired.extend(wakers.each(Ready::ALL).into_iter().flatten().filter_map(|slot| slot.0.take()));
-        }
+        self.retired.extend(self.streams.take(key, Ready::ALL));
     }
 
     pub(crate) const fn ended(&self) -> bool {
@@ -230,8 +225,7 @@ impl Inner {
         // One of them is kept apart.
         effects.others.reserve_exact(events.ready.len().saturating_sub(1));
         for (key, what) in events.ready.drain(..) {
-            let Some(wakers) = self.streams.get_mut(key) else { continue };
-            wakers.each(what).into_iter().flatten().for_each(|slot| effects.wake(slot));
+            self.streams.take(key, what).for_each(|waker| effects.wake(waker));
         }
         if events.ready.capacity() > MANY {
             events.ready = Vec::new();
@@ -248,20 +242,10 @@ impl Inner {
             // An event that finds nobody waiting is kept: whoever comes looks at the state itself.
             if *happened && slot.is_taken() {
                 *happened = false;
-                effects.wake(slot);
+                slot.0.take().into_iter().for_each(|waker| effects.wake(waker));
             }
         }
         effects
-    }
-}
-
-impl Wakers {
-    fn each(&mut self, what: Ready) -> [Option<&mut Slot>; 3] {
-        [
-            what.contains(Ready::READ).then_some(&mut self.read),
-            what.contains(Ready::WRITE).then_some(&mut self.write),
-            what.contains(Ready::FLUSH).then_some(&mut self.flush),
-        ]
     }
 }
 
@@ -278,11 +262,10 @@ impl Slot {
 }
 
 impl Effects {
-    fn wake(&mut self, slot: &mut Slot) {
-        match (slot.0.take(), &self.first) {
-            (Some(waker), None) => self.first = Some(waker),
-            (Some(waker), Some(_)) => self.others.push(waker),
-            (None, _) => {}
+    fn wake(&mut self, waker: Waker) {
+        match &self.first {
+            None => self.first = Some(waker),
+            Some(_) => self.others.push(waker),
         }
     }
 
@@ -294,7 +277,11 @@ impl Effects {
                 panicked.get_or_insert(panic);
             }
         }
-        self.first.into_iter().chain(self.others).for_each(Waker::wake);
+        // Mostly there is nobody to wake.
+        if let Some(first) = self.first {
+            first.wake();
+            self.others.into_iter().for_each(Waker::wake);
+        }
         drop(self.retired);
         if let Some(panic) = panicked {
             resume_unwind(panic);

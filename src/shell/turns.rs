@@ -5,6 +5,9 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::task::{Context, Poll, Waker};
 
+/// Callers for whom no room is kept.
+const MANY: usize = 16;
+
 /// Whose turn it is, and what one leaves to the next. Who comes first is first, also before one who comes just as a turn
 /// is passed on. Giving up while waiting, or during a turn, passes it on.
 #[derive(Debug, Default)]
@@ -83,6 +86,9 @@ impl<T> Drop for Turn<'_, T> {
         let mut line = self.turns.line();
         let position = line.position(self.number);
         let own = position.and_then(|position| line.standing.remove(position));
+        if line.standing.is_empty() && line.standing.capacity() > MANY {
+            line.standing = VecDeque::new();
+        }
         let first = line.standing.front_mut().filter(|_| position == Some(0)).and_then(|(_, waker)| waker.take());
         drop(line);
         drop(own);

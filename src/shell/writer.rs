@@ -129,6 +129,13 @@ impl Writer {
         self.spent.drain(..)
     }
 
+    /// Gives back storage while there is nothing to write.
+    pub(super) fn rest(&mut self) {
+        if self.pieces.is_empty() {
+            (self.pieces, self.joined, self.spent) = (VecDeque::new(), BytesMut::new(), Vec::new());
+        }
+    }
+
     /// Flushes what was written.
     pub(super) fn poll_flush<T: AsyncWrite + Unpin>(
         &mut self,

@@ -13,11 +13,9 @@ use crate::error::StreamError;
 #[cfg(feature = "libp2p")]
 use crate::negotiation::Negotiation;
 use crate::priority::Priority;
-use crate::proto::Key;
+use crate::proto::{Chunks, Key};
 use crate::shell::{Shared, Timer};
 use crate::stats::StreamStats;
-use bytes::Bytes;
-use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -44,10 +42,8 @@ pub struct Stream {
     shared: Arc<Shared>,
     key: Key,
     id: u32,
-    /// Chunks taken off the connection and not read yet, none of them empty.
-    chunks: VecDeque<Bytes>,
-    /// Chunks that were read to their end, for their memory.
-    spent: Vec<Bytes>,
+    /// Taken off the connection and not read yet.
+    chunks: Chunks,
     /// Bytes read and not reported, and how many of them make a report due.
     unreported: u32,
     due: u32,
@@ -72,8 +68,7 @@ impl Stream {
             shared,
             key,
             id,
-            chunks: VecDeque::new(),
-            spent: Vec::new(),
+            chunks: Chunks::default(),
             unreported: 0,
             due: u32::MAX,
             waits: None,
@@ -153,13 +148,13 @@ impl Stream {
     /// Ends both halves at once. The peer sees the reset with `code`; 0 is "no code". What was written and has not left
     /// yet is dropped, as are bytes that were not read. On a stream that has ended nothing is sent.
     pub fn reset(&mut self, code: u32) {
-        self.chunks = VecDeque::new();
-        let (key, unreported, spent) = (self.key, std::mem::take(&mut self.unreported), &mut self.spent);
+        self.chunks.clear();
+        let (key, unreported, chunks) = (self.key, std::mem::take(&mut self.unreported), &mut self.chunks);
         self.shared.with(|inner| {
             // What was read is not what is dropped: a stream that was read to its end keeps that end.
             inner.mux.consume(key, unreported, Instant::now());
             inner.mux.reset(key, code);
-            inner.mux.recycle(spent.drain(..));
+            inner.mux.reuse(chunks);
         });
     }
 
@@ -179,18 +174,17 @@ impl Stream {
     /// may go on writing for as long as this end does. Reading fails with [`StreamError::ReadClosed`](crate::StreamError::ReadClosed) from here on.
     pub fn close_read(&mut self) {
         let unread = self.take_unread();
-        let (key, spent) = (self.key, &mut self.spent);
+        let (key, chunks) = (self.key, &mut self.chunks);
         self.shared.with(|inner| {
             inner.mux.stop(key, unread, Instant::now());
             // Nothing is reserved for them any more.
-            inner.mux.recycle(spent.drain(..));
+            inner.mux.reuse(chunks);
         });
     }
 
     /// Bytes that the core still counts as unread and that this handle has taken.
     fn take_unread(&mut self) -> u32 {
-        let unread: usize = std::mem::take(&mut self.chunks).iter().map(Bytes::len).sum();
-        u32::try_from(unread).unwrap_or(u32::MAX).saturating_add(std::mem::take(&mut self.unreported))
+        u32::try_from(self.chunks.clear()).unwrap_or(u32::MAX).saturating_add(std::mem::take(&mut self.unreported))
     }
 
     /// Gives the stream the priority of the protocol that is about to be negotiated on it, as soon as that is known.

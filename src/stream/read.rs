@@ -4,7 +4,7 @@ use super::{Stream, exceeded};
 #[cfg(feature = "libp2p")]
 use crate::error::Side;
 use crate::proto::{ReadError, Ready, Taken};
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use futures::{AsyncBufRead, AsyncRead};
 use std::future::poll_fn;
 use std::io;
@@ -21,7 +21,7 @@ impl Stream {
     /// As for reading.
     pub fn poll_read_bytes(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
         let more = ready!(self.poll_chunks(cx))?;
-        let chunk = if more { self.chunks.pop_front() } else { None };
+        let chunk = if more { self.chunks.pop() } else { None };
         #[cfg(feature = "libp2p")]
         if let Some(chunk) = &chunk {
             self.saw(Side::Remote, chunk);
@@ -42,7 +42,8 @@ impl Stream {
     /// Hands out up to `most` bytes of the chunks that were taken, piece by piece.
     pub(crate) fn hand_out(&mut self, most: usize, mut to: impl FnMut(&[u8])) -> usize {
         let mut read = 0;
-        while let Some(chunk) = self.chunks.front().filter(|_| read < most) {
+        while read < most && !self.chunks.is_empty() {
+            let chunk = self.chunks.first();
             let amt = chunk.len().min(most.saturating_sub(read));
             to(chunk.get(..amt).unwrap_or(chunk));
             self.used(amt);
@@ -53,18 +54,16 @@ impl Stream {
 
     /// `amt` bytes of the first chunk have been read.
     fn used(&mut self, amt: usize) {
-        let Some(chunk) = self.chunks.front_mut() else { return };
-        let amt = amt.min(chunk.len());
+        if self.chunks.is_empty() {
+            return;
+        }
+        let amt = amt.min(self.chunks.first().len());
         #[cfg(feature = "libp2p")]
         if self.negotiation.is_some() {
-            let piece = chunk.slice(..amt);
+            let piece = self.chunks.first().slice(..amt);
             self.saw(Side::Remote, &piece);
         }
-        let Some(chunk) = self.chunks.front_mut() else { return };
-        chunk.advance(amt);
-        if chunk.is_empty() {
-            self.spent.extend(self.chunks.pop_front());
-        }
+        self.chunks.advance(amt);
         self.report(amt);
     }
 
@@ -74,11 +73,14 @@ impl Stream {
         if self.unreported >= self.due {
             let unreported = std::mem::take(&mut self.unreported);
             self.due = u32::MAX;
-            let (key, spent) = (self.key, &mut self.spent);
+            let (key, chunks) = (self.key, &mut self.chunks);
             self.shared.with(|inner| {
                 inner.mux.consume(key, unreported, Instant::now());
-                inner.mux.recycle(spent.drain(..));
+                inner.mux.reuse(chunks);
             });
+        } else if self.chunks.has_leftovers() {
+            // Whoever knows that no more will come does not ask again.
+            self.shared.reuse(&mut self.chunks);
         }
     }
 
@@ -91,12 +93,11 @@ impl Stream {
             return Poll::Ready(Ok(true));
         }
         let (key, unreported) = (self.key, std::mem::take(&mut self.unreported));
-        let (chunks, spent) = (&mut self.chunks, &mut self.spent);
+        let chunks = &mut self.chunks;
         let read = self.shared.with(|inner| {
             if unreported > 0 {
                 inner.mux.consume(key, unreported, Instant::now());
             }
-            inner.mux.recycle(spent.drain(..));
             let read = inner.mux.read(key, chunks);
             if let Err(ReadError::Blocked) = read {
                 inner.park(key, Ready::READ, cx);
@@ -138,7 +139,7 @@ impl AsyncBufRead for Stream {
     fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
         let this = self.get_mut();
         ready!(this.poll_chunks(cx))?;
-        Poll::Ready(Ok(this.chunks.front().map_or(&[], |chunk| chunk)))
+        Poll::Ready(Ok(this.chunks.first()))
     }
 
     /// More than [`poll_fill_buf`](AsyncBufRead::poll_fill_buf) gave counts as all of it.

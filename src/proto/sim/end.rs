@@ -8,7 +8,7 @@ use crate::error::StreamError;
 use crate::memory::{MemoryManager, Reservation};
 use crate::mode::Mode;
 use crate::priority::Priority;
-use crate::proto::{Admission, Batch, FlushError, Key, Mux, ReadError, Taken, WriteError, first_reservation};
+use crate::proto::{Admission, Batch, Chunks, FlushError, Key, Mux, ReadError, Taken, WriteError, first_reservation};
 use crate::wire::{Frame, Parser};
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -265,15 +265,19 @@ impl End {
         if unread > 0 {
             self.mux.consume(key, unread, now);
         }
-        let mut chunks = VecDeque::new();
+        let mut chunks = Chunks::default();
         match self.mux.read(key, &mut chunks) {
             Ok(Taken::Bytes { .. }) => {
-                chunks.iter().for_each(|bytes| oracle.on_read(self.side, id, bytes));
-                let len = chunks.iter().map(|bytes| bytes.len() as u32).sum();
+                let mut len = 0;
+                while !chunks.is_empty() {
+                    oracle.on_read(self.side, id, chunks.first());
+                    len += chunks.first().len() as u32;
+                    chunks.advance(chunks.first().len());
+                }
                 let used = if chance.of(2) { len } else { chance.below(len as usize) as u32 };
                 self.held[index].unread = len - used;
                 self.mux.consume(key, used, now);
-                self.mux.recycle(chunks);
+                self.mux.reuse(&mut chunks);
                 false
             }
             Ok(Taken::End) => {

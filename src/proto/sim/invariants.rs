@@ -4,7 +4,8 @@ use super::end::End;
 use crate::config::Charging;
 use crate::proto::mux::Mux;
 use crate::proto::stall::Cause;
-use crate::proto::stream::{Asking, Handle, ReceiveState, SendState};
+use crate::proto::stream::{Handle, ReceiveState, SendState};
+use crate::proto::withheld::Asking;
 use crate::proto::{Key, limits};
 use crate::stats::ReservedBytes;
 use std::time::Duration;
@@ -15,7 +16,7 @@ impl End {
     /// The sums and bounds of one core.
     pub(super) fn check(&mut self) {
         let mux = &self.mux;
-        let buffered: usize = streams(mux).map(|(_, stream)| stream.send.buffer.len()).sum();
+        let buffered: usize = streams(mux).map(|(_, stream)| stream.motion().unsent.len()).sum();
         if mux.closed().is_none() {
             assert_eq!(mux.pool.used(), buffered + self.unsent_data, "the pool is what is buffered");
         }
@@ -31,7 +32,8 @@ impl End {
         assert_eq!(inbound, mux.inbound);
         assert!(inbound <= mux.config.max_incoming_streams());
         assert!(mux.ahead.is_none());
-        let waits = |(_, stream): &(Key, &crate::proto::stream::Stream)| matches!(stream.asking, Asking::Withheld(_));
+        let waits =
+            |(_, stream): &(Key, &crate::proto::stream::Stream)| matches!(stream.motion().asking, Asking::Withheld(_));
         assert_eq!(streams(mux).filter(waits).count(), mux.withheld.len(), "who waits stands in line");
         let mut reserved = mux.pool.reserved();
         for (key, stream) in streams(mux) {
@@ -48,7 +50,7 @@ impl End {
                     Charging::Used => {
                         assert!(own.bytes() >= limits::STREAM_BOOKS);
                         assert!(window.held() > mux.arriving(key) || own.bytes() == limits::STREAM_BOOKS, "{stream:?}");
-                        limits::STREAM_BOOKS + stream.receive.buffer.capacity()
+                        limits::STREAM_BOOKS + stream.motion().unread.capacity()
                     }
                 };
                 let exact = mux.config.charging() == Charging::Promised;
@@ -57,11 +59,11 @@ impl End {
             if linked(&key, stream) {
                 let own = stream.reservation.as_ref().map_or(0, |reservation| reservation.bytes());
                 assert!(own >= limits::STREAM_BOOKS, "it takes that itself: {stream:?}");
-                assert!(!stream.has_control() || stream.control_links.is_queued(), "{stream:?}");
-                assert!(!stream.send.has_output() || stream.data_links.is_queued(), "{stream:?}");
+                assert!(!stream.has_control() || stream.motion().control_links.is_queued(), "{stream:?}");
+                assert!(!stream.has_output() || stream.motion().data_links.is_queued(), "{stream:?}");
             } else {
                 assert!(
-                    !stream.control_links.is_queued() && !stream.data_links.is_queued(),
+                    !stream.motion().control_links.is_queued() && !stream.motion().data_links.is_queued(),
                     "{stream:?} {:?}",
                     mux.closed()
                 );
@@ -91,7 +93,7 @@ impl End {
         for (_, stream) in streams(mux).filter(|(_, stream)| stream.stall.cause().is_some()) {
             assert!(stream.send.state == SendState::Open && stream.handle == Handle::Held, "{stream:?}");
             let for_room = stream.stall.cause() != Some(Cause::Window);
-            assert!(!for_room || stream.room_links.is_queued(), "nothing will end this wait: {stream:?}");
+            assert!(!for_room || stream.motion().room_links.is_queued(), "nothing will end this wait: {stream:?}");
         }
     }
 
@@ -119,7 +121,7 @@ pub(super) fn check_credit(near: &End, far: &End) {
             if !stream.send.state.is_over() && other.receive.state == ReceiveState::Open {
                 assert_eq!(stream.send.window.available(), credit, "stream {}", stream.id);
             }
-            let withheld = matches!(other.asking, Asking::Withheld(_));
+            let withheld = matches!(other.motion().asking, Asking::Withheld(_));
             assert!(
                 withheld || credit + other.receive.window.held() >= limits::INITIAL_WINDOW / 2,
                 "credit is withheld"

@@ -1,18 +1,21 @@
 //! Owns a stream's state: handshake x send x receive, three small enums that know nothing of each other.
 
 mod handshake;
+mod motion;
 mod receive;
 mod send;
 
 pub(super) use handshake::{Handshake, HandshakeEvent};
-pub(super) use receive::{Receive, ReceiveEvent, ReceiveState};
-pub(super) use send::{Send, SendEvent, SendState};
+use motion::STILL;
+pub(super) use motion::{Motion, Motions};
+pub(super) use receive::{Receive, ReceiveBuffer, ReceiveEvent, ReceiveState};
+pub(super) use send::{Send, SendBuffer, SendEvent, SendState};
 
-use super::ledger::Counts;
+use super::ledger::{Counts, Updates};
 use super::ready::Ready;
 use super::stall::Stall;
-use super::store::Links;
-use super::withheld::Place;
+use super::store::Serial;
+use super::withheld::Asking;
 use crate::error::{Side, StreamError};
 use crate::memory::Reservation;
 use crate::priority::Priority;
@@ -22,6 +25,10 @@ use crate::wire::StreamId;
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) id: StreamId,
+    /// What the store tells it by.
+    pub(super) serial: Serial,
+    /// Whether its wire life is not over: the store finds it by its id.
+    pub(super) linked: bool,
     pub(super) priority: Priority,
     /// Whether the application has set it.
     pub(super) priority_chosen: bool,
@@ -36,19 +43,14 @@ pub(super) struct Stream {
     /// are given back, for as long as the stream is on the wire.
     pub(super) reservation: Option<Reservation>,
     pub(super) handle: Handle,
-    /// Bytes that were accepted from the application will never be sent: the connection ended first.
-    pub(super) lost: bool,
     /// What the application waits for.
     pub(super) interest: Ready,
-    pub(super) asking: Asking,
-    /// Credit that may leave though the rest of it waits, in bytes.
-    pub(super) trickle: u32,
     pub(super) sent: Counts,
     pub(super) received: Counts,
+    pub(super) updates: Updates,
     pub(super) stall: Stall,
-    pub(super) control_links: Links,
-    pub(super) data_links: Links,
-    pub(super) room_links: Links,
+    /// Of one on which something moves. The store makes it and takes it back.
+    pub(super) motion: Option<Box<Motion>>,
 }
 
 /// Who reset a stream, with which code.
@@ -67,17 +69,6 @@ pub(super) enum ResetBy {
     Remote,
     /// This end, which had no memory for what arrived. What was unread is delivered first.
     Overrun,
-}
-
-/// Where credit that is due stands with the memory manager.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Asking {
-    /// It need not be asked, or has granted it.
-    No,
-    /// It is asked before the next batch.
-    Queued,
-    /// It has refused; this is where the stream stands in line.
-    Withheld(Place),
 }
 
 /// Whether the application can still act on the stream.
@@ -108,6 +99,8 @@ impl Stream {
     ) -> Self {
         Self {
             id,
+            serial: Serial::FIRST,
+            linked: false,
             priority,
             priority_chosen: false,
             handshake,
@@ -117,17 +110,38 @@ impl Stream {
             owed: Owed::default(),
             reservation: Some(reservation),
             handle: Handle::Held,
-            lost: false,
             interest: Ready::NONE,
-            asking: Asking::No,
-            trickle: 0,
             sent: Counts::default(),
             received: Counts::default(),
+            updates: Updates::default(),
             stall: Stall::default(),
-            control_links: Links::default(),
-            data_links: Links::default(),
-            room_links: Links::default(),
+            motion: None,
         }
+    }
+
+    /// What moves, to look at.
+    pub(super) fn motion(&self) -> &Motion {
+        self.motion.as_deref().unwrap_or(&STILL)
+    }
+
+    /// Whether a data frame or a FIN can be cut.
+    pub(super) fn has_output(&self) -> bool {
+        !self.motion().unsent.is_empty() || self.send.state == SendState::Closing
+    }
+
+    /// Bytes of memory that the next `len` bytes of a body take beside what there is for those before.
+    pub(super) fn allocation(&self, len: usize) -> usize {
+        if self.receive.state == ReceiveState::Open { self.motion().unread.allocation(len) } else { 0 }
+    }
+
+    /// Drops what was written and not cut, and the memory with it; says how many bytes that was.
+    pub(super) fn drop_unsent(&mut self) -> usize {
+        self.motion.as_mut().map_or(0, |motion| motion.unsent.clear())
+    }
+
+    /// Drops what has arrived and was not read, and the memory with it; says how many bytes that was.
+    pub(super) fn drop_unread(&mut self) -> u32 {
+        self.motion.as_mut().map_or(0, |motion| motion.unread.clear())
     }
 
     /// Whether a control frame is owed: SYN, ACK, credit or reset.
@@ -146,26 +160,22 @@ impl Stream {
         };
         // The window of an inbound stream is announced with its ACK, so not before it was accepted.
         let known = matches!(self.handshake, Handshake::SynSent | Handshake::Done);
-        let due = match self.asking {
+        let motion = self.motion();
+        let due = match motion.asking {
             Asking::No => self.receive.window.is_due(),
-            Asking::Queued | Asking::Withheld(_) => self.trickle > 0,
+            Asking::Queued | Asking::Withheld(_) => motion.trickle > 0,
         };
         wanted && known && due
     }
 
     /// Whether the peer can send nothing and there is nothing to read, unless it is given more.
-    pub(super) const fn stands_still(&self) -> bool {
-        self.receive.window.is_exhausted() && self.trickle == 0
-    }
-
-    /// Whether the application waits for a flush.
-    pub(super) fn awaits_flush(&self) -> bool {
-        self.interest.contains(Ready::FLUSH)
+    pub(super) fn stands_still(&self) -> bool {
+        self.receive.window.is_exhausted() && self.motion().trickle == 0
     }
 
     /// Whether all that was written is in batches that were cut, its SYN and FIN included.
     pub(super) fn is_cut(&self) -> bool {
-        !self.send.has_output() && !self.owed.syn
+        !self.has_output() && !self.owed.syn
     }
 
     /// Whether both ends are done with the stream as far as the wire goes.

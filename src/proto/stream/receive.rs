@@ -1,10 +1,14 @@
 //! Owns the receive half of a stream: its state, the window it grants and what waits to be read.
 
+use crate::proto::chunks::{Chunks, Shelf};
 use crate::proto::flow::ReceiveWindow;
 use crate::proto::spares::{self, Spares, append};
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use std::collections::VecDeque;
 use std::fmt;
+
+/// A buffer that has room for more chunks than this is not kept to be used again.
+pub(super) const MANY: usize = 64;
 
 /// The receive half.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,32 +64,16 @@ impl ReceiveState {
 pub(in crate::proto) struct Receive {
     pub(in crate::proto) state: ReceiveState,
     pub(in crate::proto) window: ReceiveWindow,
-    pub(in crate::proto) buffer: ReceiveBuffer,
 }
 
 impl Receive {
     pub(in crate::proto) fn new(window: u32) -> Self {
-        Self { state: ReceiveState::Open, window: ReceiveWindow::new(window), buffer: ReceiveBuffer::default() }
-    }
-
-    /// Bytes of memory that the next `len` bytes of a body take beside what the buffer has.
-    pub(in crate::proto) fn allocation(&self, len: usize) -> usize {
-        if self.state == ReceiveState::Open { spares::allocation(&self.buffer.chunks, len) } else { 0 }
-    }
-
-    /// Takes bytes of a body in; `false` where nobody will read them.
-    pub(in crate::proto) fn push(&mut self, bytes: &[u8], spares: &mut Spares) -> bool {
-        if self.state != ReceiveState::Open {
-            return false;
-        }
-        append(&mut self.buffer.chunks, bytes, spares);
-        true
+        Self { state: ReceiveState::Open, window: ReceiveWindow::new(window) }
     }
 }
 
 /// Bytes that arrived and were not read. Chunks grow with what comes, so a frame of one byte costs about one byte
 /// (Y-MEM-7).
-#[derive(Default)]
 pub(in crate::proto) struct ReceiveBuffer {
     chunks: VecDeque<BytesMut>,
 }
@@ -97,17 +85,36 @@ impl fmt::Debug for ReceiveBuffer {
 }
 
 impl ReceiveBuffer {
+    pub(super) const fn new() -> Self {
+        Self { chunks: VecDeque::new() }
+    }
+
+    /// Whether its storage is worth keeping.
+    pub(super) fn is_small(&self) -> bool {
+        self.chunks.capacity() <= MANY
+    }
+
+    /// Bytes of memory that the next `len` bytes take beside what there is for those before.
+    pub(super) fn allocation(&self, len: usize) -> usize {
+        spares::allocation(&self.chunks, len)
+    }
+
+    /// Takes bytes of a body in.
+    pub(in crate::proto) fn push(&mut self, bytes: &[u8], spares: &mut Spares) {
+        append(&mut self.chunks, bytes, spares);
+    }
+
     pub(in crate::proto) fn is_empty(&self) -> bool {
         self.chunks.is_empty()
     }
 
     /// Moves chunks from the front into `chunks` until that has grown by `enough` bytes.
-    pub(in crate::proto) fn take(&mut self, chunks: &mut VecDeque<Bytes>, enough: usize) {
+    pub(in crate::proto) fn take(&mut self, chunks: &mut Chunks, shelf: &mut Shelf, enough: usize) {
         let mut taken = 0;
         while taken < enough {
             let Some(chunk) = self.chunks.pop_front() else { return };
             taken = chunk.len().saturating_add(taken);
-            chunks.push_back(chunk.freeze());
+            shelf.push(chunks, chunk.freeze());
         }
     }
 
@@ -161,30 +168,19 @@ mod tests {
     #[test]
     fn w88_a_window_of_one_byte_frames_costs_about_the_window() {
         for window in [INITIAL_WINDOW, 4 << 20] {
-            let (mut receive, mut spares) = (Receive::new(window), Spares::default());
+            let (mut buffer, mut spares) = (ReceiveBuffer::new(), Spares::default());
             for i in 0..window {
-                assert!(receive.push(&[i as u8], &mut spares));
+                buffer.push(&[i as u8], &mut spares);
             }
-            let chunks = receive.buffer.chunks.len() * size_of::<BytesMut>();
-            assert!(receive.buffer.capacity() + chunks <= window as usize / 10 * 11);
-            let (mut next, mut taken) = (0u32, VecDeque::new());
-            receive.buffer.take(&mut taken, usize::MAX);
-            for byte in taken.into_iter().flatten() {
+            let chunks = buffer.chunks.len() * size_of::<BytesMut>();
+            assert!(buffer.capacity() + chunks <= window as usize / 10 * 11);
+            let (mut next, mut taken) = (0u32, Chunks::default());
+            buffer.take(&mut taken, &mut Shelf::default(), usize::MAX);
+            for byte in std::iter::from_fn(|| taken.pop()).flatten() {
                 assert_eq!(byte, next as u8);
                 next += 1;
             }
             assert_eq!(next, window);
-        }
-    }
-
-    #[test]
-    fn nothing_is_kept_once_reading_is_over() {
-        for event in [Fin, Stop, RemoteReset, LocalReset] {
-            let mut receive = Receive::new(INITIAL_WINDOW);
-            assert!(receive.push(b"before", &mut Spares::default()));
-            receive.state = receive.state.on(event);
-            assert!(!receive.push(b"after", &mut Spares::default()));
-            assert_eq!(receive.buffer.clear(), 6);
         }
     }
 }

@@ -6,6 +6,8 @@ use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::fmt;
 
+use super::receive::MANY;
+
 /// The send half.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::proto) enum SendState {
@@ -54,19 +56,15 @@ impl SendState {
 pub(in crate::proto) struct Send {
     pub(in crate::proto) state: SendState,
     pub(in crate::proto) window: SendWindow,
-    pub(in crate::proto) buffer: SendBuffer,
+    /// Bytes that were accepted from the application will never be sent: the connection ended first.
+    pub(in crate::proto) lost: bool,
     /// The number of the last batch that holds a frame of this stream.
     pub(in crate::proto) last_batch: u64,
 }
 
 impl Send {
     pub(in crate::proto) const fn new() -> Self {
-        Self { state: SendState::Open, window: SendWindow::INITIAL, buffer: SendBuffer::new(), last_batch: 0 }
-    }
-
-    /// Whether a data frame or a FIN can be cut.
-    pub(in crate::proto) fn has_output(&self) -> bool {
-        !self.buffer.is_empty() || self.state == SendState::Closing
+        Self { state: SendState::Open, window: SendWindow::INITIAL, lost: false, last_batch: 0 }
     }
 }
 
@@ -83,7 +81,7 @@ impl fmt::Debug for SendBuffer {
 }
 
 impl SendBuffer {
-    const fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Self { chunks: VecDeque::new(), len: 0 }
     }
 
@@ -93,6 +91,11 @@ impl SendBuffer {
 
     pub(in crate::proto) const fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// Whether its storage is worth keeping.
+    pub(super) fn is_small(&self) -> bool {
+        self.chunks.capacity() <= MANY
     }
 
     /// Copies `bytes` in.

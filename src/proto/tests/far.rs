@@ -7,7 +7,7 @@ use crate::memory::{MemoryManager, Reservation, Unlimited};
 use crate::mode::Mode;
 use crate::priority::Priority;
 use crate::proto::limits::{BATCH_BYTES, INITIAL_WINDOW};
-use crate::proto::{Admission, Batch, Key, Mux, Taken, first_reservation};
+use crate::proto::{Admission, Batch, Chunks, Key, Mux, Taken, first_reservation};
 use crate::stats::StreamStats;
 use crate::wire::Parser;
 use bytes::Bytes;
@@ -270,11 +270,11 @@ impl Transfer {
     fn read(&mut self) {
         let Some(key) = self.keys[1] else { return };
         let end = &mut self.ends[1];
-        let mut chunks = VecDeque::new();
+        let mut chunks = Chunks::default();
         while self.may_read > 0 {
             if self.unread == 0 {
                 let Ok(Taken::Bytes { .. }) = end.mux.read(key, &mut chunks) else { break };
-                self.unread = chunks.drain(..).map(|chunk| chunk.len() as u32).sum();
+                self.unread = chunks.clear() as u32;
             }
             let used = self.unread.min(self.may_read);
             (self.unread, self.may_read) = (self.unread - used, self.may_read - used);

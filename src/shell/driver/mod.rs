@@ -140,11 +140,19 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     /// Sets the alarm; says whether the phase has changed.
     fn check_time(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
         let timeout = self.config.connection_write_timeout();
-        let look = |inner: &mut Inner| (inner.mux.closed().is_some(), inner.mux.is_closing(), inner.mux.poll_timeout());
-        let (closed, closing, deadline) = self.shared.with(look);
+        let (deadline, closing, closed, rests) = self.shared.with(|inner| {
+            let rests = inner.mux.is_at_rest();
+            if rests {
+                inner.rest();
+            }
+            (inner.mux.poll_timeout(), inner.mux.is_closing(), inner.mux.closed().is_some(), rests)
+        });
         if closed || !matches!(self.phase, Phase::Running) {
             self.take_leave(now);
             return true;
+        }
+        if rests {
+            self.rest();
         }
         if closing && self.close_by.is_none() {
             self.close_by = now.checked_add(timeout);
@@ -161,6 +169,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             cx.waker().wake_by_ref();
         }
         false
+    }
+
+    /// Gives back the storage that only a connection which moves has a use for. A read that finds nothing takes some, too.
+    fn rest(&mut self) {
+        self.reader.rest();
+        self.writer.rest();
+        self.batch.rest();
     }
 
     /// The connection is over, as far as its streams go.
@@ -214,5 +229,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         self.credit = None;
         self.phase = Phase::Ended;
         self.shared.with(Inner::end);
+        self.rest();
     }
 }

@@ -1,0 +1,162 @@
+//! Owns [`Chunks`]: what a reader has taken off a stream and has not read yet, and what it has read and others can use.
+//!
+//! A small message is one chunk, and takes nothing but that. Only where there is more is storage at hand for it, which
+//! goes back to the connection as soon as all is read.
+
+use super::spares::reusable;
+use bytes::{Buf, Bytes, BytesMut};
+use std::collections::VecDeque;
+
+/// Chunks of which less than this many bytes arrived are not worth keeping for others.
+const LARGE: usize = 4 * 1024;
+
+/// Storage for more chunks than this is not kept.
+const MANY: usize = 64;
+
+/// How many are kept.
+const KEPT: usize = 8;
+
+/// Chunks that were taken and not read yet, none of them empty.
+#[derive(Debug, Default)]
+pub(crate) struct Chunks {
+    first: Bytes,
+    more: Option<Box<More>>,
+}
+
+/// What there is beside a small chunk.
+#[derive(Debug, Default)]
+struct More {
+    unread: VecDeque<Bytes>,
+    /// Chunks that were read to their end, for their memory.
+    spent: Vec<BytesMut>,
+}
+
+/// Storage that readers have given back.
+#[derive(Debug, Default)]
+pub(super) struct Shelf {
+    #[expect(clippy::vec_box, reason = "they go from hand to hand as boxes")]
+    kept: Vec<Box<More>>,
+}
+
+impl Chunks {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_empty()
+    }
+
+    /// The first of them; empty if there is none.
+    pub(crate) const fn first(&self) -> &Bytes {
+        &self.first
+    }
+
+    /// Takes the first of them out.
+    pub(crate) fn pop(&mut self) -> Option<Bytes> {
+        let next = self.more.as_mut().and_then(|more| more.unread.pop_front()).unwrap_or_default();
+        Some(std::mem::replace(&mut self.first, next)).filter(|first| !first.is_empty())
+    }
+
+    /// Bytes of the first of them have been read.
+    pub(crate) fn advance(&mut self, bytes: usize) {
+        self.first.advance(bytes);
+        if self.first.is_empty() {
+            let next = self.more.as_mut().and_then(|more| more.unread.pop_front()).unwrap_or_default();
+            let spent = std::mem::replace(&mut self.first, next);
+            if let Some(more) = &mut self.more
+                && let Some(chunk) = reusable(spent)
+            {
+                more.spent.push(chunk);
+            }
+        }
+    }
+
+    /// Drops what is unread; says how many bytes that was.
+    pub(crate) fn clear(&mut self) -> usize {
+        let more = self.more.as_mut().map_or(0, |more| more.unread.drain(..).map(|chunk| chunk.len()).sum());
+        std::mem::take(&mut self.first).len().saturating_add(more)
+    }
+
+    /// Whether all is read, and there is something that others can use.
+    pub(crate) fn has_leftovers(&self) -> bool {
+        self.is_empty() && self.more.is_some()
+    }
+
+    /// Chunks that others can use.
+    pub(super) fn spent(&mut self) -> Option<&mut Vec<BytesMut>> {
+        self.more.as_mut().map(|more| &mut more.spent)
+    }
+}
+
+impl Shelf {
+    /// Puts a chunk behind the others.
+    pub(super) fn push(&mut self, chunks: &mut Chunks, chunk: Bytes) {
+        if chunk.len() >= LARGE || !chunks.is_empty() {
+            chunks.more.get_or_insert_with(|| self.kept.pop().unwrap_or_default());
+        }
+        match &mut chunks.more {
+            Some(more) if !chunks.first.is_empty() => more.unread.push_back(chunk),
+            Some(_) | None => chunks.first = chunk,
+        }
+    }
+
+    /// Takes storage back that is not needed any more.
+    pub(super) fn put(&mut self, chunks: &mut Chunks) {
+        if chunks.is_empty()
+            && let Some(more) = chunks.more.take()
+            && self.kept.len() < KEPT
+            && more.unread.capacity().max(more.spent.capacity()) <= MANY
+        {
+            self.kept.push(more);
+        }
+    }
+
+    /// Gives it back to the allocator.
+    pub(super) fn clear(&mut self) {
+        self.kept = Vec::new();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quickcheck::quickcheck;
+
+    quickcheck! {
+        fn every_byte_comes_out_in_order(sizes: Vec<u16>, steps: Vec<u16>) -> bool {
+            let (mut shelf, mut chunks, mut left) = (Shelf::default(), Chunks::default(), 0);
+            for size in sizes.iter().filter(|size| **size > 0) {
+                shelf.push(&mut chunks, Bytes::from(vec![7; usize::from(*size)]));
+                left += usize::from(*size);
+            }
+            for step in steps {
+                let len = chunks.first().len();
+                if step % 5 == 0 {
+                    left -= chunks.pop().map_or(0, |chunk| chunk.len());
+                } else {
+                    chunks.advance(len.min(usize::from(step)));
+                    left -= len.min(usize::from(step));
+                }
+                if chunks.is_empty() != (left == 0) {
+                    return false;
+                }
+            }
+            let cleared = chunks.clear();
+            shelf.put(&mut chunks);
+            cleared == left && chunks.is_empty() && !chunks.has_leftovers()
+        }
+    }
+
+    #[test]
+    fn a_small_chunk_leaves_nothing_and_storage_for_more_is_used_again() {
+        let (mut shelf, mut chunks) = (Shelf::default(), Chunks::default());
+        shelf.push(&mut chunks, Bytes::from(vec![7; 10]));
+        chunks.advance(10);
+        assert!(chunks.is_empty() && chunks.more.is_none());
+        for _ in 0..3 {
+            (0..3).for_each(|_| shelf.push(&mut chunks, Bytes::from(vec![7; 10])));
+            let place: *const More = &**chunks.more.as_ref().expect("more than one");
+            assert!(shelf.kept.is_empty());
+            (0..3).for_each(|_| chunks.advance(10));
+            shelf.put(&mut chunks);
+            assert!(chunks.more.is_none() && std::ptr::eq(&*shelf.kept[0], place));
+        }
+    }
+}
