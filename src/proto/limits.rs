@@ -44,6 +44,13 @@ pub(crate) const TRAIN_GROWTH: u32 = 64;
 /// What comes in less time than this may have waited for this end to read it: a window only doubles by it.
 pub(crate) const TRAIN_SPAN: Duration = Duration::from_micros(500);
 
+/// What a round trip counts as at least when a window is sized, where no stream is more urgent than another: the tasks of
+/// both ends have to get a turn.
+pub(crate) const NEAR_ROUND_TRIP: Duration = Duration::from_micros(500);
+
+/// How large a window becomes at most by that, in bytes.
+pub(crate) const NEAR_WINDOW: u32 = 1024 * 1024;
+
 /// How long a window that has grown may be more than twice as large as what arrives in it before it becomes smaller.
 pub(crate) const WINDOW_QUIET: Duration = Duration::from_secs(10);
 

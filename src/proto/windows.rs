@@ -3,7 +3,9 @@
 //! The memory manager decides, and it is not ours: a [`Wish`] is put to it with no lock held, and the [`Answer`] brought
 //! back. What a window is worth is arithmetic and stands in `flow`; credit that has to wait is `withheld`'s.
 
-use super::limits::{CREDIT_LEAST, INITIAL_WINDOW, LARGE_WINDOW, STREAM_BOOKS, WINDOW_LOOK, WINDOW_QUIET};
+use super::limits::{
+    CREDIT_LEAST, INITIAL_WINDOW, LARGE_WINDOW, NEAR_ROUND_TRIP, NEAR_WINDOW, STREAM_BOOKS, WINDOW_LOOK, WINDOW_QUIET,
+};
 use super::mux::{Lifecycle, Mux};
 use super::store::Key;
 use super::stream::{Motion, ReceiveState, Stream};
@@ -15,6 +17,7 @@ use crate::stats::{add, count};
 use std::collections::{BTreeMap, VecDeque};
 use std::iter::successors;
 use std::sync::Arc;
+use std::time::Duration;
 use web_time::Instant;
 
 /// The windows of a connection that are to be asked for, or looked at.
@@ -176,9 +179,23 @@ impl Mux {
         !self.windows.wishing.is_empty()
     }
 
+    /// The round trip that windows are sized for, and how large they may be.
+    ///
+    /// Credit takes as long as the link and the two ends together: on a short link that is the time until their tasks get a
+    /// turn. Where that would keep somebody more urgent waiting, the window is no larger than the link needs.
+    fn reach(&self) -> (Option<Duration>, u32) {
+        let (rtt, max) = (self.liveness.rtt.minimum(), self.config.max_stream_window());
+        match rtt {
+            Some(rtt) if rtt < NEAR_ROUND_TRIP && self.ledger.is_level() => {
+                (Some(NEAR_ROUND_TRIP), max.min(NEAR_WINDOW.max(self.config.initial_stream_window())))
+            }
+            _ => (rtt, max),
+        }
+    }
+
     /// The next question to the memory manager; answered with [`Mux::answer`].
     pub(crate) fn next_wish(&mut self, now: Instant) -> Option<Wish> {
-        let (rtt, max, floor) = (self.liveness.rtt.minimum(), self.config.max_stream_window(), self.floor());
+        let ((rtt, max), floor) = (self.reach(), self.floor());
         let charging = self.config.charging();
         while let Some(key) = self.windows.wishing.pop_front() {
             let queued = |stream: &&mut Stream| stream.motion().asking == Asking::Queued;
