@@ -11,8 +11,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-/// Bytes that a direction of the transport holds.
-const HOLDS: usize = 256 * 1024;
+/// Bytes that a direction of the transport holds: as many as one read of the receiver takes.
+const HOLDS: usize = 64 * 1024;
 
 /// One end of a transport that allocates nothing once it is there.
 struct Ring {
@@ -94,7 +94,7 @@ impl Pair {
         let mut sent = 0;
         while let Poll::Ready(written) = Pin::new(&mut self.writer).poll_write(cx, &self.write) {
             sent += written.expect("writes");
-            if sent >= HOLDS / 4 {
+            if sent >= HOLDS / 2 {
                 break;
             }
         }

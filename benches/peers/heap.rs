@@ -1,6 +1,6 @@
 //! What is held for streams and connections on which nothing happens. One thread, whose allocations are counted.
 
-use crate::muxer::{End, Muxer, pair, sockets};
+use crate::muxer::{Muxer, pair, sockets};
 use crate::streams::Held;
 use allocation_counter::measure;
 use futures::{AsyncReadExt, AsyncWriteExt};
@@ -9,8 +9,8 @@ use std::time::Duration;
 /// How long an end has been quiet when it is looked at.
 const QUIET: Duration = Duration::from_secs(3);
 
-/// Bytes on the heap for each of `streams` that are open and idle, both ends together, the handles themselves included. A
-/// byte has crossed each way.
+/// Bytes on the heap for each of `streams` that are open and idle, both ends together, beside the handles that the
+/// application holds. A byte has crossed each way.
 pub fn per_stream<M: Muxer>(streams: usize) -> f64 {
     let runtime = runtime();
     let (client, server) = runtime.block_on(pair::<M>(streams + 1));
@@ -23,8 +23,7 @@ pub fn per_stream<M: Muxer>(streams: usize) -> f64 {
             tokio::time::sleep(QUIET).await;
         });
     });
-    let handles = 2 * size_of::<<M::End as End>::Stream>();
-    counted.bytes_current as f64 / streams as f64 + handles as f64
+    counted.bytes_current as f64 / streams as f64
 }
 
 /// Bytes on the heap for one end of a connection that has no streams any more, its task included.

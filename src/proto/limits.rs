@@ -9,7 +9,7 @@ pub(crate) const INITIAL_WINDOW: u32 = 256 * 1024;
 
 /// Bytes cut into one batch at most, but for the last frame, where streams of several priorities are open. It is what a
 /// frame that has just become urgent may have to wait for below the scheduler.
-pub(crate) const BATCH_BYTES: usize = 64 * 1024;
+pub(crate) const BATCH_BYTES: usize = 32 * 1024;
 
 /// The same where all streams have one priority: nobody is kept waiting for somebody less urgent.
 pub(crate) const LEVEL_BATCH_BYTES: usize = 128 * 1024;
@@ -106,8 +106,8 @@ pub(crate) const BACKLOG_PATIENCE_WINDOW: Duration = Duration::from_secs(1);
 /// How often a batch is put off at most for what others are about to write.
 pub(crate) const GATHER_TURNS: usize = 16;
 
-/// Batches written in one poll before the driver yields.
-pub(crate) const POLL_BATCHES: usize = 4;
+/// Bytes of batches written in one poll before the driver yields, but for the last one.
+pub(crate) const POLL_WRITE_BYTES: usize = 128 * 1024;
 
 /// A burst, and what comes back with time.
 #[derive(Clone, Copy, Debug)]

@@ -62,7 +62,8 @@ pub(crate) struct Mux {
     pub(super) ahead: Option<Reservation>,
     pub(super) useless: Budget,
     pub(super) rapid: Budget,
-    pub(super) rng: StdRng,
+    /// What the next random number is made from. Those are rare: a generator would be large for what it does.
+    pub(super) seed: u64,
     pub(super) remote_away: bool,
     pub(super) local_away: bool,
     /// Number of the last batch that was cut, and of the last one that was flushed.
@@ -145,7 +146,7 @@ impl Mux {
             ahead: None,
             useless: Budget::new(USELESS_FRAMES, now),
             rapid: Budget::new(RAPID_RESETS, now),
-            rng,
+            seed: rng.random(),
             remote_away: false,
             local_away: false,
             cut: 0,

@@ -9,7 +9,8 @@ use super::transmit::Batch;
 use super::withheld::Asking;
 use crate::wire::{Flags, Header, PingKind};
 use bytes::Bytes;
-use rand::RngExt;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use web_time::Instant;
 
 impl Mux {
@@ -37,6 +38,7 @@ impl Mux {
             self.answering = 0;
             self.moved(now);
             self.ledger.sent.add(&batch.count());
+            self.pool.recycle(batch.copied());
         }
         cut
     }
@@ -96,7 +98,9 @@ impl Mux {
             batch.header(header);
         }
         if self.liveness.is_owed() && batch.len() < budget {
-            let nonce = self.rng.random();
+            let mut rng = StdRng::seed_from_u64(self.seed);
+            let nonce = rng.random();
+            self.seed = rng.random();
             batch.header(Header::Ping { kind: PingKind::Request, nonce });
             self.liveness.ping_cut(nonce, now);
         }

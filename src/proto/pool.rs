@@ -6,7 +6,7 @@
 //! (Y-MEM-6). Capacity that nobody uses holds chunks to be used again.
 
 use super::limits::{POOL_IDLE, SEND_BASE};
-use super::spares::{CHUNK, Spares};
+use super::spares::Spares;
 use super::store::{Key, Queue, RoomPlace, Store};
 use crate::memory::Reservation;
 use crate::priority::Priority;
@@ -135,18 +135,14 @@ impl Pool {
 
     /// Keeps chunks that were used, as far as there is capacity that nobody uses.
     pub(super) fn recycle(&mut self, spent: impl IntoIterator<Item = Bytes>) {
-        for bytes in spent {
-            let kept = self.spares.len().saturating_add(CHUNK);
-            if self.used.saturating_add(kept) <= self.capacity() {
-                self.spares.put(bytes);
-            }
-        }
+        let most = self.capacity().saturating_sub(self.used);
+        spent.into_iter().for_each(|bytes| self.spares.put(bytes, most));
     }
 
     /// The same for chunks that were looked at already.
     pub(super) fn reuse(&mut self, chunks: &mut Vec<BytesMut>) {
-        let room = self.capacity().saturating_sub(self.used).saturating_sub(self.spares.len()) / CHUNK;
-        self.spares.keep(chunks.drain(..).take(room));
+        let most = self.capacity().saturating_sub(self.used);
+        chunks.drain(..).for_each(|chunk| self.spares.keep(chunk, most));
     }
 
     pub(super) fn wait(&mut self, store: &mut Store, key: Key, priority: Priority) {

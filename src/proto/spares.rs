@@ -6,16 +6,21 @@
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
 
-/// Size of the chunks that are kept, in bytes. Buffers begin with smaller ones, which are not.
+/// Size of the largest chunks, in bytes.
 pub(super) const CHUNK: usize = 8 * 1024;
 
-/// Smallest chunk of a buffer, in bytes.
+/// Size of the smallest ones, with which a buffer begins.
 const MIN_CHUNK: usize = 512;
 
-/// Empty chunks of [`CHUNK`] bytes.
+/// Sizes of chunks: each is twice the one before.
+const SIZES: usize = 5;
+
+/// Empty chunks, by their sizes.
 #[derive(Debug, Default)]
 pub(super) struct Spares {
-    chunks: Vec<BytesMut>,
+    chunks: [Vec<BytesMut>; SIZES],
+    /// Bytes that are kept.
+    len: usize,
 }
 
 impl Spares {
@@ -23,46 +28,88 @@ impl Spares {
     /// costs about one byte.
     pub(super) fn take(&mut self, last: usize, wanted: usize) -> BytesMut {
         let size = chunk_size(last, wanted);
-        let spare = if size == CHUNK { self.chunks.pop() } else { None };
-        spare.unwrap_or_else(|| BytesMut::with_capacity(size))
+        match self.chunks.get_mut(place(size)).and_then(Vec::pop) {
+            Some(chunk) => {
+                self.len = self.len.saturating_sub(size);
+                chunk
+            }
+            None => chunk(size),
+        }
     }
 
-    /// Keeps chunks that are [`reusable`].
-    pub(super) fn keep(&mut self, chunks: impl Iterator<Item = BytesMut>) {
-        self.chunks.extend(chunks);
+    /// Keeps a chunk that is [`reusable`], in the place of others where there would be more than `most` bytes.
+    pub(super) fn keep(&mut self, chunk: BytesMut, most: usize) {
+        // Some allocators give more than they were asked for.
+        let size = sizes().find(|size| *size <= chunk.capacity()).filter(|size| *size <= most);
+        let Some((size, own)) = size.and_then(|size| Some((size, self.chunks.get_mut(place(size))?))) else { return };
+        own.push(chunk);
+        self.len = self.len.saturating_add(size);
+        if self.len > most {
+            self.shrink(most);
+        }
     }
 
-    /// Keeps the chunk behind `bytes` if nobody else holds a part of it.
-    pub(super) fn put(&mut self, bytes: Bytes) {
+    /// Keeps the chunk behind `bytes`, as [`keep`](Self::keep) does, if nobody else holds a part of it.
+    pub(super) fn put(&mut self, bytes: Bytes, most: usize) {
         if let Some(chunk) = reusable(bytes) {
-            self.chunks.push(chunk);
+            self.keep(chunk, most);
         }
     }
 
     /// Bytes that are kept.
     pub(super) const fn len(&self) -> usize {
-        self.chunks.len().saturating_mul(CHUNK)
+        self.len
     }
 
-    /// Drops chunks until at most `bytes` are kept.
+    /// Drops chunks until at most `bytes` are kept: of whichever size there is most.
     pub(super) fn shrink(&mut self, bytes: usize) {
-        self.chunks.truncate(bytes / CHUNK);
-        if self.chunks.is_empty() {
-            self.chunks = Vec::new();
+        while self.len > bytes {
+            let most = self
+                .chunks
+                .iter_mut()
+                .rev()
+                .zip(sizes())
+                .max_by_key(|(chunks, size)| chunks.len().saturating_mul(*size));
+            let Some((chunks, size)) = most else { return };
+            chunks.pop();
+            self.len = self.len.saturating_sub(size);
+        }
+        if self.len == 0 {
+            self.chunks = Default::default();
         }
     }
 }
 
-/// The chunk behind `bytes` if it is one to keep, and nobody else holds a part of it.
+/// The chunk behind `bytes`, emptied, if it is one to keep and nobody else holds a part of it.
 pub(super) fn reusable(bytes: Bytes) -> Option<BytesMut> {
     let mut chunk = bytes.try_into_mut().ok()?;
     chunk.clear();
-    chunk.try_reclaim(CHUNK).then_some(chunk)
+    sizes().any(|size| chunk.try_reclaim(size)).then_some(chunk)
+}
+
+/// The sizes of chunks, from the largest on.
+fn sizes() -> impl Iterator<Item = usize> {
+    (0..SIZES).map(|halvings| CHUNK >> halvings)
+}
+
+/// Where chunks of a size are kept.
+fn place(size: usize) -> usize {
+    sizes()
+        .position(|other| other <= size)
+        .map_or(0, |largest_first| SIZES.saturating_sub(1).saturating_sub(largest_first))
+}
+
+/// A new chunk.
+fn chunk(size: usize) -> BytesMut {
+    let mut chunk = BytesMut::with_capacity(size);
+    // Its count of holders is allocated with it, and not each time that it is used.
+    drop(chunk.split_off(size));
+    chunk
 }
 
 /// Size of a chunk for `wanted` bytes behind one of `last` bytes.
 fn chunk_size(last: usize, wanted: usize) -> usize {
-    last.saturating_mul(2).max(wanted).clamp(MIN_CHUNK, CHUNK)
+    last.saturating_mul(2).max(wanted).clamp(MIN_CHUNK, CHUNK).next_power_of_two()
 }
 
 /// Size of the last chunk of a buffer, and what it has room for.

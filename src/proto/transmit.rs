@@ -9,11 +9,16 @@ use std::collections::VecDeque;
 /// Bodies up to this many bytes are copied next to their headers; larger ones are handed over as they are.
 const JOIN: usize = 2048;
 
+/// What a batch takes at once for what is joined, in bytes: more than its headers and the small chunks of one stream need.
+const BLOCK: usize = 4 * JOIN;
+
 /// Headers and bodies in the order of the wire. Its storage is reused from batch to batch.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     joined: BytesMut,
     pieces: VecDeque<Bytes>,
+    /// Bodies that have been joined, for their memory.
+    copied: Vec<Bytes>,
     len: usize,
     /// Bytes of bodies.
     data: usize,
@@ -31,6 +36,10 @@ impl Batch {
 
     pub(crate) fn header(&mut self, header: Header) {
         let bytes = header.encode();
+        // While nothing of it is in use, what there is can be used again from the start.
+        if self.len == 0 {
+            self.joined.reserve(BLOCK);
+        }
         self.joined.extend_from_slice(&bytes);
         self.len = self.len.saturating_add(bytes.len());
         count_frame(&mut self.uncounted, header);
@@ -45,10 +54,16 @@ impl Batch {
         add(&mut self.uncounted.data_bytes, body.len() as u64);
         if body.len() <= JOIN {
             self.joined.extend_from_slice(&body);
+            self.copied.push(body);
         } else {
             self.seal();
             self.pieces.push_back(body);
         }
+    }
+
+    /// Bodies whose bytes are elsewhere by now.
+    pub(super) fn copied(&mut self) -> std::vec::Drain<'_, Bytes> {
+        self.copied.drain(..)
     }
 
     /// What was put in since this was last asked.
@@ -77,7 +92,7 @@ impl Batch {
     /// Gives back the storage of an empty batch.
     pub(crate) fn rest(&mut self) {
         if self.len == 0 {
-            (self.joined, self.pieces) = (BytesMut::new(), VecDeque::new());
+            (self.joined, self.pieces, self.copied) = (BytesMut::new(), VecDeque::new(), Vec::new());
         }
     }
 

@@ -47,6 +47,11 @@ impl Writer {
         self.pieces.is_empty()
     }
 
+    /// Bytes that are left of it, headers included.
+    pub(super) fn len(&self) -> usize {
+        self.pieces.iter().map(Bytes::len).sum()
+    }
+
     pub(super) fn needs_flush(&self) -> bool {
         self.flush == Flush::Needed
     }
@@ -76,7 +81,7 @@ impl Writer {
         while let Some(front) = self.pieces.front() {
             let first = front.len();
             let written = ready!(self.poll_some(io, cx))?;
-            let offered: usize = self.pieces.iter().map(Bytes::len).sum();
+            let offered = self.len();
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }

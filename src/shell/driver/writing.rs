@@ -3,7 +3,7 @@
 use super::{Driver, Stop};
 use crate::error::ConnectionError;
 use crate::proto::Mux;
-use crate::proto::limits::{GATHER_TURNS, POLL_BATCHES, POLL_READ_BYTES};
+use crate::proto::limits::{GATHER_TURNS, POLL_READ_BYTES, POLL_WRITE_BYTES};
 use crate::tap::Direction;
 use bytes::Bytes;
 use futures::{AsyncRead, AsyncWrite};
@@ -66,10 +66,15 @@ impl Gathered {
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     pub(super) fn poll_write(&mut self, now: Instant, cx: &mut Context<'_>) -> Stop {
-        for _ in 0..POLL_BATCHES {
+        let mut left = POLL_WRITE_BYTES;
+        loop {
             let next = if self.writer.is_empty() { self.cut(now, cx) } else { Next::Batch };
             let done = match next {
-                Next::Batch => self.poll_batch(now, cx),
+                Next::Batch if left == 0 => break,
+                Next::Batch => {
+                    left = left.saturating_sub(self.writer.len());
+                    self.poll_batch(now, cx)
+                }
                 Next::Flush => self.poll_flush(now, cx),
                 Next::Gather | Next::Wish => return Stop::Yields,
                 Next::Parked => {
