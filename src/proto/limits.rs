@@ -12,7 +12,7 @@ pub(crate) const INITIAL_WINDOW: u32 = 256 * 1024;
 pub(crate) const BATCH_BYTES: usize = 32 * 1024;
 
 /// The same where all streams have one priority: nobody is kept waiting for somebody less urgent.
-pub(crate) const LEVEL_BATCH_BYTES: usize = 128 * 1024;
+pub(crate) const LEVEL_BATCH_BYTES: usize = 64 * 1024;
 
 /// Bytes that higher buckets may send while a lower one waits (Y-PRIO-3).
 pub(crate) const STARVATION_BYTES: u32 = 256 * 1024;

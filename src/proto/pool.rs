@@ -56,11 +56,9 @@ impl Pool {
 
     /// Bytes that a stream of `priority`, which has `own` of them in the pool, may add now; it `wants` some.
     ///
-    /// A stream gets half of what is free beyond what it has itself, or of all that is free where nobody else has
-    /// anything: busy ones always leave room for a small write of their bucket, and large writes are not cut to crumbs.
+    /// A stream gets half of what is free beyond what it has itself: busy ones always leave room for a small write of
+    /// their bucket, and large writes are not cut to crumbs.
     pub(super) fn room(&self, priority: Priority, own: usize, wants: usize) -> usize {
-        let others = self.used.saturating_sub(own);
-        let own = if others == 0 { 0 } else { own };
         let room = self.free(priority.bucket()).saturating_sub(own).div_ceil(2);
         if room < wants.min(CRUMB) { 0 } else { room }
     }

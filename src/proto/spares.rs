@@ -156,7 +156,7 @@ mod tests {
             let (mut chunks, mut spares, mut expected) = (VecDeque::new(), Spares::default(), 0);
             // Some are there to be used again.
             let full = [(); 3].map(|()| full(&mut spares).0);
-            full.into_iter().for_each(|chunk| spares.put(chunk.freeze()));
+            full.into_iter().for_each(|chunk| spares.put(chunk.freeze(), 3 * CHUNK));
             for len in lens {
                 expected += allocation(&chunks, usize::from(len));
                 append(&mut chunks, &vec![0; usize::from(len)], &mut spares);
@@ -182,7 +182,7 @@ mod tests {
         let (chunk, place) = full(&mut spares);
         let mut bytes = chunk.freeze();
         bytes.advance(CHUNK);
-        spares.put(bytes);
+        spares.put(bytes, CHUNK);
         assert_eq!(spares.len(), CHUNK);
         let (chunk, again) = full(&mut spares);
         assert_eq!((again, chunk.capacity(), spares.len()), (place, CHUNK, 0));
@@ -195,25 +195,41 @@ mod tests {
         let first = chunk.split_to(100).freeze();
         let second = chunk.split_to(CHUNK - 100).freeze();
         drop(chunk);
-        spares.put(first);
+        spares.put(first, CHUNK);
         assert_eq!(spares.len(), 0);
-        spares.put(second);
+        spares.put(second, CHUNK);
         assert_eq!((spares.len(), full(&mut spares).1), (CHUNK, place));
     }
 
     #[test]
-    fn small_chunks_are_not_kept() {
+    fn chunks_are_kept_by_their_sizes_and_what_there_is_most_of_gives_way() {
         let mut spares = Spares::default();
         let mut small = spares.take(0, 10);
         assert_eq!(small.capacity(), MIN_CHUNK);
         small.extend_from_slice(b"small");
-        spares.put(small.freeze());
-        spares.put(Bytes::from_static(b"nobody's"));
-        assert_eq!(spares.len(), 0);
+        let place = small.as_ptr();
+        spares.put(small.freeze(), CHUNK);
+        spares.put(Bytes::from_static(b"nobody's"), CHUNK);
+        assert_eq!(spares.len(), MIN_CHUNK);
         let (one, other) = (full(&mut spares).0, full(&mut spares).0);
-        spares.put(one.freeze());
-        spares.put(other.freeze());
-        spares.shrink(2 * CHUNK - 1);
-        assert_eq!(spares.len(), CHUNK);
+        spares.put(one.freeze(), 2 * CHUNK);
+        assert_eq!(spares.len(), CHUNK + MIN_CHUNK);
+        // There is no room for all of them.
+        spares.put(other.freeze(), 2 * CHUNK);
+        assert_eq!(spares.len(), CHUNK + MIN_CHUNK);
+        // None that is larger than all that may be kept.
+        let large = full(&mut spares).0;
+        spares.put(large.freeze(), CHUNK - 1);
+        assert_eq!((spares.len(), spares.take(0, 1).as_ptr()), (MIN_CHUNK, place));
+    }
+
+    #[test]
+    fn sizes_have_places_of_their_own() {
+        let places: Vec<_> = sizes().map(place).collect();
+        assert_eq!(places, [4, 3, 2, 1, 0]);
+        assert_eq!(sizes().last(), Some(MIN_CHUNK));
+        let wanted =
+            [(0, 1), (0, 513), (512, 1), (1024, 9000), (CHUNK, 1)].map(|(last, wanted)| chunk_size(last, wanted));
+        assert_eq!(wanted, [512, 1024, 1024, CHUNK, CHUNK]);
     }
 }

@@ -106,6 +106,18 @@ impl Wish {
         }
     }
 
+    /// How often the memory manager has said no to a larger window before it gave this answer.
+    fn refusals(self, answer: &Answer) -> u64 {
+        let refused = match answer {
+            Answer::Larger(granted) => self.growths().take_while(|bytes| *bytes as usize > granted.bytes()).count(),
+            Answer::Wider(_) => 0,
+            // It was only looked whether there is room.
+            _ if self.charging == Charging::Used => usize::from(self.growth > 0),
+            _ => self.growths().count(),
+        };
+        refused as u64
+    }
+
     /// What it would be larger by, and half of that and so on where so much is refused.
     fn growths(self) -> impl Iterator<Item = u32> {
         let half = |growth: &u32| Some(growth / 2).filter(|half| *half >= INITIAL_WINDOW);
@@ -220,7 +232,7 @@ impl Mux {
     /// What the memory manager has said to a wish. What is owed then leaves as one window update.
     pub(crate) fn answer(&mut self, wish: Wish, answer: Answer) {
         let refused = wish.growth > 0 && !matches!(answer, Answer::Larger(_) | Answer::Wider(_));
-        add(&mut self.ledger.refusals.windows, refused.into());
+        add(&mut self.ledger.refusals.windows, wish.refusals(&answer));
         let queued = |stream: &&mut Stream| stream.motion().asking == Asking::Queued;
         let Some(stream) = self.store.get_mut(wish.key).filter(queued) else {
             if let Answer::Larger(granted) = answer {
