@@ -14,7 +14,7 @@ use support::outcome::{WINDOW, fill, roomy};
 use support::peer::{data, go_away, ping, pong, update};
 use support::quiet;
 
-/// What is cut at once, but for the last frame.
+/// What is cut at once, but for the last frame, where streams of several priorities are open.
 const BATCH: usize = 32 * 1024;
 /// What higher buckets may send while a lower one waits.
 const GUARD: usize = 256 * 1024;
