@@ -220,13 +220,17 @@ impl Mux {
     /// Gives the memory of a stream's window back. What the stream itself takes stays reserved while it is on the wire
     /// (Y-MEM-8).
     pub(super) fn give_back(&mut self, key: Key) {
-        let stays = if self.is_linked(key) { STREAM_BOOKS } else { 0 };
         let Some(stream) = self.store.get_mut(key) else { return };
-        let Some(reservation) = &mut stream.reservation else { return };
-        let excess = reservation.bytes().saturating_sub(stays);
-        if excess > 0 {
-            self.events.released.push(reservation.split(excess));
-            self.ledger.released(stream.priority, excess);
+        let released = match &mut stream.reservation {
+            Some(reservation) if stream.linked => {
+                let excess = reservation.bytes().saturating_sub(STREAM_BOOKS);
+                (excess > 0).then(|| reservation.split(excess))
+            }
+            _ => stream.reservation.take(),
+        };
+        if let Some(released) = released {
+            self.ledger.released(stream.priority, released.bytes());
+            self.events.released.push(released);
         }
     }
 

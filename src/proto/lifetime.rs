@@ -31,6 +31,7 @@ impl Mux {
         self.events.released.extend(self.ahead.take());
         (self.events.incoming, self.events.openable, self.events.pong) = (true, true, true);
         self.events.attention = true;
+        self.store.forget_ids();
         for key in self.store.keys().collect::<Vec<_>>() {
             self.fail_stream(key);
         }
@@ -45,13 +46,14 @@ impl Mux {
         }
         let orphan = stream.handle == Handle::Released || stream.handshake == Handshake::Incoming;
         // What the application has taken and not read yet is held as well (Y-MEM-4).
-        if stream.receive.window.held() == 0 {
-            self.give_back(key);
-        }
+        let unread = stream.receive.window.held() > 0;
         self.notify(key, Ready::ALL);
         self.unlink(key, None);
+        // All of it at once, now that the stream is no more on the wire.
         if orphan {
             self.remove(key);
+        } else if !unread {
+            self.give_back(key);
         }
     }
 
@@ -113,10 +115,17 @@ impl Mux {
         self.stop_asking(key);
         let Some(stream) = self.store.get(key) else { return };
         let (id, priority, unacknowledged) = (stream.id, stream.priority, stream.handshake.is_unacknowledged());
-        self.control_queue.remove(&mut self.store, key);
-        self.schedule.remove(&mut self.store, key, priority);
-        self.pool.leave(&mut self.store, key, priority);
-        self.store.still(key);
+        if let Some(motion) = stream.motion.as_deref() {
+            let (data, room) = (motion.data_links.is_queued(), motion.room_links.is_queued());
+            self.control_queue.remove(&mut self.store, key);
+            if data {
+                self.schedule.remove(&mut self.store, key, priority);
+            }
+            if room {
+                self.pool.leave(&mut self.store, key, priority);
+            }
+            self.store.still(key);
+        }
         if !self.store.unlink(key) {
             return;
         }
@@ -142,7 +151,9 @@ impl Mux {
     }
 
     pub(super) fn remove(&mut self, key: Key) {
-        self.flushing.remove(&mut self.store, key);
+        if self.store.get(key).is_some_and(|stream| stream.motion().flush_links.is_queued()) {
+            self.flushing.remove(&mut self.store, key);
+        }
         self.end_stall(key);
         self.give_back(key);
         self.store.remove(key);

@@ -122,13 +122,20 @@ impl Store {
         }
     }
 
+    /// Forgets all ids at once: nothing arrives any more. Each stream still has to be unlinked.
+    pub(super) fn forget_ids(&mut self) {
+        self.ids.clear();
+        self.ids.shrink_to_fit();
+    }
+
     /// Forgets a stream's id: late frames find nothing. Says whether it was there.
     pub(super) fn unlink(&mut self, key: Key) -> bool {
         let Some(stream) = self.get_mut(key).filter(|stream| stream.linked) else { return false };
         stream.linked = false;
         let id = stream.id;
-        self.ids.remove(&id);
-        trim(&mut self.ids);
+        if self.ids.remove(&id).is_some() {
+            trim(&mut self.ids);
+        }
         true
     }
 

@@ -117,7 +117,9 @@ impl SendBuffer {
 
     /// Drops everything, and the memory with it.
     pub(in crate::proto) fn clear(&mut self) -> usize {
-        self.chunks = VecDeque::new();
+        if self.chunks.capacity() > 0 {
+            self.chunks = VecDeque::new();
+        }
         std::mem::take(&mut self.len)
     }
 }
