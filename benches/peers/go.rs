@@ -75,7 +75,7 @@ impl Children {
                 vec![(Figure::Idle, bytes)]
             }
             Workload::Latency => {
-                let pings = sizes.of(PINGS, 100);
+                let pings = sizes.of(PINGS, PINGS);
                 let mut p99 = |bulk| number(&program.ask(&format!("latency {bulk} {pings}")), "p99_ns") / 1e3;
                 vec![(Figure::LatencyAlone, p99(0)), (Figure::LatencyBesideBulk, p99(1))]
             }

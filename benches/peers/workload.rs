@@ -153,7 +153,7 @@ impl Workload {
                     if contestant == Contestant::Tcp && beside == Beside::Bulk {
                         continue;
                     }
-                    let p99 = runtime.block_on(latency::<M>(beside, sizes.of(PINGS, 100)));
+                    let p99 = runtime.block_on(latency::<M>(beside, sizes.of(PINGS, PINGS)));
                     figures.push((figure, p99.as_secs_f64() * 1e6));
                 }
                 figures
@@ -222,6 +222,7 @@ pub const SMALL: usize = 64 << 20;
 pub const TINY: usize = 16 << 20;
 pub const OPEN_CLOSE: usize = 5_000;
 pub const IDLE: usize = 10_000;
+/// Never fewer: what is beside them has to come in between.
 pub const PINGS: usize = 1_000;
 
 pub const OPEN_MANY: [(Figure, usize); 3] =
