@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 /// How long one of `count` pairs of calls takes on each of `threads` threads, which share the outer scopes.
 pub fn reserve(threads: usize, count: usize) -> Duration {
     let node: Arc<dyn MemoryManager> = Arc::new(MemoryLimit::new(1 << 30));
-    let service: Arc<dyn MemoryManager> = Arc::new(MemoryScope::new(1 << 29, node));
+    let network: Arc<dyn MemoryManager> = Arc::new(MemoryScope::new(1 << 30, node));
+    let service: Arc<dyn MemoryManager> = Arc::new(MemoryScope::new(1 << 29, network));
     let barrier = Barrier::new(threads);
     let times = std::thread::scope(|scope| {
         let tasks: Vec<_> = (0..threads)

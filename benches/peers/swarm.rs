@@ -1,14 +1,12 @@
 //! Two swarms over TCP and Noise, with streams of `libp2p-stream`: this crate beside `libp2p-yamux`.
 
-use crate::requests::{ask, serve};
+use crate::requests::{ask, clock, serve};
 use crate::transfer;
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use libp2p::swarm::SwarmEvent;
 use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, SwarmBuilder, noise, tcp, yamux};
 use libp2p_stream::{Behaviour, Control, IncomingStreams};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::Barrier;
 use tokio::task::{JoinHandle, JoinSet};
 
 const PROTOCOL: StreamProtocol = StreamProtocol::new("/sluicegate/bench/1");
@@ -128,27 +126,14 @@ pub async fn requests(upgrade: Upgrade, streams: usize, requests: usize) -> Dura
         tasks.join_all().await;
         server
     });
-    let (ready, done) = (Arc::new(Barrier::new(streams + 1)), Arc::new(Barrier::new(streams + 1)));
-    let mut tasks = JoinSet::new();
+    let mut opened = Vec::new();
     for number in 0..streams {
         let mut stream = client.open(id).await;
         // One after the other: a behaviour drops streams that it cannot hand over at once.
         ask(&mut stream, number, 0).await;
-        let (ready, done) = (ready.clone(), done.clone());
-        tasks.spawn(async move {
-            ready.wait().await;
-            for sequence in 1..=requests / streams {
-                ask(&mut stream, number, sequence).await;
-            }
-            done.wait().await;
-            stream.close().await.expect("closes");
-        });
+        opened.push(stream);
     }
-    ready.wait().await;
-    let start = Instant::now();
-    done.wait().await;
-    let time = start.elapsed();
-    tasks.join_all().await;
+    let time = clock(opened, requests).await;
     serving.await.expect("serves").task.abort();
     client.task.abort();
     time

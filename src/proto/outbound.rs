@@ -53,7 +53,8 @@ impl Mux {
     pub(crate) fn gathers(&self) -> Option<usize> {
         let waiting = self.pool.used();
         let open = matches!(self.lifecycle, Lifecycle::Open);
-        let worth = open && self.answering > 1 && (1..BATCH_BYTES).contains(&waiting) && !self.schedule.is_urgent();
+        let urgent = self.schedule.is_urgent(self.config.default_priority());
+        let worth = open && self.answering > 1 && (1..BATCH_BYTES).contains(&waiting) && !urgent;
         worth.then_some(waiting)
     }
 

@@ -28,9 +28,9 @@ impl Schedule {
         self.buckets.iter().all(|bucket| bucket.queue.is_empty())
     }
 
-    /// Whether a stream waits that goes before those of the usual priority.
-    pub(super) fn is_urgent(&self) -> bool {
-        self.buckets.iter().skip(Priority::MEDIUM.bucket().saturating_add(1)).any(|bucket| !bucket.queue.is_empty())
+    /// Whether a stream waits that goes before those of `usual` priority.
+    pub(super) fn is_urgent(&self, usual: Priority) -> bool {
+        self.buckets.iter().skip(usual.bucket().saturating_add(1)).any(|bucket| !bucket.queue.is_empty())
     }
 
     /// Queues a stream at the end of its bucket, if it is not queued.

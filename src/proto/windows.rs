@@ -191,7 +191,7 @@ impl Mux {
         !self.windows.wishing.is_empty()
     }
 
-    /// The round trip that windows are sized for, and how large they may be.
+    /// The round trip that windows are sized for, and how large they may be (Y-FLOW-9).
     ///
     /// Credit takes as long as the link and the two ends together: on a short link that is the time until their tasks get a
     /// turn. Where that would keep somebody more urgent waiting, the window is no larger than the link needs.

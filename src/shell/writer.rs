@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 /// Pieces offered to one vectored write.
-const SLICES: usize = 64;
+const SLICES: usize = 32;
 
 /// Writes a batch, in one call where the transport can.
 #[derive(Debug, Default)]

@@ -3,6 +3,7 @@
 
 mod arrivals;
 mod far;
+mod gathering;
 mod windows;
 
 use super::{Admission, Batch, Chunks, FlushError, Key, Mux, ReadError, WriteError};

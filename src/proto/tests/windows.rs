@@ -176,3 +176,22 @@ fn where_so_much_is_refused_a_window_grows_by_half_of_it_and_so_on() {
         assert_eq!(given as usize, bench.window(key));
     }
 }
+
+#[test]
+fn windows_of_a_near_link_are_for_its_ends_unless_somebody_is_more_urgent() {
+    // The first piece had arrived when the measuring began.
+    for (other, size) in [(Priority::MEDIUM, 2 * WINDOW / 16 * 15), (Priority::HIGH, WINDOW)] {
+        let mut bench = Bench::new();
+        bench.mux.liveness.rtt.sample(bench.now, bench.now + Duration::from_micros(50));
+        bench.stream(other);
+        let (key, id) = bench.stream(Priority::MEDIUM);
+        // 546 MB/s, of which 27 KB are under way at a time.
+        for _ in 0..16 {
+            bench.receive_data(id, WINDOW / 16);
+            bench.read(key);
+            bench.ask();
+            bench.now += Duration::from_micros(30);
+        }
+        assert_eq!(bench.window(key), size, "beside {other:?}");
+    }
+}

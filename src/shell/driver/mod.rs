@@ -183,15 +183,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         if !matches!(self.phase, Phase::Running) {
             return;
         }
-        let (batch, mut reason) = (&mut self.batch, ConnectionError::Dropped);
-        self.shared.with(|inner| {
-            reason = inner.mux.closed().cloned().unwrap_or(ConnectionError::Dropped);
-            // The go-away that says why, behind what is half written.
-            inner.mux.poll_transmit(batch, BATCH_BYTES, now);
-        });
-        match reason {
+        match self.reason() {
             ConnectionError::KeepAliveTimeout | ConnectionError::WriteTimeout | ConnectionError::Io(_) => self.ended(),
             _ => {
+                // The go-away that says why, behind what is half written.
+                let batch = &mut self.batch;
+                self.shared.with(|inner| inner.mux.poll_transmit(batch, BATCH_BYTES, now));
                 self.load();
                 self.credit = None;
                 self.phase = Phase::Leaving(LastWords::new(false, now));

@@ -67,10 +67,10 @@ impl Gathered {
 impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     pub(super) fn poll_write(&mut self, now: Instant, cx: &mut Context<'_>) -> Stop {
         let mut left = POLL_WRITE_BYTES;
-        loop {
+        // What comes next is decided when the task has its turn again.
+        while left > 0 {
             let next = if self.writer.is_empty() { self.cut(now, cx) } else { Next::Batch };
             let done = match next {
-                Next::Batch if left == 0 => break,
                 Next::Batch => {
                     left = left.saturating_sub(self.writer.len());
                     self.poll_batch(now, cx)
@@ -106,7 +106,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             if unflushed && inner.mux.wants_flush() {
                 return Next::Flush;
             }
-            *gathered = inner.mux.gathers().and_then(|waiting| Gathered::put_off(*gathered, waiting));
+            // Nothing written stays unflushed while the others have their turn.
+            let waiting = if unflushed { None } else { inner.mux.gathers() };
+            *gathered = waiting.and_then(|waiting| Gathered::put_off(*gathered, waiting));
             if gathered.is_some() {
                 return Next::Gather;
             }
@@ -210,5 +212,22 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         self.shared.with(|inner| inner.mux.handle_write_error(ConnectionError::Io(Arc::new(error))));
         self.ended();
         Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_put_off_while_it_grows_and_not_for_ever() {
+        let first = Gathered::put_off(None, 100);
+        assert!(first.is_some());
+        assert!(Gathered::put_off(first, 100).is_none(), "nobody has added to it");
+        let (mut gathered, mut turns) = (None, 0);
+        while let Some(next) = Gathered::put_off(gathered, 100 + turns) {
+            (gathered, turns) = (Some(next), turns + 1);
+        }
+        assert_eq!(turns, GATHER_TURNS);
     }
 }
