@@ -21,6 +21,7 @@ pub enum Figure {
     IdleConnection,
     LatencyAlone,
     LatencyBesideBulk,
+    BulkBesideLatency,
     Far,
     FarExpected,
     SwarmBulk,
@@ -69,6 +70,7 @@ impl Figure {
             Self::IdleConnection => ("idle connection", "B/end"),
             Self::LatencyAlone => ("latency alone", "µs, p99"),
             Self::LatencyBesideBulk => ("latency beside bulk", "µs, p99"),
+            Self::BulkBesideLatency => ("that bulk", "MB/s"),
             Self::Far => ("far", "% of link"),
             Self::FarExpected => ("far, expected", "% of link"),
             Self::SwarmBulk => ("swarm bulk", "MB/s"),
@@ -117,7 +119,7 @@ impl Figure {
             Self::Reserve1 => vec![Against::Number(150.0)],
             // Two threads together do at least 1.2 times as much as one.
             Self::Reserve2 => vec![Against::Own(Self::Reserve1, 2.0 / 1.2)],
-            Self::OpenMany1000 | Self::OpenMany10000 | Self::LatencyAlone => Vec::new(),
+            Self::OpenMany1000 | Self::OpenMany10000 | Self::LatencyAlone | Self::BulkBesideLatency => Vec::new(),
         }
     }
 }

@@ -76,8 +76,13 @@ impl Children {
             }
             Workload::Latency => {
                 let pings = sizes.of(PINGS, PINGS);
-                let mut p99 = |bulk| number(&program.ask(&format!("latency {bulk} {pings}")), "p99_ns") / 1e3;
-                vec![(Figure::LatencyAlone, p99(0)), (Figure::LatencyBesideBulk, p99(1))]
+                let mut clocked = |bulk| program.ask(&format!("latency {bulk} {pings}"));
+                let (alone, beside) = (clocked(0), clocked(1));
+                vec![
+                    (Figure::LatencyAlone, number(&alone, "p99_ns") / 1e3),
+                    (Figure::LatencyBesideBulk, number(&beside, "p99_ns") / 1e3),
+                    (Figure::BulkBesideLatency, number(&beside, "bulk_bytes") / number(&beside, "total_ns") * 1e3),
+                ]
             }
             Workload::Far => {
                 let bytes = far_bytes(contestant, sizes);

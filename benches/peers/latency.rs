@@ -24,8 +24,18 @@ pub enum Beside {
     Bulk,
 }
 
-/// The latency that 99 % of `count` exchanges have at most.
-pub async fn latency<M: Muxer>(beside: Beside, count: usize) -> Duration {
+/// What was clocked.
+#[derive(Clone, Copy, Debug)]
+pub struct Clocked {
+    /// The latency that 99 % of the exchanges had at most.
+    pub p99: Duration,
+    /// What came of the bulk meanwhile: bytes, and in which time.
+    pub beside: usize,
+    pub time: Duration,
+}
+
+/// Clocks `count` exchanges.
+pub async fn latency<M: Muxer>(beside: Beside, count: usize) -> Clocked {
     let (client, server) = pair::<M>(2).await;
     let received = Arc::new(AtomicUsize::new(0));
     let receiving = received.clone();
@@ -55,7 +65,7 @@ pub async fn latency<M: Muxer>(beside: Beside, count: usize) -> Duration {
     while beside == Beside::Bulk && received.load(Relaxed) < FLOWS {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    let before = received.load(Relaxed);
+    let (before, start) = (received.load(Relaxed), Instant::now());
     let clocked = tokio::spawn(async move {
         let mut histogram = Histogram::<u64>::new(3).expect("three digits");
         for sequence in 1..=FIRST + count {
@@ -69,14 +79,15 @@ pub async fn latency<M: Muxer>(beside: Beside, count: usize) -> Duration {
         histogram
     });
     let histogram = clocked.await.expect("pings");
-    assert!(beside == Beside::Nothing || received.load(Relaxed) > before, "nothing flowed beside it");
+    let (bytes, time) = (received.load(Relaxed) - before, start.elapsed());
+    assert!(beside == Beside::Nothing || bytes > 0, "nothing flowed beside it");
     stop.cancel();
     if let Some(bulk) = bulk {
         bulk.await.expect("writes");
     }
     serving.await.expect("serves");
     drop(client);
-    Duration::from_nanos(histogram.value_at_quantile(0.99))
+    Clocked { p99: Duration::from_nanos(histogram.value_at_quantile(0.99)), beside: bytes, time }
 }
 
 async fn exchange(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), sequence: usize) {

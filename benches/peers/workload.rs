@@ -146,15 +146,15 @@ impl Workload {
             Self::Idle => vec![(Figure::Idle, heap::per_stream::<M>(sizes.of(IDLE, 100)))],
             Self::IdleConnection => vec![(Figure::IdleConnection, heap::per_connection::<M>(sizes.of(64 << 20, 1)))],
             Self::Latency => {
-                let mut figures = Vec::new();
-                for (figure, beside) in
-                    [(Figure::LatencyAlone, Beside::Nothing), (Figure::LatencyBesideBulk, Beside::Bulk)]
-                {
-                    if contestant == Contestant::Tcp && beside == Beside::Bulk {
-                        continue;
-                    }
-                    let p99 = runtime.block_on(latency::<M>(beside, sizes.of(PINGS, PINGS)));
-                    figures.push((figure, p99.as_secs_f64() * 1e6));
+                let micros = |time: Duration| time.as_secs_f64() * 1e6;
+                let pings = sizes.of(PINGS, PINGS);
+                let alone = runtime.block_on(latency::<M>(Beside::Nothing, pings));
+                let mut figures = vec![(Figure::LatencyAlone, micros(alone.p99))];
+                // Plain TCP has one stream.
+                if contestant != Contestant::Tcp {
+                    let beside = runtime.block_on(latency::<M>(Beside::Bulk, pings));
+                    figures.push((Figure::LatencyBesideBulk, micros(beside.p99)));
+                    figures.push((Figure::BulkBesideLatency, megabytes(beside.beside, beside.time)));
                 }
                 figures
             }

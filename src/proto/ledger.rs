@@ -113,6 +113,12 @@ impl Ledger {
         [low, medium, high, always].into_iter().filter(|bytes| *bytes > 0).count() <= 1
     }
 
+    /// Whether nobody has anything reserved at a lower level.
+    pub(super) fn is_lowest(&self, priority: Priority) -> bool {
+        let ReservedBytes { low, medium, high, always, .. } = self.windows;
+        [low, medium, high, always].into_iter().take(priority.bucket()).all(|bytes| bytes == 0)
+    }
+
     /// A window of `bytes` was reserved, or a part of one.
     pub(super) fn reserved(&mut self, priority: Priority, bytes: usize) {
         let windows = self.windows.bucket_mut(priority.bucket());

@@ -29,6 +29,7 @@ mod store;
 mod stream;
 mod tombstones;
 mod transmit;
+mod urgency;
 mod windows;
 mod withheld;
 

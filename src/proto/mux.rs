@@ -17,6 +17,7 @@ use super::spread::Spread;
 use super::store::{ControlPlace, FlushPlace, Key, Queue, Store};
 use super::stream::{Handshake, Stream};
 use super::tombstones::Tombstones;
+use super::urgency::Urgency;
 use super::windows::Windows;
 use super::withheld::Withheld;
 use crate::config::{Charging, Config};
@@ -58,6 +59,7 @@ pub(crate) struct Mux {
     pub(super) windows: Windows,
     /// Credit that waits for memory.
     pub(super) withheld: Withheld,
+    pub(super) urgency: Urgency,
     /// Memory for what was read and is being applied.
     pub(super) ahead: Option<Reservation>,
     pub(super) useless: Budget,
@@ -143,6 +145,7 @@ impl Mux {
             body: None,
             windows: Windows::default(),
             withheld: Withheld::default(),
+            urgency: Urgency::default(),
             ahead: None,
             useless: Budget::new(USELESS_FRAMES, now),
             rapid: Budget::new(RAPID_RESETS, now),

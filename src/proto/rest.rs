@@ -41,6 +41,7 @@ impl Mux {
 
     /// Gives back what holds nothing.
     fn rest(&mut self) {
+        self.end_urgency();
         self.store.rest();
         self.shelf.clear();
         self.control.rest();

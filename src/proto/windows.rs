@@ -196,12 +196,11 @@ impl Mux {
     /// Credit takes as long as the link and the two ends together: on a short link that is the time until their tasks get a
     /// turn. Where that would keep somebody more urgent waiting, the window is no larger than the link needs.
     fn reach(&self) -> (Option<Duration>, u32) {
-        let (rtt, max) = (self.liveness.rtt.minimum(), self.config.max_stream_window());
-        match rtt {
-            Some(rtt) if rtt < NEAR_ROUND_TRIP && self.ledger.is_level() => {
-                (Some(NEAR_ROUND_TRIP), max.min(NEAR_WINDOW.max(self.config.initial_stream_window())))
-            }
-            _ => (rtt, max),
+        let max = self.config.max_stream_window();
+        if self.near().is_some() && self.ledger.is_level() {
+            (Some(NEAR_ROUND_TRIP), max.min(NEAR_WINDOW.max(self.config.initial_stream_window())))
+        } else {
+            (self.liveness.rtt.minimum(), max)
         }
     }
 
@@ -219,7 +218,7 @@ impl Mux {
             // What is spent is not due: it is no more than a reason to grow.
             let idle = spent && !due && growth == 0;
             if !idle && (growth > 0 || grown || charging == Charging::Used) {
-                let credit = window.owed().min(window.size() / 2);
+                let credit = window.returnable().min(window.size() / 2);
                 let least = if stands_still { credit.min(CREDIT_LEAST) } else { 0 };
                 return Some(Wish { key, priority, charging, growth, credit, grown, least });
             }

@@ -20,6 +20,7 @@ type latencies struct {
 	P50       int64 `json:"p50_ns"`
 	P99       int64 `json:"p99_ns"`
 	BulkBytes int64 `json:"bulk_bytes"`
+	Total     int64 `json:"total_ns"`
 }
 
 // bulk is the stream beside the one that is measured.
@@ -109,8 +110,12 @@ func latency(lib library, withBulk, count int) (any, error) {
 		if withBulk == 1 && moved == 0 {
 			return nil, errors.New("there was no bulk beside the pings")
 		}
+		var total time.Duration
+		for _, one := range took {
+			total += one
+		}
 		slices.Sort(took)
-		return latencies{int64(took[count/2]), int64(took[count*99/100]), moved}, nil
+		return latencies{int64(took[count/2]), int64(took[count*99/100]), moved, int64(total)}, nil
 	})
 }
 

@@ -4,6 +4,7 @@
 mod arrivals;
 mod far;
 mod gathering;
+mod urgency;
 mod windows;
 
 use super::{Admission, Batch, Chunks, FlushError, Key, Mux, ReadError, WriteError};

@@ -14,7 +14,7 @@ const MIB: usize = 4 * WINDOW;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Window updates that give credit, with what they give.
-fn credit(sent: &[Header]) -> Vec<(u32, u32)> {
+pub(super) fn credit(sent: &[Header]) -> Vec<(u32, u32)> {
     let given = |header: &Header| match header {
         Header::WindowUpdate { id, flags: Flags::NONE, value } => Some((id.value(), *value)),
         _ => None,
