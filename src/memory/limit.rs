@@ -77,7 +77,7 @@ impl MemoryManager for MemoryLimit {
                 reserved.checked_add(bytes).filter(|after| *after <= threshold)
             })
             .map_err(|_| Refused::new(bytes))?;
-        self.0.peak.fetch_max(before.saturating_add(bytes), Ordering::Relaxed);
+        self.0.rises_to(before.saturating_add(bytes));
         Ok(())
     }
 
@@ -120,6 +120,14 @@ impl Wakes for Budget {
 }
 
 impl Budget {
+    /// So much has been reserved. The peak is written where that is news, since two threads that write to it wait for each
+    /// other.
+    fn rises_to(&self, reserved: usize) {
+        if reserved > self.peak.load(Ordering::Relaxed) {
+            self.peak.fetch_max(reserved, Ordering::Relaxed);
+        }
+    }
+
     /// Whether there is room for `bytes` now.
     fn fits(&self, bytes: usize, priority: Priority) -> bool {
         let after = self.reserved.load(Ordering::Relaxed).checked_add(bytes);
