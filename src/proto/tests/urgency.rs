@@ -40,7 +40,7 @@ fn on_a_short_link_what_is_less_urgent_is_held_to_a_narrow_window() {
         let (urgent, bulk) = (bench.stream(Priority::HIGH), bench.stream(Priority::MEDIUM));
         // The peer has the whole of its first window, and gets nothing until less than half of the narrow one is left.
         let before = (INITIAL_WINDOW - narrow / 2).div_ceil(PIECE as u32) as usize;
-        assert_eq!(bench.read_beside(urgent, bulk, before - 1), [], "{micros} µs");
+        assert_eq!(bench.read_beside(urgent, bulk, before - 1), Vec::<u32>::new(), "{micros} µs");
         let given: u32 = bench.read_beside(urgent, bulk, 32).into_iter().sum();
         let arrived = (before - 1 + 32) as u32 * PIECE as u32;
         let left = INITIAL_WINDOW + given - arrived;
