@@ -116,9 +116,9 @@ impl Store {
 
     /// Something moves no more on a stream: perhaps nothing does.
     pub(super) fn still(&mut self, key: Key) {
-        let slot = self.slots.get_mut(key.slot as usize).and_then(Option::as_deref_mut);
-        if let Some(stream) = slot.filter(|stream| stream.serial == key.serial) {
-            self.motions.put(&mut stream.motion);
+        let (slot, streams) = (self.slots.get_mut(key.slot as usize), self.ids.len());
+        if let Some(stream) = slot.and_then(Option::as_deref_mut).filter(|stream| stream.serial == key.serial) {
+            self.motions.put(&mut stream.motion, streams);
         }
     }
 
@@ -135,6 +135,7 @@ impl Store {
         let id = stream.id;
         if self.ids.remove(&id).is_some() {
             trim(&mut self.ids);
+            self.motions.trim(self.ids.len());
         }
         true
     }
@@ -167,7 +168,7 @@ impl Store {
     /// Gives back what holds nothing.
     pub(super) fn rest(&mut self) {
         for stream in self.slots.iter_mut().flatten() {
-            self.motions.put(&mut stream.motion);
+            self.motions.put(&mut stream.motion, 0);
             stream.receive.window.rest();
         }
         self.motions.clear();

@@ -4,7 +4,7 @@ use super::{ReceiveBuffer, SendBuffer};
 use crate::proto::store::Links;
 use crate::proto::withheld::Asking;
 
-/// How many are kept to be used again.
+/// How many are kept to be used again, also with fewer streams than that.
 const KEPT: usize = 16;
 
 /// What is on its way, and where the stream stands in line for it. Most streams wait for something to happen: they have
@@ -64,16 +64,22 @@ impl Motions {
         self.kept.pop().unwrap_or_else(|| Box::new(Motion::new()))
     }
 
-    /// Takes that of a stream back on which nothing moves any more.
-    pub(in crate::proto) fn put(&mut self, motion: &mut Option<Box<Motion>>) {
+    /// Takes that of a stream back on which nothing moves any more. As many are kept as there are `streams`: each has been
+    /// charged for one.
+    pub(in crate::proto) fn put(&mut self, motion: &mut Option<Box<Motion>>, streams: usize) {
         if motion.as_deref().is_some_and(Motion::is_over)
             && let Some(motion) = motion.take()
-            && self.kept.len() < KEPT
+            && self.kept.len() < KEPT.max(streams)
             && motion.unsent.is_small()
             && motion.unread.is_small()
         {
             self.kept.push(motion);
         }
+    }
+
+    /// There are fewer `streams` now.
+    pub(in crate::proto) fn trim(&mut self, streams: usize) {
+        self.kept.truncate(KEPT.max(streams));
     }
 
     /// Gives them back to the allocator.
