@@ -21,6 +21,8 @@ pub(super) struct Spares {
     chunks: [Vec<BytesMut>; SIZES],
     /// Bytes that are kept.
     len: usize,
+    /// Which sizes have been asked for lately.
+    asked: [bool; SIZES],
 }
 
 impl Spares {
@@ -28,7 +30,11 @@ impl Spares {
     /// costs about one byte.
     pub(super) fn take(&mut self, last: usize, wanted: usize) -> BytesMut {
         let size = chunk_size(last, wanted);
-        match self.chunks.get_mut(place(size)).and_then(Vec::pop) {
+        let place = place(size);
+        if let Some(asked) = self.asked.get_mut(place) {
+            *asked = true;
+        }
+        match self.chunks.get_mut(place).and_then(Vec::pop) {
             Some(chunk) => {
                 self.len = self.len.saturating_sub(size);
                 chunk
@@ -44,9 +50,7 @@ impl Spares {
         let Some((size, own)) = size.and_then(|size| Some((size, self.chunks.get_mut(place(size))?))) else { return };
         own.push(chunk);
         self.len = self.len.saturating_add(size);
-        if self.len > most {
-            self.shrink(most);
-        }
+        self.shrink(most);
     }
 
     /// Keeps the chunk behind `bytes`, as [`keep`](Self::keep) does, if nobody else holds a part of it.
@@ -61,17 +65,19 @@ impl Spares {
         self.len
     }
 
-    /// Drops chunks until at most `bytes` are kept: of whichever size there is most.
+    /// Drops chunks until at most `bytes` are kept: of a size that nobody has asked for lately, or of whichever there is
+    /// most.
     pub(super) fn shrink(&mut self, bytes: usize) {
         while self.len > bytes {
-            let most = self
-                .chunks
-                .iter_mut()
-                .rev()
-                .zip(sizes())
-                .max_by_key(|(chunks, size)| chunks.len().saturating_mul(*size));
-            let Some((chunks, size)) = most else { return };
+            let all = self.chunks.iter_mut().zip(self.asked).rev().zip(sizes());
+            let kept = all.filter(|((chunks, _), _)| !chunks.is_empty());
+            let most = kept.max_by_key(|((chunks, asked), size)| (!asked, chunks.len().saturating_mul(*size)));
+            let Some(((chunks, asked), size)) = most else { return };
             chunks.pop();
+            if asked {
+                // All have been: from here on it counts who still is.
+                self.asked = [false; SIZES];
+            }
             self.len = self.len.saturating_sub(size);
         }
         if self.len == 0 {
@@ -221,6 +227,23 @@ mod tests {
         let large = full(&mut spares).0;
         spares.put(large.freeze(), CHUNK - 1);
         assert_eq!((spares.len(), spares.take(0, 1).as_ptr()), (MIN_CHUNK, place));
+    }
+
+    #[test]
+    fn what_nobody_asks_for_gives_way_to_what_is_in_use() {
+        let (mut spares, most) = (Spares::default(), 4 * 1024);
+        let idle = [(); 4].map(|()| spares.take(0, 1));
+        idle.into_iter().for_each(|chunk| spares.keep(chunk, most));
+        // Three times 1 KiB come and go, and beside the idle ones there is room for two.
+        let mut places = Vec::new();
+        for round in 0..4 {
+            let chunks = [(); 3].map(|()| spares.take(0, 1024));
+            let now = chunks.each_ref().map(|chunk| chunk.as_ptr());
+            assert!(round < 2 || now.iter().all(|place| places.contains(place)), "round {round}");
+            places = now.into();
+            chunks.into_iter().for_each(|chunk| spares.keep(chunk, most));
+            assert!(spares.len() > most - 1024 && spares.len() <= most, "round {round}");
+        }
     }
 
     #[test]
