@@ -4,8 +4,9 @@
 
 use crate::config::Config;
 use crate::mode::Mode;
+use crate::proto::limits::SMALL_READ;
 use crate::session::{Session, SessionDriver};
-use crate::stream::Stream;
+use crate::stream::{Got, Stream};
 use futures::AsyncWrite as _;
 use std::io;
 use std::pin::Pin;
@@ -27,8 +28,16 @@ impl AsyncRead for Stream {
     /// Reads at least one byte, or nothing at the end of the stream or where there is no room in `buf`.
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if buf.remaining() > 0 && ready!(this.poll_chunks(cx))? {
-            this.hand_out(buf.remaining(), |piece| buf.put_slice(piece));
+        if buf.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        let room = buf.initialize_unfilled_to(buf.remaining().min(SMALL_READ));
+        match ready!(this.poll_get(room, cx))? {
+            Got::End => {}
+            Got::Copied(read) => buf.advance(read),
+            Got::Chunks => {
+                this.hand_out(buf.remaining(), |piece| buf.put_slice(piece));
+            }
         }
         Poll::Ready(Ok(()))
     }

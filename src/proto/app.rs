@@ -4,6 +4,7 @@
 //! section; what the task then waits for is in the stream's interest.
 
 use super::chunks::Chunks;
+use super::limits::SMALL_READ;
 use super::mux::{Lifecycle, Mux};
 use super::ready::Ready;
 use super::stall::Cause;
@@ -90,6 +91,15 @@ impl Mux {
         self.store.get(key).map(|stream| stream.id.value())
     }
 
+    /// Copies all there is to read, if it is little and fits. Says how many bytes that is, and what [`Taken::Bytes`] says.
+    pub(crate) fn read_small(&mut self, key: Key, into: &mut [u8]) -> Option<(usize, Taken)> {
+        let stream = self.store.get_mut(key)?;
+        let read = stream.motion.as_mut()?.unread.copy_all(into, SMALL_READ, &mut self.pool)?;
+        let due = stream.receive.window.until_due();
+        self.store.still(key);
+        Some((read, Taken::Bytes { due }))
+    }
+
     /// Takes bytes off a stream, as whole chunks.
     pub(crate) fn read(&mut self, key: Key, chunks: &mut Chunks) -> Result<Taken, ReadError> {
         self.send_syn(key);
@@ -128,9 +138,7 @@ impl Mux {
     /// Takes back what a reader needs no more: chunks that were read to their end, and storage for them.
     pub(crate) fn reuse(&mut self, chunks: &mut Chunks) {
         if !matches!(self.lifecycle, Lifecycle::Closed(_)) {
-            if let Some(spent) = chunks.spent() {
-                self.pool.reuse(spent);
-            }
+            chunks.spent().into_iter().flatten().for_each(|chunk| self.pool.reuse(chunk));
             self.shelf.put(chunks);
         }
     }

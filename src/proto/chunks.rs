@@ -80,8 +80,8 @@ impl Chunks {
     }
 
     /// Chunks that others can use.
-    pub(super) fn spent(&mut self) -> Option<&mut Vec<BytesMut>> {
-        self.more.as_mut().map(|more| &mut more.spent)
+    pub(super) fn spent(&mut self) -> Option<impl Iterator<Item = BytesMut> + '_> {
+        self.more.as_mut().map(|more| more.spent.drain(..))
     }
 }
 

@@ -109,6 +109,9 @@ pub(crate) const BACKLOG_PATIENCE_SHARE: u32 = 10;
 /// The time over which that share is reckoned.
 pub(crate) const BACKLOG_PATIENCE_WINDOW: Duration = Duration::from_secs(1);
 
+/// Bytes that a reader copies with the lock held at most: to hand it their chunks takes longer.
+pub(crate) const SMALL_READ: usize = 2 * 1024;
+
 /// How often a batch is put off at most for what others are about to write.
 pub(crate) const GATHER_TURNS: usize = 16;
 

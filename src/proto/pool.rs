@@ -137,10 +137,10 @@ impl Pool {
         spent.into_iter().for_each(|bytes| self.spares.put(bytes, most));
     }
 
-    /// The same for chunks that were looked at already.
-    pub(super) fn reuse(&mut self, chunks: &mut Vec<BytesMut>) {
-        let most = self.capacity().saturating_sub(self.used);
-        chunks.drain(..).for_each(|chunk| self.spares.keep(chunk, most));
+    /// The same for a chunk that nobody else holds a part of.
+    pub(super) fn reuse(&mut self, mut chunk: BytesMut) {
+        chunk.clear();
+        self.spares.keep(chunk, self.capacity().saturating_sub(self.used));
     }
 
     pub(super) fn wait(&mut self, store: &mut Store, key: Key, priority: Priority) {

@@ -6,6 +6,8 @@
 mod read;
 mod write;
 
+#[cfg(feature = "tokio")]
+pub(crate) use self::read::Got;
 use crate::deadlines::Deadlines;
 #[cfg(feature = "libp2p")]
 use crate::error::Side;

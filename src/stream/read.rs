@@ -12,6 +12,17 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use web_time::Instant;
 
+/// What there is to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Got {
+    /// So many bytes, and they have been copied.
+    Copied(usize),
+    /// Chunks that have been taken.
+    Chunks,
+    /// Nothing: the peer has finished.
+    End,
+}
+
 impl Stream {
     /// The next bytes as they arrived, without copying them; `None` at the end of the stream. What is held of them is
     /// the application's own memory from here on: it counts as read.
@@ -86,30 +97,53 @@ impl Stream {
 
     /// Makes sure that there is something to read; `false` at the end of the stream.
     pub(crate) fn poll_chunks(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        // Nothing fits into nothing.
+        self.poll_get(&mut [], cx).map_ok(|got| got != Got::End)
+    }
+
+    /// Gets something to read: all there is, where that is little and fits into `buf`, or chunks.
+    pub(crate) fn poll_get(&mut self, buf: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<Got>> {
+        let got = ready!(self.poll_take(buf, cx))?;
+        #[cfg(feature = "libp2p")]
+        if let Got::Copied(read) = got
+            && self.negotiation.is_some()
+        {
+            self.saw(Side::Remote, buf.get(..read).unwrap_or(buf));
+        }
+        Poll::Ready(Ok(got))
+    }
+
+    fn poll_take(&mut self, buf: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<Got>> {
         if self.waits.as_ref().is_some_and(|waits| waits.deadlines.read().has_passed()) {
             return Poll::Ready(exceeded());
         }
         if !self.chunks.is_empty() {
-            return Poll::Ready(Ok(true));
+            return Poll::Ready(Ok(Got::Chunks));
         }
         let (key, unreported) = (self.key, std::mem::take(&mut self.unreported));
         let chunks = &mut self.chunks;
-        let read = self.shared.with(|inner| {
+        let got = self.shared.with(|inner| {
             if unreported > 0 {
                 inner.mux.consume(key, unreported, Instant::now());
             }
-            let read = inner.mux.read(key, chunks);
-            if let Err(ReadError::Blocked) = read {
+            if let Some((read, taken)) = inner.mux.read_small(key, buf) {
+                return Ok((Got::Copied(read), taken));
+            }
+            let taken = inner.mux.read(key, chunks);
+            if let Err(ReadError::Blocked) = taken {
                 inner.park(key, Ready::READ, cx);
             }
-            read
+            taken.map(|taken| (Got::Chunks, taken))
         });
-        match read {
-            Ok(Taken::Bytes { due }) => {
+        match got {
+            Ok((got, Taken::Bytes { due })) => {
                 self.due = due;
-                Poll::Ready(Ok(true))
+                if let Got::Copied(read) = got {
+                    self.report(read);
+                }
+                Poll::Ready(Ok(got))
             }
-            Ok(Taken::End) => Poll::Ready(Ok(false)),
+            Ok((_, Taken::End)) => Poll::Ready(Ok(Got::End)),
             Err(ReadError::Failed(error)) => Poll::Ready(Err(error.into())),
             Err(ReadError::Blocked) => match &mut self.waits {
                 Some(waits) => waits.deadlines.read().poll_passed(&mut waits.read, cx).map(|()| exceeded()),
@@ -122,16 +156,21 @@ impl Stream {
 impl AsyncRead for Stream {
     /// Reads at least one byte, or `Ok(0)` at the end of the stream. An empty `buf` is `Ok(0)` at once.
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        if buf.is_empty() || !ready!(self.poll_chunks(cx))? {
+        if buf.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        let mut room = &mut *buf;
-        let read = self.hand_out(room.len(), |piece| {
-            let (filled, rest) = std::mem::take(&mut room).split_at_mut(piece.len());
-            filled.copy_from_slice(piece);
-            room = rest;
-        });
-        Poll::Ready(Ok(read))
+        Poll::Ready(Ok(match ready!(self.poll_get(buf, cx))? {
+            Got::End => 0,
+            Got::Copied(read) => read,
+            Got::Chunks => {
+                let mut room = &mut *buf;
+                self.hand_out(room.len(), |piece| {
+                    let (filled, rest) = std::mem::take(&mut room).split_at_mut(piece.len());
+                    filled.copy_from_slice(piece);
+                    room = rest;
+                })
+            }
+        }))
     }
 }
 

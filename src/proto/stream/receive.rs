@@ -2,6 +2,7 @@
 
 use crate::proto::chunks::{Chunks, Shelf};
 use crate::proto::flow::ReceiveWindow;
+use crate::proto::pool::Pool;
 use crate::proto::spares::{self, Spares, append};
 use bytes::BytesMut;
 use std::collections::VecDeque;
@@ -106,6 +107,19 @@ impl ReceiveBuffer {
 
     pub(in crate::proto) fn is_empty(&self) -> bool {
         self.chunks.is_empty()
+    }
+
+    /// Copies all there is into `into`, if that is not more than `most` and fits; the chunks go back to `pool`.
+    pub(in crate::proto) fn copy_all(&mut self, into: &mut [u8], most: usize, pool: &mut Pool) -> Option<usize> {
+        let len = self.chunks.iter().map(BytesMut::len).sum();
+        let mut room = into.get_mut(..len).filter(|_| (1..=most).contains(&len))?;
+        for chunk in self.chunks.drain(..) {
+            let (filled, rest) = std::mem::take(&mut room).split_at_mut_checked(chunk.len())?;
+            filled.copy_from_slice(&chunk);
+            room = rest;
+            pool.reuse(chunk);
+        }
+        Some(len)
     }
 
     /// Moves chunks from the front into `chunks` until that has grown by `enough` bytes.
