@@ -59,43 +59,50 @@ impl AsyncWrite for Ring {
     }
 }
 
-/// Two ends, and a stream between them.
+/// Two ends, and streams between them.
 struct Pair {
     client: Connection<Ring>,
     server: Connection<Ring>,
-    writer: Stream,
-    reader: Stream,
+    writers: Vec<Stream>,
+    readers: Vec<Stream>,
     write: Vec<u8>,
     read: Vec<u8>,
 }
 
 impl Pair {
-    fn new(write: usize) -> Self {
+    fn new(streams: usize, write: usize) -> Self {
         let (near, far) = rings();
-        let mut client = Connection::new(near, Config::default(), Mode::Client);
-        let mut server = Connection::new(far, Config::default(), Mode::Server);
-        let cx = &mut Context::from_waker(Waker::noop());
-        let Poll::Ready(Ok(mut writer)) = client.poll_outbound(cx) else { panic!("it does not open") };
-        assert!(matches!(Pin::new(&mut writer).poll_write(cx, &[0]), Poll::Ready(Ok(1))));
-        let reader = loop {
-            assert!(client.poll(cx).is_pending() && server.poll(cx).is_pending());
-            if let Poll::Ready(accepted) = server.poll_inbound(cx) {
-                break accepted.expect("accepts");
-            }
-        };
-        let mut pair = Self { client, server, writer, reader, write: vec![7; write], read: vec![0; 64 * 1024] };
-        assert_eq!(pair.receive(), 1);
+        let client = Connection::new(near, Config::default(), Mode::Client);
+        let server = Connection::new(far, Config::default(), Mode::Server);
+        let (write, read) = (vec![7; write], vec![0; 64 * 1024]);
+        let mut pair = Self { client, server, writers: Vec::new(), readers: Vec::new(), write, read };
+        (0..streams).for_each(|_| pair.open());
+        assert_eq!(pair.receive(), streams);
         pair
     }
 
-    /// Writes until the connection takes no more, and lets it leave; says how many bytes that was.
+    fn open(&mut self) {
+        let cx = &mut Context::from_waker(Waker::noop());
+        let Poll::Ready(Ok(mut writer)) = self.client.poll_outbound(cx) else { panic!("it does not open") };
+        assert!(matches!(Pin::new(&mut writer).poll_write(cx, &[0]), Poll::Ready(Ok(1))));
+        self.writers.push(writer);
+        self.readers.push(loop {
+            assert!(self.client.poll(cx).is_pending() && self.server.poll(cx).is_pending());
+            if let Poll::Ready(accepted) = self.server.poll_inbound(cx) {
+                break accepted.expect("accepts");
+            }
+        });
+    }
+
+    /// Writes on one stream after the other, until that is half of what the transport holds, and lets it leave; says how
+    /// many bytes that was.
     fn send(&mut self) -> usize {
         let cx = &mut Context::from_waker(Waker::noop());
         let mut sent = 0;
-        while let Poll::Ready(written) = Pin::new(&mut self.writer).poll_write(cx, &self.write) {
-            sent += written.expect("writes");
-            if sent >= HOLDS / 2 {
-                break;
+        while sent < HOLDS / 2 {
+            for writer in &mut self.writers {
+                let Poll::Ready(written) = Pin::new(writer).poll_write(cx, &self.write) else { break };
+                sent += written.expect("writes");
             }
         }
         assert!(self.client.poll(cx).is_pending());
@@ -107,8 +114,10 @@ impl Pair {
         let cx = &mut Context::from_waker(Waker::noop());
         let mut received = 0;
         assert!(self.server.poll(cx).is_pending());
-        while let Poll::Ready(read) = Pin::new(&mut self.reader).poll_read(cx, &mut self.read) {
-            received += read.expect("reads");
+        for reader in &mut self.readers {
+            while let Poll::Ready(read) = Pin::new(&mut *reader).poll_read(cx, &mut self.read) {
+                received += read.expect("reads");
+            }
         }
         // The credit leaves.
         assert!(self.server.poll(cx).is_pending());
@@ -129,27 +138,32 @@ impl Pair {
 }
 
 /// In full flow sending allocates nothing, and receiving at most once for each 64 KiB.
-fn flows_without_allocating(write: usize) {
+fn flows_without_allocating(streams: usize, write: usize) {
     const BYTES: usize = 16 << 20;
-    let mut pair = Pair::new(write);
+    let mut pair = Pair::new(streams, write);
     pair.transfer(BYTES);
     let (sending, receiving) = pair.transfer(BYTES);
-    println!("{write}: sending {sending:?}, receiving {receiving:?}");
+    println!("{streams} streams, {write}: sending {sending:?}, receiving {receiving:?}");
     assert_eq!(sending.count_total, 0, "allocations of the end that sends");
     assert!(receiving.count_total <= (BYTES / (64 << 10)) as u64, "{} by the end that receives", receiving.count_total);
 }
 
 #[test]
 fn bulk_flows_without_allocating() {
-    flows_without_allocating(64 * 1024);
+    flows_without_allocating(1, 64 * 1024);
 }
 
 #[test]
 fn small_writes_flow_without_allocating() {
-    flows_without_allocating(512);
+    flows_without_allocating(1, 512);
 }
 
 #[test]
 fn tiny_writes_flow_without_allocating() {
-    flows_without_allocating(64);
+    flows_without_allocating(1, 64);
+}
+
+#[test]
+fn messages_of_many_streams_flow_without_allocating() {
+    flows_without_allocating(48, 1024);
 }

@@ -130,13 +130,18 @@ impl Shared {
 
     /// Runs `f` under the lock; then, without it, wakes whom that concerns and gives back the memory it freed.
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Inner) -> R) -> R {
+        self.with_room(&mut Vec::new(), f)
+    }
+
+    /// The same for whoever wakes many again and again, and has room for their wakers.
+    pub(crate) fn with_room<R>(&self, room: &mut Vec<Waker>, f: impl FnOnce(&mut Inner) -> R) -> R {
         // A panic under the lock would be a bug of ours in one call; the others go on with what state there is.
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let result = f(&mut inner);
-        let effects = inner.effects();
+        let effects = inner.effects(room);
         drop(inner);
         if let Some(effects) = effects {
-            effects.run();
+            *room = effects.run();
         }
         result
     }
@@ -209,18 +214,19 @@ impl Inner {
     }
 
     /// Nothing where nobody is concerned, as most often.
-    fn effects(&mut self) -> Option<Effects> {
+    fn effects(&mut self, room: &mut Vec<Waker>) -> Option<Effects> {
         let events = self.mux.events_mut();
         let called = (events.incoming && self.inbound.is_taken())
             || (events.openable && self.outbound.is_taken())
             || (events.pong && self.ping.is_taken())
             || (events.attention && self.driver.is_taken());
         let quiet = events.ready.is_empty() && events.released.is_empty() && self.retired.is_empty();
-        (called || !quiet).then(|| self.collect())
+        (called || !quiet).then(|| self.collect(std::mem::take(room)))
     }
 
-    fn collect(&mut self) -> Effects {
-        let mut effects = Effects { retired: std::mem::take(&mut self.retired), ..Effects::default() };
+    fn collect(&mut self, room: Vec<Waker>) -> Effects {
+        let retired = std::mem::take(&mut self.retired);
+        let mut effects = Effects { others: room, retired, ..Effects::default() };
         let events = self.mux.events_mut();
         // One of them is kept apart.
         effects.others.reserve_exact(events.ready.len().saturating_sub(1));
@@ -269,8 +275,9 @@ impl Effects {
         }
     }
 
-    /// A memory manager that panics keeps nothing from being given back, and nobody from being woken.
-    fn run(self) {
+    /// A memory manager that panics keeps nothing from being given back, and nobody from being woken. Gives back the room
+    /// that the wakers had.
+    fn run(mut self) -> Vec<Waker> {
         let mut panicked = None;
         for reservation in self.released {
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(reservation))) {
@@ -280,11 +287,12 @@ impl Effects {
         // Mostly there is nobody to wake.
         if let Some(first) = self.first {
             first.wake();
-            self.others.into_iter().for_each(Waker::wake);
+            self.others.drain(..).for_each(Waker::wake);
         }
         drop(self.retired);
         if let Some(panic) = panicked {
             resume_unwind(panic);
         }
+        self.others
     }
 }
