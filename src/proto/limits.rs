@@ -52,7 +52,7 @@ pub(crate) const NEAR_ROUND_TRIP: Duration = Duration::from_micros(500);
 pub(crate) const NEAR_WINDOW: u32 = 1024 * 1024;
 
 /// Bytes in use of a window at least where its stream makes way for a more urgent one.
-pub(crate) const NARROW_WINDOW: u32 = 64 * 1024;
+pub(crate) const NARROW_WINDOW: u32 = 48 * 1024;
 
 /// How long after something urgent the others make way for what may follow it.
 pub(crate) const WAY_TIME: Duration = Duration::from_millis(10);

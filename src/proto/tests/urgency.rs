@@ -8,7 +8,7 @@ use crate::proto::store::Key;
 use crate::wire::StreamId;
 use std::time::Duration;
 
-const PIECE: usize = NARROW_WINDOW as usize / 4;
+const PIECE: usize = 8 * 1024;
 
 impl Bench {
     fn with_round_trip(micros: u64) -> Self {
@@ -35,14 +35,14 @@ impl Bench {
 
 #[test]
 fn on_a_short_link_what_is_less_urgent_is_held_to_a_narrow_window() {
-    for (micros, narrow) in [(50, NARROW_WINDOW), (125, NARROW_WINDOW), (250, 2 * NARROW_WINDOW), (499, 261_619)] {
+    for (micros, narrow) in [(50, NARROW_WINDOW), (93, NARROW_WINDOW), (125, 65_536), (250, 131_072), (499, 261_619)] {
         let mut bench = Bench::with_round_trip(micros);
         let (urgent, bulk) = (bench.stream(Priority::HIGH), bench.stream(Priority::MEDIUM));
         // The peer has the whole of its first window, and gets nothing until less than half of the narrow one is left.
         let before = (INITIAL_WINDOW - narrow / 2).div_ceil(PIECE as u32) as usize;
         assert_eq!(bench.read_beside(urgent, bulk, before - 1), Vec::<u32>::new(), "{micros} µs");
-        let given: u32 = bench.read_beside(urgent, bulk, 32).into_iter().sum();
-        let arrived = (before - 1 + 32) as u32 * PIECE as u32;
+        let given: u32 = bench.read_beside(urgent, bulk, 64).into_iter().sum();
+        let arrived = (before - 1 + 64) as u32 * PIECE as u32;
         let left = INITIAL_WINDOW + given - arrived;
         assert!((narrow / 2..=narrow).contains(&left), "{micros} µs: {left} of {narrow} bytes are under way");
         // What is reserved for it stays.
@@ -60,7 +60,7 @@ fn the_most_urgent_the_equally_urgent_and_those_on_longer_links_keep_their_windo
     for (micros, other, own) in cases {
         let mut bench = Bench::with_round_trip(micros);
         let (other, bulk) = (bench.stream(other), bench.stream(own));
-        let given = bench.read_beside(other, bulk, 16);
+        let given = bench.read_beside(other, bulk, 32);
         let halves = [INITIAL_WINDOW / 2, INITIAL_WINDOW / 2];
         assert_eq!(given, halves, "{micros} µs, {own:?}");
     }
@@ -70,9 +70,9 @@ fn the_most_urgent_the_equally_urgent_and_those_on_longer_links_keep_their_windo
 fn soon_after_the_last_that_was_urgent_all_of_the_window_is_in_use_again() {
     let mut bench = Bench::with_round_trip(50);
     let (urgent, bulk) = (bench.stream(Priority::HIGH), bench.stream(Priority::MEDIUM));
-    assert_eq!(bench.read_beside(urgent, bulk, 14), [NARROW_WINDOW / 2]);
+    assert_eq!(bench.read_beside(urgent, bulk, 29), [NARROW_WINDOW / 2]);
     let kib = 1024;
-    for (waits, given) in [(WAY_TIME - Duration::from_nanos(1), vec![]), (Duration::from_nanos(1), vec![200 * kib])] {
+    for (waits, given) in [(WAY_TIME - Duration::from_nanos(1), vec![]), (Duration::from_nanos(1), vec![216 * kib])] {
         bench.now += waits;
         bench.receive_data(bulk.1, 4 * kib as usize);
         bench.read(bulk.0);
@@ -86,7 +86,7 @@ fn soon_after_the_last_that_was_urgent_all_of_the_window_is_in_use_again() {
 fn a_connection_at_rest_gives_all_of_the_window_back() {
     let mut bench = Bench::with_round_trip(50);
     let (urgent, bulk) = (bench.stream(Priority::HIGH), bench.stream(Priority::MEDIUM));
-    assert_eq!(bench.read_beside(urgent, bulk, 14), [NARROW_WINDOW / 2]);
+    assert_eq!(bench.read_beside(urgent, bulk, 29), [NARROW_WINDOW / 2]);
     bench.wait(REST_AFTER - Duration::from_nanos(1));
     assert_eq!(credit(&bench.send()), []);
     bench.wait(Duration::from_nanos(1));
