@@ -74,7 +74,7 @@ pub(crate) struct Mux {
     /// Streams that wait for a flush.
     pub(super) flushing: Queue<FlushPlace>,
     /// Readers that were woken since the last batch was cut: they may be about to write.
-    pub(super) answering: usize,
+    pub(super) answering: u32,
     /// Small writes wait for more until then.
     pub(super) coalesce_until: Option<Instant>,
     pub(super) largest_window: u32,
@@ -372,7 +372,7 @@ impl Mux {
         let Some(stream) = self.store.get_mut(key) else { return };
         let wanted = stream.interest & what;
         if !wanted.is_empty() {
-            self.answering = self.answering.saturating_add(usize::from(wanted.contains(Ready::READ)));
+            self.answering = self.answering.saturating_add(u32::from(wanted.contains(Ready::READ)));
             stream.interest = stream.interest & !wanted;
             self.events.ready.push((key, wanted));
             if wanted.contains(Ready::FLUSH) {

@@ -14,14 +14,15 @@ use web_time::Instant;
 /// When something was read that is more urgent than others.
 #[derive(Debug, Default)]
 pub(super) struct Urgency {
-    read: Option<(Priority, Instant)>,
+    /// Few connections have any: it is not in every one.
+    read: Option<Box<(Priority, Instant)>>,
 }
 
 impl Urgency {
     /// Whether something in a higher bucket was read lately.
     fn is_above(&self, priority: Priority, now: Instant) -> bool {
-        self.read.is_some_and(|(urgent, read)| {
-            urgent.bucket() > priority.bucket() && now.saturating_duration_since(read) < WAY_TIME
+        self.read.as_deref().is_some_and(|(urgent, read)| {
+            urgent.bucket() > priority.bucket() && now.saturating_duration_since(*read) < WAY_TIME
         })
     }
 }
@@ -34,7 +35,10 @@ impl Mux {
         let priority = stream.priority;
         let makes_way = near.filter(|_| self.urgency.is_above(priority, now));
         if makes_way.is_none() && !self.ledger.is_lowest(priority) {
-            self.urgency.read = Some((priority, now));
+            match &mut self.urgency.read {
+                Some(latest) => **latest = (priority, now),
+                None => self.urgency.read = Some(Box::new((priority, now))),
+            }
         }
         stream.receive.window.make_way(makes_way.map(narrow));
     }

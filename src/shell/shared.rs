@@ -40,6 +40,8 @@ pub(crate) struct Inner {
     ping: Slot,
     streams: Waiting,
     retired: Vec<Waker>,
+    /// Room for the wakers of all whom a read concerns.
+    room: Vec<Waker>,
 }
 
 /// Room for one waker.
@@ -70,6 +72,7 @@ impl Shared {
             ping: Slot::default(),
             streams: Waiting::default(),
             retired: Vec::new(),
+            room: Vec::new(),
         };
         Self { id: NEXT.fetch_add(1, Ordering::Relaxed), memory, inner: Mutex::new(inner) }
     }
@@ -130,18 +133,19 @@ impl Shared {
 
     /// Runs `f` under the lock; then, without it, wakes whom that concerns and gives back the memory it freed.
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Inner) -> R) -> R {
-        self.with_room(&mut Vec::new(), f)
-    }
-
-    /// The same for whoever wakes many again and again, and has room for their wakers.
-    pub(crate) fn with_room<R>(&self, room: &mut Vec<Waker>, f: impl FnOnce(&mut Inner) -> R) -> R {
         // A panic under the lock would be a bug of ours in one call; the others go on with what state there is.
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let result = f(&mut inner);
-        let effects = inner.effects(room);
+        let effects = inner.effects();
         drop(inner);
         if let Some(effects) = effects {
-            *room = effects.run();
+            let room = effects.run();
+            // Not worth to wait for.
+            if room.capacity() > 0
+                && let Ok(mut inner) = self.inner.try_lock()
+            {
+                inner.room = room;
+            }
         }
         result
     }
@@ -190,6 +194,7 @@ impl Inner {
     /// Nothing moves: gives back what holds nothing.
     pub(crate) fn rest(&mut self) {
         self.streams.rest();
+        self.room = Vec::new();
     }
 
     /// The stream has no handle any more.
@@ -214,19 +219,19 @@ impl Inner {
     }
 
     /// Nothing where nobody is concerned, as most often.
-    fn effects(&mut self, room: &mut Vec<Waker>) -> Option<Effects> {
+    fn effects(&mut self) -> Option<Effects> {
         let events = self.mux.events_mut();
         let called = (events.incoming && self.inbound.is_taken())
             || (events.openable && self.outbound.is_taken())
             || (events.pong && self.ping.is_taken())
             || (events.attention && self.driver.is_taken());
         let quiet = events.ready.is_empty() && events.released.is_empty() && self.retired.is_empty();
-        (called || !quiet).then(|| self.collect(std::mem::take(room)))
+        (called || !quiet).then(|| self.collect())
     }
 
-    fn collect(&mut self, room: Vec<Waker>) -> Effects {
-        let retired = std::mem::take(&mut self.retired);
-        let mut effects = Effects { others: room, retired, ..Effects::default() };
+    fn collect(&mut self) -> Effects {
+        let (others, retired) = (std::mem::take(&mut self.room), std::mem::take(&mut self.retired));
+        let mut effects = Effects { others, retired, ..Effects::default() };
         let events = self.mux.events_mut();
         // One of them is kept apart.
         effects.others.reserve_exact(events.ready.len().saturating_sub(1));
@@ -275,8 +280,8 @@ impl Effects {
         }
     }
 
-    /// A memory manager that panics keeps nothing from being given back, and nobody from being woken. Gives back the room
-    /// that the wakers had.
+    /// A memory manager that panics keeps nothing from being given back, and nobody from being woken. What room the wakers
+    /// had is left.
     fn run(mut self) -> Vec<Waker> {
         let mut panicked = None;
         for reservation in self.released {

@@ -22,7 +22,7 @@ use crate::proto::Batch;
 use crate::proto::limits::BATCH_BYTES;
 use futures::{AsyncRead, AsyncWrite};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use web_time::Instant;
 
 /// Moves the bytes of a connection.
@@ -34,8 +34,6 @@ pub(crate) struct Driver<T> {
     reader: Reader,
     writer: Writer,
     batch: Batch,
-    /// Room for the wakers of all whom a read concerns.
-    wakers: Vec<Waker>,
     timer: Timer,
     /// Since when the transport has taken no bytes though some are waiting.
     stalled: Option<Instant>,
@@ -77,7 +75,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             reader: Reader::new(config.read_buffer_size()),
             writer: Writer::default(),
             batch: if tap.is_some() { Batch::showing_headers() } else { Batch::default() },
-            wakers: Vec::new(),
             tap,
             timer: Timer::default(),
             stalled: None,
@@ -179,7 +176,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         self.reader.rest();
         self.writer.rest();
         self.batch.rest();
-        self.wakers = Vec::new();
     }
 
     /// The connection is over, as far as its streams go.

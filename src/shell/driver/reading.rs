@@ -119,7 +119,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     /// without.
     fn apply_some(&mut self, pieces: &mut usize, mut provided: Provided, now: Instant) -> Needs {
         let (reader, tap) = (&mut self.reader, &mut self.tap);
-        self.shared.with_room(&mut self.wakers, |inner| {
+        self.shared.with(|inner| {
             inner.mux.heard(now);
             let needs = loop {
                 if *pieces == 0 {

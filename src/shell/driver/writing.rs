@@ -100,7 +100,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     fn cut(&mut self, now: Instant, cx: &Context<'_>) -> Next {
         let (batch, unflushed) = (&mut self.batch, self.writer.needs_flush());
         let (written, spent, gathered) = (&mut self.written, self.writer.spent(), &mut self.gathered);
-        let next = self.shared.with_room(&mut self.wakers, |inner| {
+        let next = self.shared.with(|inner| {
             written.report(&mut inner.mux, spent);
             // Whoever waits for a flush does not wait for the others to have nothing more to send.
             if unflushed && inner.mux.wants_flush() {
