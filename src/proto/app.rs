@@ -93,7 +93,9 @@ impl Mux {
 
     /// Copies all there is to read, if it is little and fits. Says how many bytes that is, and what [`Taken::Bytes`] says.
     pub(crate) fn read_small(&mut self, key: Key, into: &mut [u8]) -> Option<(usize, Taken)> {
-        let stream = self.store.get_mut(key)?;
+        // Chunks are not used again any more.
+        let alive = !matches!(self.lifecycle, Lifecycle::Closed(_));
+        let stream = self.store.get_mut(key).filter(|_| alive)?;
         let read = stream.motion.as_mut()?.unread.copy_all(into, SMALL_READ, &mut self.pool)?;
         let due = stream.receive.window.until_due();
         self.store.still(key);

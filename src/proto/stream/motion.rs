@@ -4,8 +4,14 @@ use super::{ReceiveBuffer, SendBuffer};
 use crate::proto::store::Links;
 use crate::proto::withheld::Asking;
 
-/// How many are kept to be used again, also with fewer streams than that.
+/// How many are kept to be used again, however few streams there are, and however many chunks there was room for.
 const KEPT: usize = 16;
+
+/// A buffer that has room for more chunks than this is not kept at all.
+const MANY: usize = 64;
+
+/// Chunks that the buffers of the others have room for at most: what a stream is charged for itself covers it.
+const FEW: usize = 4;
 
 /// What is on its way, and where the stream stands in line for it. Most streams wait for something to happen: they have
 /// none.
@@ -67,11 +73,11 @@ impl Motions {
     /// Takes that of a stream back on which nothing moves any more. As many are kept as there are `streams`: each has been
     /// charged for one.
     pub(in crate::proto) fn put(&mut self, motion: &mut Option<Box<Motion>>, streams: usize) {
+        let room = if self.kept.len() < KEPT { MANY } else { FEW };
         if motion.as_deref().is_some_and(Motion::is_over)
             && let Some(motion) = motion.take()
             && self.kept.len() < KEPT.max(streams)
-            && motion.unsent.is_small()
-            && motion.unread.is_small()
+            && motion.unsent.room().max(motion.unread.room()) <= room
         {
             self.kept.push(motion);
         }
@@ -79,11 +85,57 @@ impl Motions {
 
     /// There are fewer `streams` now.
     pub(in crate::proto) fn trim(&mut self, streams: usize) {
-        self.kept.truncate(KEPT.max(streams));
+        let most = KEPT.max(streams);
+        self.kept.truncate(most);
+        if self.kept.capacity() > most.saturating_mul(4) {
+            self.kept.shrink_to(most.saturating_mul(2));
+        }
     }
 
     /// Gives them back to the allocator.
     pub(in crate::proto) fn clear(&mut self) {
         self.kept = Vec::new();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::limits::STREAM_BOOKS;
+    use crate::proto::spares::Spares;
+    use crate::proto::stream::Stream;
+    use bytes::BytesMut;
+
+    /// One that has had so many chunks to send.
+    fn used(chunks: usize) -> Option<Box<Motion>> {
+        let (mut motion, mut spares) = (Motion::new(), Spares::default());
+        while motion.unsent.room() < chunks {
+            motion.unsent.push(&[7; 8 * 1024], &mut spares);
+        }
+        while motion.unsent.pop(usize::MAX).is_some() {}
+        Some(Box::new(motion))
+    }
+
+    #[test]
+    fn as_many_are_kept_as_there_are_streams_and_those_beyond_a_few_are_light() {
+        let (mut motions, streams) = (Motions::default(), 100);
+        for chunks in [MANY, MANY, FEW] {
+            (0..streams).for_each(|_| motions.put(&mut used(chunks), streams));
+            let heavy = motions.kept.iter().filter(|motion| motion.unsent.room() > FEW).count();
+            assert_eq!((heavy, motions.kept.len()), (KEPT, if chunks == FEW { streams } else { KEPT }));
+        }
+        motions.trim(50);
+        assert_eq!(motions.kept.len(), 50);
+        motions.trim(0);
+        assert_eq!(motions.kept.len(), KEPT);
+        assert!(motions.kept.capacity() <= 4 * KEPT, "{}", motions.kept.capacity());
+        motions.put(&mut used(2 * MANY), streams);
+        assert_eq!(motions.kept.len(), KEPT);
+    }
+
+    #[test]
+    fn a_light_one_is_covered_by_what_a_stream_is_charged_for_itself() {
+        let light = size_of::<Motion>() + 2 * FEW * size_of::<BytesMut>();
+        assert!(size_of::<Stream>() + light <= STREAM_BOOKS, "{} and {light}", size_of::<Stream>());
     }
 }

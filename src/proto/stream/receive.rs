@@ -8,9 +8,6 @@ use bytes::BytesMut;
 use std::collections::VecDeque;
 use std::fmt;
 
-/// A buffer that has room for more chunks than this is not kept to be used again.
-pub(super) const MANY: usize = 64;
-
 /// The receive half.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::proto) enum ReceiveState {
@@ -90,9 +87,9 @@ impl ReceiveBuffer {
         Self { chunks: VecDeque::new() }
     }
 
-    /// Whether its storage is worth keeping.
-    pub(super) fn is_small(&self) -> bool {
-        self.chunks.capacity() <= MANY
+    /// How many chunks its storage has room for.
+    pub(super) fn room(&self) -> usize {
+        self.chunks.capacity()
     }
 
     /// Bytes of memory that the next `len` bytes take beside what there is for those before.

@@ -6,8 +6,6 @@ use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::fmt;
 
-use super::receive::MANY;
-
 /// The send half.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::proto) enum SendState {
@@ -93,9 +91,9 @@ impl SendBuffer {
         self.len == 0
     }
 
-    /// Whether its storage is worth keeping.
-    pub(super) fn is_small(&self) -> bool {
-        self.chunks.capacity() <= MANY
+    /// How many chunks its storage has room for.
+    pub(super) fn room(&self) -> usize {
+        self.chunks.capacity()
     }
 
     /// Copies `bytes` in.
