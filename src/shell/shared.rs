@@ -18,7 +18,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use web_time::Instant;
 
-/// Events for which no storage is kept.
+/// For more events than this no storage is kept.
 const MANY: usize = 256;
 
 /// One end of a connection, shared by its driver and its streams.
@@ -141,7 +141,7 @@ impl Shared {
         if let Some(effects) = effects {
             let room = effects.run();
             // Not worth to wait for.
-            if room.capacity() > 0
+            if (1..=MANY).contains(&room.capacity())
                 && let Ok(mut inner) = self.inner.try_lock()
             {
                 inner.room = room;
