@@ -100,11 +100,16 @@ impl Pair {
         let cx = &mut Context::from_waker(Waker::noop());
         let mut sent = 0;
         while sent < HOLDS / 2 {
+            let before = sent;
             for writer in &mut self.writers {
                 let Poll::Ready(written) = Pin::new(writer).poll_write(cx, &self.write) else { break };
                 sent += written.expect("writes");
             }
+            if sent == before {
+                break;
+            }
         }
+        assert!(sent > 0, "nothing is taken any more");
         assert!(self.client.poll(cx).is_pending());
         sent
     }

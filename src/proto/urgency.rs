@@ -57,6 +57,11 @@ impl Mux {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn has_been_urgent(&self) -> bool {
+        self.urgency.read.is_some()
+    }
+
     /// The round trip of a link so short that it matters when the tasks of both ends get a turn.
     pub(super) fn near(&self) -> Option<Duration> {
         self.liveness.rtt.minimum().filter(|rtt| *rtt < NEAR_ROUND_TRIP)

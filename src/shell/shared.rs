@@ -301,3 +301,31 @@ impl Effects {
         self.others
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::mode::Mode;
+    use crate::priority::Priority;
+    use crate::proto::first_reservation;
+
+    #[test]
+    fn room_for_wakers_is_kept_for_a_few_and_not_for_many() {
+        for (woken, kept) in [(1, false), (MANY, true), (MANY + 2, false)] {
+            let config = Config::builder().accept_backlog(2 * MANY).build().expect("valid");
+            let bytes = first_reservation(&config);
+            let shared = Shared::new(Mux::new(Mode::Client, config, 1, Instant::now()));
+            let cx = Context::from_waker(Waker::noop());
+            shared.with(|inner| {
+                for _ in 0..woken {
+                    let window = Reservation::new(&shared.memory, bytes, Priority::ALWAYS).expect("no limit");
+                    let (key, _) = inner.mux.open(window).expect("opens");
+                    inner.park(key, Ready::READ, &cx);
+                    inner.mux.events_mut().ready.push((key, Ready::READ));
+                }
+            });
+            shared.with(|inner| assert_eq!(inner.room.capacity() > 0, kept, "{woken} were woken"));
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! What a reader is given: a copy of what is little, and the chunks of what is more.
 
 use super::Bench;
+use crate::error::ConnectionError;
 use crate::priority::Priority;
 use crate::proto::limits::{INITIAL_WINDOW, SMALL_READ};
 use crate::proto::{Chunks, Taken};
@@ -40,4 +41,16 @@ fn more_is_not_copied_nor_what_does_not_fit() {
     let mut chunks = Chunks::default();
     assert!(matches!(bench.mux.read(key, &mut chunks), Ok(Taken::Bytes { .. })));
     assert_eq!(chunks.clear(), SMALL_READ + 1);
+}
+
+#[test]
+fn after_the_end_what_is_left_is_handed_out_and_its_chunk_not_kept() {
+    let mut bench = Bench::new();
+    let (key, id) = bench.stream(Priority::MEDIUM);
+    bench.receive_data(id, 600);
+    bench.mux.fail(ConnectionError::Dropped);
+    let mut chunks = Chunks::default();
+    assert_eq!(bench.mux.read_small(key, &mut [0; SMALL_READ]), None);
+    assert!(matches!(bench.mux.read(key, &mut chunks), Ok(Taken::Bytes { .. })));
+    assert_eq!((chunks.clear(), bench.mux.pool.spares.len()), (600, 0));
 }
