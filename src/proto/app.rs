@@ -151,7 +151,6 @@ impl Mux {
         self.tick(now);
         let Some(stream) = self.store.get_mut(key) else { return };
         stream.receive.window.consume(bytes, now);
-        self.make_way(key, now);
         self.discharge(key);
         self.watch(key, now);
         self.wish(key);

@@ -107,47 +107,26 @@ impl ReceiveWindow {
         }
     }
 
-    /// Bytes that the window has beside the peer's credit and what is held.
+    /// Credit that the window allows and the peer does not know of yet.
     pub(super) const fn owed(&self) -> u32 {
         self.size.saturating_sub(self.credit).saturating_sub(self.held)
     }
 
-    /// Credit that the window allows and the peer does not know of yet: less than what is owed while it makes way.
-    pub(super) fn returnable(&self) -> u32 {
-        self.width().saturating_sub(self.credit).saturating_sub(self.held)
-    }
-
     /// Whether that is worth a frame (Y-FLOW-4).
     pub(super) fn is_due(&self) -> bool {
-        self.returnable() >= self.portion()
+        self.owed() >= self.portion()
     }
 
     /// How much of the window is returned at once. Half of it, and of a large one less where the peer sends more than
     /// the other half until the credit has reached it.
     fn portion(&self) -> u32 {
-        let (width, most) = (self.width(), self.rate.as_ref().map_or(0, |rate| rate.most));
-        if width >= LARGE_WINDOW && width / 2 < most { width / 8 } else { width / 2 }
-    }
-
-    /// How much of the window is in use.
-    pub(super) fn width(&self) -> u32 {
-        self.rate.as_ref().and_then(|rate| rate.way).map_or(self.size, |way| self.size.min(way))
-    }
-
-    pub(super) fn makes_way(&self) -> bool {
-        self.width() < self.size
-    }
-
-    /// No more than `way` bytes of the window are in use while that keeps somebody more urgent waiting (Y-PRIO-5).
-    pub(super) fn make_way(&mut self, way: Option<u32>) {
-        if let Some(rate) = &mut self.rate {
-            rate.way = way;
-        }
+        let most = self.rate.as_ref().map_or(0, |rate| rate.most);
+        if self.size >= LARGE_WINDOW && self.size / 2 < most { self.size / 8 } else { self.size / 2 }
     }
 
     /// Bytes that must be consumed until credit is due, or it is known that the peer has used up what it had; at least 1.
     pub(super) fn until_due(&self) -> u32 {
-        let left = self.portion().saturating_sub(self.returnable());
+        let left = self.portion().saturating_sub(self.owed());
         let spent = self.rate.as_ref().and_then(|rate| rate.goal.checked_sub(rate.bytes)).filter(|left| *left > 0);
         spent.map_or(left, |spent| left.min(spent)).max(1)
     }
@@ -165,7 +144,7 @@ impl ReceiveWindow {
 
     /// Hands out at most `most` of it.
     pub(super) fn grant_up_to(&mut self, most: u32) -> u32 {
-        let granted = self.returnable().min(most);
+        let granted = self.owed().min(most);
         self.credit = self.credit.saturating_add(granted);
         granted
     }
@@ -225,8 +204,8 @@ impl ReceiveWindow {
     /// Measuring begins anew.
     fn measure(&mut self, now: Instant) {
         let goal = self.credit.saturating_add(self.held);
-        let (most, way) = self.rate.as_ref().map_or((0, None), |rate| (rate.most, rate.way));
-        let rate = Rate { bytes: 0, early: self.held, goal, train: 0, most, way, since: now };
+        let most = self.rate.as_ref().map_or(0, |rate| rate.most);
+        let rate = Rate { bytes: 0, early: self.held, goal, train: 0, most, since: now };
         match &mut self.rate {
             Some(own) => **own = rate,
             None => self.rate = Some(Box::new(rate)),
@@ -248,8 +227,6 @@ struct Rate {
     train: u32,
     /// The most that was ever read in a round trip.
     most: u32,
-    /// How much of the window is in use, if not all.
-    way: Option<u32>,
     since: Instant,
 }
 
@@ -370,7 +347,7 @@ mod tests {
             let (rtt, elapsed) = (Duration::from_millis(u64::from(rtt_ms)), Duration::from_millis(u64::from(elapsed_ms)));
             let max = max.max(INITIAL_WINDOW);
             let mut window = ReceiveWindow::new(INITIAL_WINDOW);
-            window.rate = Some(Box::new(Rate { bytes, early: 0, goal: 0, train: 0, most: 0, way: None, since: start }));
+            window.rate = Some(Box::new(Rate { bytes, early: 0, goal: 0, train: 0, most: 0, since: start }));
             let before = window.size();
             match window.growth(Some(rtt), max, start + elapsed) {
                 Some(growth) => {

@@ -470,6 +470,7 @@ impl Mux {
             }
             PingKind::Response if self.liveness.pong(nonce, now) => {
                 self.events.pong = true;
+                self.pong();
                 Ok(Worth::Useful)
             }
             // Y-PING-2, Y-PING-3.

@@ -51,11 +51,15 @@ pub(crate) const NEAR_ROUND_TRIP: Duration = Duration::from_micros(500);
 /// How large a window becomes at most by that, in bytes.
 pub(crate) const NEAR_WINDOW: u32 = 1024 * 1024;
 
-/// Bytes in use of a window at least where its stream makes way for a more urgent one.
-pub(crate) const NARROW_WINDOW: u32 = 48 * 1024;
+/// Bytes that are let out at once at least beside something more urgent; twice as many are under way at most.
+pub(crate) const PACE_BYTES: usize = 24 * 1024;
 
-/// How long after something urgent the others make way for what may follow it.
-pub(crate) const WAY_TIME: Duration = Duration::from_millis(10);
+/// The same for the longest round trip that counts as short.
+pub(crate) const PACE_MOST: usize = 128 * 1024;
+
+/// How long after something urgent the others make way for what may follow it, and how long they wait for the peer to say
+/// what it has read.
+pub(crate) const PACE_TIME: Duration = Duration::from_millis(10);
 
 /// How long a window that has grown may be more than twice as large as what arrives in it before it becomes smaller.
 pub(crate) const WINDOW_QUIET: Duration = Duration::from_secs(10);

@@ -1,7 +1,8 @@
 //! Owns [`Liveness`]: our pings, what they are for, and when the peer is taken for dead.
 //!
-//! One ping at a time, shared by keep-alive, the measuring of the round-trip time and the user (Y-PING-7). Any byte received is a
-//! sign of life; a ping is sent for keep-alive only when nothing has come for a while (Y-PING-6).
+//! One ping at a time, shared by keep-alive, the measuring of the round-trip time, the pacing beside what is urgent and the
+//! user (Y-PING-7). Any byte received is a sign of life; a ping is sent for keep-alive only when nothing has come for a
+//! while (Y-PING-6).
 
 use super::rtt::Rtt;
 use crate::config::Config;
@@ -23,8 +24,17 @@ pub(super) struct Liveness {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ping {
     Idle,
-    Owed,
-    InFlight { nonce: u32, sent: Instant },
+    Owed(Purpose),
+    InFlight { nonce: u32, sent: Instant, purpose: Purpose },
+}
+
+/// What a ping is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// To hear of the peer, and how far away it is.
+    Measure,
+    /// To learn that the peer has read all that was sent before it (Y-PRIO-5).
+    Pace,
 }
 
 /// What the user's ping has come to.
@@ -70,7 +80,7 @@ impl Liveness {
             heard: now,
             next_measure: now + config.measure_rtt_interval(),
             // Y-PING-5: the first ping leaves at once, so that windows can grow after one round trip.
-            ping: Ping::Owed,
+            ping: Ping::Owed(Purpose::Measure),
             user: UserPing::None,
             rtt: Rtt::default(),
         }
@@ -82,27 +92,48 @@ impl Liveness {
     }
 
     pub(super) fn is_owed(&self) -> bool {
-        self.ping == Ping::Owed
+        matches!(self.ping, Ping::Owed(_))
     }
 
     /// The ping was put into a batch.
     pub(super) fn ping_cut(&mut self, nonce: u32, now: Instant) {
-        self.ping = Ping::InFlight { nonce, sent: now };
-        self.next_measure = now + self.measure;
+        let purpose = if let Ping::Owed(purpose) = self.ping { purpose } else { Purpose::Measure };
+        self.ping = Ping::InFlight { nonce, sent: now, purpose };
+        if purpose == Purpose::Measure {
+            self.next_measure = now + self.measure;
+        }
     }
 
     /// A pong came; says whether it answers our ping. Others are ignored (Y-PING-3).
     pub(super) fn pong(&mut self, nonce: u32, now: Instant) -> bool {
         match self.ping {
-            Ping::InFlight { nonce: expected, sent } if expected == nonce => {
-                let rtt = self.rtt.sample(sent, now);
+            Ping::InFlight { nonce: expected, sent, purpose } if expected == nonce => {
+                let rtt = match purpose {
+                    Purpose::Measure => self.rtt.sample(sent, now),
+                    Purpose::Pace => self.rtt.sample_loaded(sent, now),
+                };
                 self.ping = Ping::Idle;
                 if self.user == UserPing::Waiting {
                     self.user = UserPing::Done(Some(rtt));
                 }
                 true
             }
-            Ping::InFlight { .. } | Ping::Idle | Ping::Owed => false,
+            Ping::InFlight { .. } | Ping::Idle | Ping::Owed(_) => false,
+        }
+    }
+
+    /// Asks for a ping behind what has been sent, unless one is under way. One that is to measure does that, too.
+    pub(super) fn ping_to_pace(&mut self, now: Instant) {
+        if self.ping == Ping::Idle {
+            self.ping = Ping::Owed(if now < self.next_measure { Purpose::Pace } else { Purpose::Measure });
+        }
+    }
+
+    /// Since when a ping is under way.
+    pub(super) const fn waiting_since(&self) -> Option<Instant> {
+        match self.ping {
+            Ping::InFlight { sent, .. } => Some(sent),
+            Ping::Idle | Ping::Owed(_) => None,
         }
     }
 
@@ -112,7 +143,7 @@ impl Liveness {
             UserPing::None => {
                 self.user = UserPing::Waiting;
                 if self.ping == Ping::Idle {
-                    self.ping = Ping::Owed;
+                    self.ping = Ping::Owed(Purpose::Measure);
                 }
                 PingProgress::Waiting
             }
@@ -128,10 +159,10 @@ impl Liveness {
         match self.ping {
             Ping::InFlight { sent, .. } if now >= sent + self.timeout => self.unanswered(sent),
             Ping::Idle if now >= self.idle_deadline() => {
-                self.ping = Ping::Owed;
+                self.ping = Ping::Owed(Purpose::Measure);
                 Verdict::Fine
             }
-            Ping::InFlight { .. } | Ping::Idle | Ping::Owed => Verdict::Fine,
+            Ping::InFlight { .. } | Ping::Idle | Ping::Owed(_) => Verdict::Fine,
         }
     }
 
@@ -152,7 +183,7 @@ impl Liveness {
         match self.ping {
             Ping::InFlight { sent, .. } => Some(sent + self.timeout),
             Ping::Idle => Some(self.idle_deadline()),
-            Ping::Owed => None,
+            Ping::Owed(_) => None,
         }
     }
 
@@ -214,6 +245,25 @@ mod tests {
         assert_eq!(live.handle_timeout(now + 10 * SECOND), Verdict::Fine);
         assert!(!live.pong(1, now + 11 * SECOND));
         assert_eq!(live.poll_timeout(), Some(now + 31 * SECOND));
+    }
+
+    #[test]
+    fn pings_that_pace_leave_the_measuring_as_it_is() {
+        let (mut live, now) = liveness(None);
+        live.ping_cut(1, now);
+        live.pong(1, now + SECOND);
+        // As often as there are answers, until it is time to measure.
+        let micros = |n: u32| SECOND * n + Duration::from_secs(2);
+        for n in 2..1000 {
+            live.ping_to_pace(now + micros(n));
+            assert!(live.is_owed());
+            live.ping_cut(n, now + micros(n));
+            live.ping_to_pace(now + micros(n));
+            assert_eq!((live.is_owed(), live.waiting_since()), (false, Some(now + micros(n))));
+            assert!(live.pong(n, now + micros(n) + 2 * SECOND));
+            let latest = if n < 998 { SECOND } else { 2 * SECOND };
+            assert_eq!((live.rtt.minimum(), live.rtt.latest()), (Some(SECOND), Some(latest)), "{n}");
+        }
     }
 
     #[test]

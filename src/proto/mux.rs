@@ -323,6 +323,7 @@ impl Mux {
         }
         self.events.released.extend(self.pool.handle_timeout(now));
         self.look_at_windows(now);
+        self.end_pace(now);
         self.rest_if_quiet(now);
         match self.liveness.handle_timeout(now) {
             Verdict::Fine => {}
@@ -337,7 +338,7 @@ impl Mux {
             return None;
         }
         let memory = [self.pool.poll_timeout(), self.next_look()];
-        let others = [self.coalesce_until, self.liveness.poll_timeout(), self.rests_at()];
+        let others = [self.coalesce_until, self.liveness.poll_timeout(), self.rests_at(), self.pace_ends()];
         memory.into_iter().chain(others).flatten().min()
     }
 

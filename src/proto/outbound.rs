@@ -26,6 +26,7 @@ impl Mux {
             // Y-CLOSE-1: the go-away of a close is the last word.
             Lifecycle::Closing { said: true, .. } => {}
             Lifecycle::Open | Lifecycle::Closing { .. } => {
+                self.pace(now);
                 self.cut_control(batch, budget, now);
                 self.cut_stream_control(batch, budget, number);
                 self.cut_data(batch, budget, number, now);
@@ -104,6 +105,7 @@ impl Mux {
             self.seed = rng.random();
             batch.header(Header::Ping { kind: PingKind::Request, nonce });
             self.liveness.ping_cut(nonce, now);
+            self.let_out();
         }
     }
 
@@ -154,15 +156,15 @@ impl Mux {
             return;
         }
         while batch.len() < budget {
-            let Some(key) = self.schedule.pop(&mut self.store) else { break };
-            self.cut_frame(key, batch, frame, number);
+            let Some((key, max)) = self.next_turn(frame, now) else { break };
+            self.cut_frame(key, batch, max, number, now);
             self.queue_data(key);
             self.settle(key);
         }
     }
 
     /// Cuts one data frame of a stream, or its FIN when all data has left (Y-SEND-1, Y-FIN-4).
-    fn cut_frame(&mut self, key: Key, batch: &mut Batch, max: usize, number: u64) {
+    fn cut_frame(&mut self, key: Key, batch: &mut Batch, max: usize, number: u64, now: Instant) {
         if self.store.get(key).is_some_and(|stream| stream.handshake == Handshake::Lazy) {
             if let Some(stream) = self.store.get_mut(key) {
                 stream.owed.syn = true;
@@ -186,6 +188,7 @@ impl Mux {
                 batch.body(piece);
             }
             self.schedule.sent(priority, len);
+            self.has_sent(priority, len as usize, now);
         }
         let Some(stream) = self.store.get_mut(key) else { return };
         if stream.motion().unsent.is_empty() && stream.send.state == SendState::Closing {

@@ -31,6 +31,13 @@ impl Rtt {
         sample
     }
 
+    /// A sample that is known to have waited for more than the link: it says something only if it is shorter than others.
+    pub(super) fn sample_loaded(&mut self, sent: Instant, now: Instant) -> Duration {
+        let sample = now.saturating_duration_since(sent).max(Duration::from_nanos(1));
+        self.current = self.current.map(|current| current.min(sample));
+        sample
+    }
+
     pub(super) const fn latest(&self) -> Option<Duration> {
         self.latest
     }
@@ -70,6 +77,17 @@ mod tests {
         assert_eq!(rtt.minimum(), Some(Duration::from_millis(10)));
         sample(&mut rtt, 100);
         assert_eq!(rtt.minimum(), Some(Duration::from_millis(100)));
+    }
+
+    #[test]
+    fn a_loaded_sample_lowers_the_minimum_and_ages_nothing() {
+        let (mut rtt, now) = (Rtt::default(), Instant::now());
+        sample(&mut rtt, 10);
+        for millis in std::iter::repeat_n(100, 3 * PERIOD as usize).chain([5]) {
+            rtt.sample_loaded(now, now + Duration::from_millis(millis));
+            let minimum = Duration::from_millis(millis.min(10));
+            assert_eq!((rtt.minimum(), rtt.latest()), (Some(minimum), Some(Duration::from_millis(10))));
+        }
     }
 
     #[test]

@@ -33,6 +33,11 @@ impl Schedule {
         self.buckets.iter().skip(usual.bucket().saturating_add(1)).any(|bucket| !bucket.queue.is_empty())
     }
 
+    /// Whether a stream waits that goes after those of `priority`.
+    pub(super) fn waits_below(&self, priority: Priority) -> bool {
+        self.buckets.iter().take(priority.bucket()).any(|bucket| !bucket.queue.is_empty())
+    }
+
     /// Queues a stream at the end of its bucket, if it is not queued.
     pub(super) fn push(&mut self, store: &mut Store, key: Key, priority: Priority) {
         if let Some(bucket) = self.buckets.get_mut(priority.bucket()) {
@@ -45,11 +50,12 @@ impl Schedule {
         self.buckets.get_mut(priority.bucket()).is_some_and(|bucket| bucket.queue.remove(store, key))
     }
 
-    /// The stream whose turn it is.
-    pub(super) fn pop(&mut self, store: &mut Store) -> Option<Key> {
+    /// The stream whose turn it is; one that is less urgent than `least` has none unless it has waited for too long.
+    pub(super) fn pop(&mut self, store: &mut Store, least: Option<Priority>) -> Option<Key> {
         let waiting = || self.buckets.iter().enumerate().filter(|(_, bucket)| !bucket.queue.is_empty());
         let starved = waiting().find(|(_, bucket)| bucket.waited >= STARVATION_BYTES);
-        let (index, _) = starved.or_else(|| waiting().next_back())?;
+        let least = least.map_or(0, Priority::bucket);
+        let (index, _) = starved.or_else(|| waiting().next_back().filter(|(index, _)| *index >= least))?;
         let bucket = self.buckets.get_mut(index)?;
         bucket.waited = 0;
         bucket.queue.pop(store)
@@ -98,7 +104,7 @@ mod tests {
         fn run(&mut self, turns: usize, keys: &[Key]) -> Vec<usize> {
             let mut order = Vec::new();
             for _ in 0..turns {
-                let key = self.schedule.pop(&mut self.store).expect("busy");
+                let key = self.schedule.pop(&mut self.store, None).expect("busy");
                 let priority = self.store.get(key).expect("there").priority;
                 self.schedule.push(&mut self.store, key, priority);
                 self.schedule.sent(priority, FRAME);

@@ -218,7 +218,7 @@ impl Mux {
             // What is spent is not due: it is no more than a reason to grow.
             let idle = spent && !due && growth == 0;
             if !idle && (growth > 0 || grown || charging == Charging::Used) {
-                let credit = window.returnable().min(window.size() / 2);
+                let credit = window.owed().min(window.size() / 2);
                 let least = if stands_still { credit.min(CREDIT_LEAST) } else { 0 };
                 return Some(Wish { key, priority, charging, growth, credit, grown, least });
             }

@@ -75,7 +75,7 @@ impl Mux {
         let stream = self.store.get(*key)?;
         let window = &stream.receive.window;
         let most = if stream.stands_still() { CREDIT_LEAST } else { u32::MAX };
-        Some((window.returnable().min(window.size() / 2).min(most) as usize, *priority))
+        Some((window.owed().min(window.size() / 2).min(most) as usize, *priority))
     }
 
     /// Memory may be less scarce: the most urgent credit that waits is asked for again, and not all of it at once. A

@@ -46,6 +46,8 @@ pub(super) struct End {
     jumped: Duration,
     /// Windows that `check` has found smaller than they had been.
     pub(super) smaller: u64,
+    /// How often something waited beside something urgent.
+    paced: u64,
     /// Whether an error of the connection is to be expected.
     pub(super) may_end: bool,
 }
@@ -86,13 +88,19 @@ impl End {
             volume,
             jumped: Duration::ZERO,
             smaller: 0,
+            paced: 0,
             may_end: false,
         }
     }
 
     pub(super) fn reached(&mut self) -> Reached {
         let stats = self.mux.stats(self.mux.ledger.latest());
-        Reached { overruns: stats.resets.overrun, withheld: stats.refusals.credit, smaller: self.smaller }
+        Reached {
+            overruns: stats.resets.overrun,
+            withheld: stats.refusals.credit,
+            smaller: self.smaller,
+            paced: self.paced,
+        }
     }
 
     /// What its clock shows. Threads that look at it at once do not always come in that order.
@@ -174,6 +182,7 @@ impl End {
             } else {
                 self.mux.handle_flushed();
                 self.mux.handle_idle(now);
+                self.paced += u64::from(self.mux.pace_ends().is_some());
             }
         }
         let len = room.min(self.unsent.len());

@@ -122,12 +122,10 @@ pub(super) fn check_credit(near: &End, far: &End) {
                 assert_eq!(stream.send.window.available(), credit, "stream {}", stream.id);
             }
             let withheld = matches!(other.motion().asking, Asking::Withheld(_));
-            let width = other.receive.window.width();
-            // Only for somebody more urgent is less in use than the first window, and never less than this.
-            let narrow = width < limits::INITIAL_WINDOW;
-            assert!(!narrow || receiver.has_been_urgent() && width >= limits::NARROW_WINDOW, "{other:?}");
-            let half = limits::INITIAL_WINDOW.min(width) / 2;
-            assert!(withheld || credit + other.receive.window.held() >= half, "credit is withheld");
+            assert!(
+                withheld || credit + other.receive.window.held() >= limits::INITIAL_WINDOW / 2,
+                "credit is withheld"
+            );
             // Nobody stands still whose bytes are read, as long as there is room for the least.
             let stuck = withheld && other.receive.window.is_exhausted();
             assert!(!stuck || !receives.limit.has_room_for_sure(limits::CREDIT_LEAST as usize), "{other:?}");

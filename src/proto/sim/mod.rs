@@ -13,6 +13,7 @@ mod pair;
 use pair::{Ending, Pair};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use std::ops::AddAssign;
 
 /// Seeds in an ordinary run of the tests.
 const SEEDS: u64 = 2_000;
@@ -71,6 +72,18 @@ struct Reached {
     withheld: u64,
     /// Windows that were found smaller than they had been.
     smaller: u64,
+    /// How often something waited for the peer to have read what is under way beside something urgent.
+    paced: u64,
+}
+
+impl AddAssign for Reached {
+    fn add_assign(&mut self, other: Self) {
+        let Self { overruns, withheld, smaller, paced } = other;
+        self.overruns += overruns;
+        self.withheld += withheld;
+        self.smaller += smaller;
+        self.paced += paced;
+    }
 }
 
 /// Runs the scenario for every seed, or for the one that the environment names. `SLUICEGATE_SEEDS` says how many times as
@@ -82,14 +95,11 @@ fn for_each_seed(salt: u64, seeds: u64, load: Load, ending: Ending) {
     for seed in only.map_or(0..seeds * times, |seed| seed..seed + 1) {
         let guard = PrintOnPanic(seed);
         let mut chance = Chance::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ salt);
-        let Reached { overruns, withheld, smaller } = Pair::new(load, &mut chance).run(&mut chance, ending);
-        reached.overruns += overruns;
-        reached.withheld += withheld;
-        reached.smaller += smaller;
+        reached += Pair::new(load, &mut chance).run(&mut chance, ending);
         drop(guard);
     }
-    let Reached { overruns, withheld, smaller } = reached;
-    assert!(only.is_some() || overruns > 0 && smaller > 0, "{reached:?}");
+    let Reached { overruns, withheld, smaller, paced } = reached;
+    assert!(only.is_some() || overruns > 0 && smaller > 0 && paced > 0, "{reached:?}");
     assert!(only.is_some() || load == Load::Anything || withheld > seeds, "{reached:?}");
 }
 

@@ -71,9 +71,9 @@ impl Pair {
             self.ends.iter().for_each(End::check_empty);
         }
         self.oracle.check_complete();
-        let [near, far] = self.ends.each_mut().map(End::reached);
-        let (overruns, withheld) = (near.overruns + far.overruns, near.withheld + far.withheld);
-        Reached { overruns, withheld, smaller: near.smaller + far.smaller }
+        let mut reached = Reached::default();
+        self.ends.iter_mut().for_each(|end| reached += end.reached());
+        reached
     }
 
     /// Moves what can move, then the clock to the next thing that happens. Says whether anything did.

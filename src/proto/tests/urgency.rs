@@ -1,96 +1,243 @@
-//! Who makes way for whom, and for how long (Y-PRIO-5).
+//! Who makes way for whom, how far, and for how long (Y-PRIO-5).
 
 use super::Bench;
-use super::windows::credit;
+use crate::config::Config;
+use crate::memory::Reservation;
 use crate::priority::Priority;
-use crate::proto::limits::{INITIAL_WINDOW, NARROW_WINDOW, REST_AFTER, WAY_TIME};
+use crate::proto::WriteError;
+use crate::proto::limits::{PACE_BYTES, PACE_TIME, REST_AFTER, STARVATION_BYTES};
 use crate::proto::store::Key;
-use crate::wire::StreamId;
+use crate::wire::{Flags, Header, PingKind, StreamId};
 use std::time::Duration;
 
-const PIECE: usize = 8 * 1024;
+const FRAME: usize = 16 * 1024;
+const BULK: usize = 160 * 1024;
+const NANO: Duration = Duration::from_nanos(1);
+
+/// What has left, in order, without the nonces of pings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sent {
+    Ping,
+    /// Bytes of a stream.
+    Data(u32, usize),
+}
+use Sent::{Data, Ping};
 
 impl Bench {
-    fn with_round_trip(micros: u64) -> Self {
-        let mut bench = Self::new();
-        bench.mux.liveness.rtt.sample(bench.now, bench.now + Duration::from_micros(micros));
+    /// A connection with such a round trip, in microseconds, and no ping under way.
+    fn near(micros: u64) -> Self {
+        let mut bench = Self::with(1 << 30, Config::builder().max_send_buffer(16 << 20));
+        let mut sent = bench.send();
+        bench.now += Duration::from_micros(micros);
+        bench.answer(&mut sent);
+        assert_eq!(bench.mux.rtt(), Some(Duration::from_micros(micros)));
         bench
     }
 
-    /// Pieces of bulk arrive and are read, each behind something urgent. Gives the credit that was given for them.
-    fn read_beside(&mut self, urgent: (Key, StreamId), bulk: (Key, StreamId), pieces: usize) -> Vec<u32> {
-        let mut given = Vec::new();
-        for _ in 0..pieces {
-            self.receive_data(urgent.1, 64);
-            self.read(urgent.0);
-            self.receive_data(bulk.1, PIECE);
-            self.read(bulk.0);
-            self.ask();
-            let sent = credit(&self.send()).into_iter();
-            given.extend(sent.filter(|(id, _)| *id == bulk.1.value()).map(|(_, bytes)| bytes));
+    /// The same, with a stream of bulk and an urgent one on which something has just left, and with a peer that answers.
+    fn paced(micros: u64) -> (Self, (Key, StreamId), (Key, StreamId)) {
+        let mut bench = Self::near(micros);
+        let (bulk, urgent) = (bench.stream(Priority::MEDIUM), bench.stream(Priority::HIGH));
+        bench.write_all(urgent.0, 64);
+        assert_eq!(bench.cut().0, [Data(urgent.1.value(), 64)]);
+        bench.write_all(bulk.0, 1);
+        let (sent, mut headers) = bench.cut();
+        assert_eq!(sent, [Ping, Data(bulk.1.value(), 1)]);
+        bench.now += Duration::from_micros(micros);
+        bench.answer(&mut headers);
+        (bench, bulk, urgent)
+    }
+
+    /// Answers the pings among what was sent.
+    fn answer(&mut self, sent: &mut Vec<Header>) {
+        for header in sent.drain(..) {
+            if let Header::Ping { kind: PingKind::Request, nonce } = header {
+                self.receive(Header::Ping { kind: PingKind::Response, nonce });
+            }
         }
-        given
+        self.settle();
+    }
+
+    /// Sends all that may leave. Gives it, and what a peer needs who answers.
+    fn cut(&mut self) -> (Vec<Sent>, Vec<Header>) {
+        let headers = self.send();
+        let sent = headers.iter().filter_map(|header| match *header {
+            Header::Ping { kind: PingKind::Request, .. } => Some(Ping),
+            Header::Data { id, len, .. } => Some(Data(id.value(), len as usize)),
+            _ => None,
+        });
+        (sent.collect(), headers)
+    }
+
+    /// Writes so many bytes, with memory for all of them.
+    fn write_all(&mut self, key: Key, len: usize) {
+        let mut left = len;
+        while left > 0 {
+            match self.mux.write(key, &vec![7; left], self.now) {
+                Ok(written) => left -= written,
+                Err(WriteError::Blocked { growth: Some(bytes) }) => {
+                    let granted = Reservation::new(&self.manager, bytes, Priority::ALWAYS).expect("room");
+                    self.mux.grow_pool(granted);
+                }
+                Err(error) => panic!("{error:?}, {left} bytes left"),
+            }
+            self.settle();
+        }
+    }
+}
+
+/// Bytes of the stream among what was sent.
+fn bytes(sent: &[Sent], of: StreamId) -> usize {
+    sent.iter().map(|sent| if let Data(id, len) = *sent { if id == of.value() { len } else { 0 } } else { 0 }).sum()
+}
+
+/// Frames of a stream, full ones and the last.
+fn frames(of: StreamId, len: usize) -> Vec<Sent> {
+    let full = std::iter::repeat_n(FRAME, len / FRAME).chain(Some(len % FRAME).filter(|len| *len > 0));
+    full.map(|len| Data(of.value(), len)).collect()
+}
+
+#[test]
+fn beside_something_urgent_bulk_leaves_piece_by_piece_as_the_peer_reads() {
+    for (micros, piece) in [(50, PACE_BYTES), (93, PACE_BYTES), (125, 32_768), (250, 65_536), (499, 130_809)] {
+        let (mut bench, bulk, urgent) = Bench::paced(micros);
+        bench.write_all(bulk.0, BULK);
+        bench.write_all(urgent.0, 64);
+        let (mut sent, mut headers) = bench.cut();
+        let mut expected = vec![Ping, Data(urgent.1.value(), 64)];
+        let mut left = BULK;
+        // The peer has told of the last piece when the next leaves: no more than two are under way.
+        while left > 0 {
+            let piece = piece.min(left);
+            expected.extend(frames(bulk.1, piece));
+            assert_eq!(sent, expected, "{micros} µs, {left} bytes left");
+            assert_eq!(bench.cut().0, [], "{micros} µs, {left} bytes left");
+            left -= piece;
+            bench.now += Duration::from_micros(micros);
+            bench.answer(&mut headers);
+            (sent, headers) = bench.cut();
+            expected = vec![Ping];
+        }
+        // Who has nothing to send needs no ping.
+        assert_eq!(sent, []);
     }
 }
 
 #[test]
-fn on_a_short_link_what_is_less_urgent_is_held_to_a_narrow_window() {
-    for (micros, narrow) in [(50, NARROW_WINDOW), (93, NARROW_WINDOW), (125, 65_536), (250, 131_072), (499, 261_619)] {
-        let mut bench = Bench::with_round_trip(micros);
-        let (urgent, bulk) = (bench.stream(Priority::HIGH), bench.stream(Priority::MEDIUM));
-        // The peer has the whole of its first window, and gets nothing until less than half of the narrow one is left.
-        let before = (INITIAL_WINDOW - narrow / 2).div_ceil(PIECE as u32) as usize;
-        assert_eq!(bench.read_beside(urgent, bulk, before - 1), Vec::<u32>::new(), "{micros} µs");
-        let given: u32 = bench.read_beside(urgent, bulk, 64).into_iter().sum();
-        let arrived = (before - 1 + 64) as u32 * PIECE as u32;
-        let left = INITIAL_WINDOW + given - arrived;
-        assert!((narrow / 2..=narrow).contains(&left), "{micros} µs: {left} of {narrow} bytes are under way");
-        // What is reserved for it stays.
-        assert_eq!(bench.limit.reserved(), 2 * INITIAL_WINDOW as usize);
+fn what_is_urgent_goes_at_any_time_and_what_is_not_does_when_its_ping_is_answered() {
+    let (mut bench, bulk, urgent) = Bench::paced(50);
+    bench.write_all(bulk.0, BULK);
+    let (sent, mut headers) = bench.cut();
+    assert_eq!(bytes(&sent, bulk.1), PACE_BYTES);
+    for len in [1, 100, 20_000] {
+        bench.write_all(urgent.0, len);
+        assert_eq!(bench.cut().0, frames(urgent.1, len));
     }
+    // Another answer than the one that is waited for says nothing.
+    bench.receive(Header::Ping { kind: PingKind::Response, nonce: 1 });
+    assert_eq!(bench.cut().0, []);
+    bench.answer(&mut headers);
+    assert_eq!(bytes(&bench.cut().0, bulk.1), PACE_BYTES);
 }
 
 #[test]
-fn the_most_urgent_the_equally_urgent_and_those_on_longer_links_keep_their_windows() {
+fn the_most_urgent_the_equally_urgent_and_those_on_longer_links_do_not_wait() {
     let cases = [
         (50, Priority::MEDIUM, Priority::HIGH),
         (50, Priority::MEDIUM, Priority::MEDIUM),
         (500, Priority::HIGH, Priority::MEDIUM),
     ];
     for (micros, other, own) in cases {
-        let mut bench = Bench::with_round_trip(micros);
-        let (other, bulk) = (bench.stream(other), bench.stream(own));
-        let given = bench.read_beside(other, bulk, 32);
-        let halves = [INITIAL_WINDOW / 2, INITIAL_WINDOW / 2];
-        assert_eq!(given, halves, "{micros} µs, {own:?}");
+        let mut bench = Bench::near(micros);
+        let (bulk, other) = (bench.stream(own), bench.stream(other));
+        bench.write_all(other.0, 64);
+        assert_eq!(bench.cut().0, [Data(other.1.value(), 64)]);
+        bench.write_all(bulk.0, BULK);
+        assert_eq!(bench.cut().0, frames(bulk.1, BULK), "{micros} µs, {own:?}");
     }
 }
 
 #[test]
-fn soon_after_the_last_that_was_urgent_all_of_the_window_is_in_use_again() {
-    let mut bench = Bench::with_round_trip(50);
-    let (urgent, bulk) = (bench.stream(Priority::HIGH), bench.stream(Priority::MEDIUM));
-    assert_eq!(bench.read_beside(urgent, bulk, 29), [NARROW_WINDOW / 2]);
-    let kib = 1024;
-    for (waits, given) in [(WAY_TIME - Duration::from_nanos(1), vec![]), (Duration::from_nanos(1), vec![216 * kib])] {
-        bench.now += waits;
-        bench.receive_data(bulk.1, 4 * kib as usize);
-        bench.read(bulk.0);
-        bench.ask();
-        let sent: Vec<_> = credit(&bench.send()).into_iter().map(|(_, bytes)| bytes).collect();
-        assert_eq!(sent, given);
+fn soon_after_the_last_that_was_urgent_nobody_waits() {
+    let (mut bench, bulk, urgent) = Bench::paced(50);
+    bench.write_all(bulk.0, BULK);
+    bench.write_all(urgent.0, 64);
+    assert_eq!(bytes(&bench.cut().0, bulk.1), PACE_BYTES);
+    bench.wait(PACE_TIME - NANO);
+    assert_eq!(bench.cut().0, []);
+    bench.wait(NANO);
+    assert_eq!(bench.cut().0, frames(bulk.1, BULK - PACE_BYTES));
+}
+
+#[test]
+fn a_peer_that_does_not_answer_holds_nobody_up() {
+    let mut bench = Bench::near(50);
+    let (bulk, urgent) = (bench.stream(Priority::MEDIUM), bench.stream(Priority::HIGH));
+    bench.write_all(urgent.0, 64);
+    bench.cut();
+    // As long as it has never done so, not at all; and then for as long as it may take.
+    bench.write_all(bulk.0, FRAME);
+    let (sent, mut headers) = bench.cut();
+    assert_eq!(sent, [vec![Ping], frames(bulk.1, FRAME)].concat());
+    bench.write_all(bulk.0, 2 * FRAME);
+    assert_eq!(bench.cut().0, frames(bulk.1, 2 * FRAME));
+    bench.answer(&mut headers);
+    bench.write_all(bulk.0, BULK);
+    let (sent, mut headers) = bench.cut();
+    assert_eq!(bytes(&sent, bulk.1), PACE_BYTES);
+    for (waits, then) in [(PACE_TIME - NANO, 0), (NANO, BULK - PACE_BYTES)] {
+        bench.wait(waits);
+        bench.write_all(urgent.0, 64);
+        assert_eq!(bytes(&bench.cut().0, bulk.1), then);
+    }
+    // An answer that is late counts for what comes then.
+    bench.write_all(bulk.0, 1);
+    assert_eq!(bench.cut().0, frames(bulk.1, 1));
+    bench.answer(&mut headers);
+    bench.write_all(bulk.0, 2 * FRAME);
+    let (sent, _) = bench.cut();
+    assert_eq!((sent[0], bytes(&sent, bulk.1)), (Ping, PACE_BYTES));
+}
+
+#[test]
+fn y_prio_3_who_has_waited_for_too_long_has_a_turn_in_any_case() {
+    let (mut bench, bulk, urgent) = Bench::paced(50);
+    bench.receive(Header::WindowUpdate { id: urgent.1, flags: Flags::NONE, value: 1 << 20 });
+    bench.write_all(bulk.0, BULK);
+    assert_eq!(bytes(&bench.cut().0, bulk.1), PACE_BYTES);
+    let turns = STARVATION_BYTES as usize / FRAME;
+    for turn in 1..=turns {
+        bench.write_all(urgent.0, FRAME);
+        let (sent, _) = bench.cut();
+        let expected = if turn == turns { frames(bulk.1, FRAME) } else { Vec::new() };
+        assert_eq!(sent, [frames(urgent.1, FRAME), expected].concat(), "turn {turn} of {turns}");
     }
 }
 
 #[test]
-fn a_connection_at_rest_gives_all_of_the_window_back() {
-    let mut bench = Bench::with_round_trip(50);
-    let (urgent, bulk) = (bench.stream(Priority::HIGH), bench.stream(Priority::MEDIUM));
-    assert_eq!(bench.read_beside(urgent, bulk, 29), [NARROW_WINDOW / 2]);
-    bench.wait(REST_AFTER - Duration::from_nanos(1));
-    assert_eq!(credit(&bench.send()), []);
-    bench.wait(Duration::from_nanos(1));
-    assert_eq!(credit(&bench.send()), [(bulk.1.value(), INITIAL_WINDOW - NARROW_WINDOW)]);
-    bench.wait(REST_AFTER);
-    assert_eq!((credit(&bench.send()), bench.mux.is_at_rest()), (vec![], true));
+fn a_close_sends_what_waits() {
+    let (mut bench, bulk, _) = Bench::paced(50);
+    bench.write_all(bulk.0, BULK);
+    bench.mux.close(0);
+    let (mut all, mut headers) = bench.cut();
+    assert_eq!(bytes(&all, bulk.1), PACE_BYTES);
+    while !headers.iter().any(|header| matches!(header, Header::GoAway { .. })) {
+        bench.answer(&mut headers);
+        let (sent, next) = bench.cut();
+        assert_ne!(next, [], "nothing waits for an answer that has come");
+        all.extend(sent);
+        headers = next;
+    }
+    assert_eq!(bytes(&all, bulk.1), BULK);
+}
+
+#[test]
+fn nothing_is_kept_for_a_connection_at_rest() {
+    let (mut bench, _, urgent) = Bench::paced(50);
+    bench.write_all(urgent.0, 64);
+    bench.cut();
+    bench.wait(REST_AFTER - NANO);
+    assert_ne!(format!("{:?}", bench.mux.urgency), "Urgency { lately: None }");
+    bench.wait(NANO);
+    assert_eq!(format!("{:?}", bench.mux.urgency), "Urgency { lately: None }");
 }
