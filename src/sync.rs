@@ -15,8 +15,8 @@ use std as origin;
 pub(crate) use futures_timer::Delay;
 pub(crate) use origin::sync::atomic::{AtomicU64, AtomicUsize, fence};
 pub(crate) use origin::sync::{Mutex, MutexGuard, RwLock};
-pub(crate) use std::sync::PoisonError;
 pub(crate) use std::sync::atomic::Ordering;
+pub(crate) use std::sync::{PoisonError, TryLockError};
 
 #[cfg(any(sluicegate_schedules = "loom", sluicegate_schedules = "shuttle"))]
 pub(crate) use self::never::Delay;

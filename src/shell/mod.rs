@@ -20,6 +20,6 @@ mod writer;
 pub(crate) use deadline::Deadline;
 pub(crate) use driver::Driver;
 pub(crate) use opener::Opener;
-pub(crate) use shared::Shared;
+pub(crate) use shared::{Shared, Yields};
 pub(crate) use timer::Timer;
 pub(crate) use turns::Turns;

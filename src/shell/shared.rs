@@ -6,10 +6,11 @@
 use super::waiting::Waiting;
 use crate::error::{ConnectionError, PingError};
 use crate::memory::{MemoryManager, Reservation};
+use crate::proto::limits::LOCK_TURNS;
 use crate::proto::{Chunks, Events, Key, Mux, PingProgress, Ready};
 use crate::stats::{ConnectionStats, Source, StreamStats};
 
-use crate::sync::{Mutex, PoisonError};
+use crate::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -47,6 +48,10 @@ pub(crate) struct Inner {
 /// Room for one waker.
 #[derive(Default)]
 struct Slot(Option<Waker>);
+
+/// How often a task has let others go first since it last had the lock.
+#[derive(Debug, Default)]
+pub(crate) struct Yields(u8);
 
 /// What has to be done when the lock is open.
 #[derive(Default)]
@@ -134,7 +139,32 @@ impl Shared {
     /// Runs `f` under the lock; then, without it, wakes whom that concerns and gives back the memory it freed.
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Inner) -> R) -> R {
         // A panic under the lock would be a bug of ours in one call; the others go on with what state there is.
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        self.run(self.inner.lock().unwrap_or_else(PoisonError::into_inner), f)
+    }
+
+    /// The same for a task that need not keep its thread waiting: where somebody else holds the lock, it is woken at once,
+    /// behind whoever else is ready to run, and has its turn then. It does so a few times and then waits.
+    pub(crate) fn poll_with<R>(
+        &self,
+        yields: &mut Yields,
+        cx: &Context<'_>,
+        f: impl FnOnce(&mut Inner) -> R,
+    ) -> Poll<R> {
+        let inner = match self.inner.try_lock() {
+            Ok(inner) => inner,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) if yields.0 < LOCK_TURNS => {
+                yields.0 = yields.0.saturating_add(1);
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Err(TryLockError::WouldBlock) => self.inner.lock().unwrap_or_else(PoisonError::into_inner),
+        };
+        yields.0 = 0;
+        Poll::Ready(self.run(inner, f))
+    }
+
+    fn run<R>(&self, mut inner: MutexGuard<'_, Inner>, f: impl FnOnce(&mut Inner) -> R) -> R {
         let result = f(&mut inner);
         let effects = inner.effects();
         drop(inner);
@@ -309,6 +339,46 @@ mod tests {
     use crate::mode::Mode;
     use crate::priority::Priority;
     use crate::proto::first_reservation;
+    use std::sync::mpsc;
+    use std::task::Wake;
+    use std::thread;
+
+    struct Count(AtomicU64);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_task_that_finds_the_lock_taken_comes_back_a_few_times_and_then_waits() {
+        let config = Config::builder().build().expect("valid");
+        let shared = Shared::new(Mux::new(Mode::Client, config, 1, Instant::now()));
+        let (woken, mut yields) = (Arc::new(Count(AtomicU64::new(0))), Yields::default());
+        let waker = Waker::from(woken.clone());
+        let mut cx = Context::from_waker(&waker);
+        for round in 1..=2 {
+            let ((held, is_held), (go, goes)) = (mpsc::channel(), mpsc::channel());
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    shared.with(move |_| {
+                        held.send(()).expect("somebody waits");
+                        goes.recv().expect("somebody has told");
+                    });
+                });
+                is_held.recv().expect("the lock is taken");
+                for _ in 0..LOCK_TURNS {
+                    assert!(shared.poll_with(&mut yields, &mut cx, |_| ()).is_pending());
+                }
+                // It is woken each time, and the last time it waits until it has the lock.
+                assert_eq!(woken.0.load(Ordering::Relaxed), round * u64::from(LOCK_TURNS));
+                go.send(()).expect("somebody waits");
+                assert!(shared.poll_with(&mut yields, &mut cx, |_| ()).is_ready());
+            });
+        }
+        assert_eq!(woken.0.load(Ordering::Relaxed), 2 * u64::from(LOCK_TURNS));
+    }
 
     #[test]
     fn room_for_wakers_is_kept_for_a_few_and_not_for_many() {

@@ -16,7 +16,7 @@ use crate::error::StreamError;
 use crate::negotiation::Negotiation;
 use crate::priority::Priority;
 use crate::proto::{Chunks, Key};
-use crate::shell::{Shared, Timer};
+use crate::shell::{Shared, Timer, Yields};
 use crate::stats::StreamStats;
 use std::fmt;
 use std::io;
@@ -49,6 +49,7 @@ pub struct Stream {
     /// Bytes read and not reported, and how many of them make a report due.
     unreported: u32,
     due: u32,
+    yields: Yields,
     /// Until when operations wait, once somebody has asked for deadlines.
     waits: Option<Box<Waits>>,
     /// Looks on while a protocol is negotiated; then it is gone.
@@ -73,6 +74,7 @@ impl Stream {
             chunks: Chunks::default(),
             unreported: 0,
             due: u32::MAX,
+            yields: Yields::default(),
             waits: None,
             #[cfg(feature = "libp2p")]
             negotiation: None,

@@ -120,11 +120,10 @@ impl Stream {
         if !self.chunks.is_empty() {
             return Poll::Ready(Ok(Got::Chunks));
         }
-        let (key, unreported) = (self.key, std::mem::take(&mut self.unreported));
-        let chunks = &mut self.chunks;
-        let got = self.shared.with(|inner| {
-            if unreported > 0 {
-                inner.mux.consume(key, unreported, Instant::now());
+        let (key, unreported, chunks) = (self.key, &mut self.unreported, &mut self.chunks);
+        let got = ready!(self.shared.poll_with(&mut self.yields, cx, |inner| {
+            if *unreported > 0 {
+                inner.mux.consume(key, std::mem::take(unreported), Instant::now());
             }
             if let Some((read, taken)) = inner.mux.read_small(key, buf) {
                 return Ok((Got::Copied(read), taken));
@@ -134,7 +133,7 @@ impl Stream {
                 inner.park(key, Ready::READ, cx);
             }
             taken.map(|taken| (Got::Chunks, taken))
-        });
+        }));
         match got {
             Ok((got, Taken::Bytes { due })) => {
                 self.due = due;

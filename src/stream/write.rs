@@ -8,7 +8,7 @@ use crate::proto::{FlushError, Key, Mux, Ready, WriteError};
 use futures::AsyncWrite;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use web_time::Instant;
 
 impl Stream {
@@ -27,8 +27,8 @@ impl Stream {
         }
     }
 
-    fn try_write(&self, cx: &Context<'_>, buf: &[u8]) -> Result<usize, WriteError> {
-        self.shared.with(|inner| {
+    fn try_write(&mut self, cx: &Context<'_>, buf: &[u8]) -> Poll<Result<usize, WriteError>> {
+        self.shared.poll_with(&mut self.yields, cx, |inner| {
             let result = inner.mux.write(self.key, buf, Instant::now());
             if let Err(WriteError::Blocked { .. }) = result {
                 inner.park(self.key, Ready::WRITE, cx);
@@ -42,13 +42,13 @@ impl Stream {
         result: impl FnOnce(&mut Mux, Key) -> Result<(), FlushError>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        let result = self.shared.with(|inner| {
+        let result = ready!(self.shared.poll_with(&mut self.yields, cx, |inner| {
             let result = result(&mut inner.mux, self.key);
             if let Err(FlushError::Blocked) = result {
                 inner.park(self.key, Ready::FLUSH, cx);
             }
             result
-        });
+        }));
         match result {
             Ok(()) => Poll::Ready(Ok(())),
             Err(FlushError::Failed(error)) => Poll::Ready(Err(error.into())),
@@ -72,12 +72,12 @@ impl AsyncWrite for Stream {
         if !buf.is_empty() && self.waits.as_ref().is_some_and(|waits| waits.deadlines.write().has_passed()) {
             return Poll::Ready(exceeded());
         }
-        let mut result = self.try_write(cx, buf);
+        let mut result = ready!(self.try_write(cx, buf));
         while let Err(WriteError::Blocked { growth: Some(bytes) }) = result {
             if !self.grow_pool(bytes) {
                 break;
             }
-            result = self.try_write(cx, buf);
+            result = ready!(self.try_write(cx, buf));
         }
         match result {
             Ok(written) => {
