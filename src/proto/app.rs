@@ -96,6 +96,7 @@ impl Mux {
         // Chunks are not used again any more.
         let alive = !matches!(self.lifecycle, Lifecycle::Closed(_));
         let stream = self.store.get_mut(key).filter(|_| alive)?;
+        self.answering.end(stream);
         let read = stream.motion.as_mut()?.unread.copy_all(into, SMALL_READ, &mut self.pool)?;
         let due = stream.receive.window.until_due();
         self.store.still(key);
@@ -106,6 +107,7 @@ impl Mux {
     pub(crate) fn read(&mut self, key: Key, chunks: &mut Chunks) -> Result<Taken, ReadError> {
         self.send_syn(key);
         let Some(stream) = self.store.get_mut(key) else { return Err(ReadError::Failed(StreamError::ReadClosed)) };
+        self.answering.end(stream);
         // Y-RST-2: what arrived before an end of any kind is delivered before it.
         if let Some(motion) = stream.motion.as_mut().filter(|motion| !motion.unread.is_empty()) {
             motion.unread.take(chunks, &mut self.shelf, TAKE);
@@ -186,6 +188,7 @@ impl Mux {
             }
             return Err(WriteError::Blocked { growth });
         }
+        self.answering.end(stream);
         let stalled = stream.stall.cause().is_some();
         let bytes = bytes.get(..written).unwrap_or(bytes);
         match &mut stream.motion {
@@ -293,6 +296,7 @@ impl Mux {
         }
         let told = !over && stream.owed.reset;
         stream.receive.state = stream.receive.state.on(ReceiveEvent::LocalReset);
+        self.answering.end(stream);
         stream.drop_unread();
         self.give_back(key);
         self.end_halves(key, ResetCause { by: ResetBy::Local, code });
@@ -305,6 +309,7 @@ impl Mux {
     pub(crate) fn stop(&mut self, key: Key, unread: u32, now: Instant) {
         let Some(stream) = self.store.get_mut(key) else { return };
         stream.receive.state = stream.receive.state.on(ReceiveEvent::Stop);
+        self.answering.end(stream);
         let dropped = stream.drop_unread().saturating_add(unread);
         // What is discarded needs no memory, nor a larger window (Y-FLOW-10).
         self.stop_asking(key);

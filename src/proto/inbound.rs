@@ -351,6 +351,9 @@ impl Mux {
                 stream.received.body(bytes.len());
             }
             if self.store.keep(key, bytes, &mut self.pool.spares) {
+                if let Some(stream) = self.store.get_mut(key) {
+                    self.answering.begin(stream);
+                }
                 self.notify(key, Ready::READ);
             } else {
                 self.consume(key, len, now);

@@ -154,6 +154,9 @@ impl Mux {
         if self.store.get(key).is_some_and(|stream| stream.motion().flush_links.is_queued()) {
             self.flushing.remove(&mut self.store, key);
         }
+        if let Some(stream) = self.store.get_mut(key) {
+            self.answering.end(stream);
+        }
         self.end_stall(key);
         self.give_back(key);
         self.store.remove(key);

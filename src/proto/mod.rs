@@ -10,6 +10,7 @@ mod budget;
 mod chunks;
 mod control;
 mod flow;
+mod gathering;
 mod inbound;
 mod ledger;
 mod lifetime;

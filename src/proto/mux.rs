@@ -6,6 +6,7 @@
 use super::budget::Budget;
 use super::chunks::Shelf;
 use super::control::Control;
+use super::gathering::Answering;
 use super::inbound::Body;
 use super::ledger::Ledger;
 use super::limits::{INITIAL_WINDOW, RAPID_RESETS, USELESS_FRAMES};
@@ -73,8 +74,7 @@ pub(crate) struct Mux {
     pub(super) flushed: u64,
     /// Streams that wait for a flush.
     pub(super) flushing: Queue<FlushPlace>,
-    /// Readers that were woken since the last batch was cut: they may be about to write.
-    pub(super) answering: u32,
+    pub(super) answering: Answering,
     /// Small writes wait for more until then.
     pub(super) coalesce_until: Option<Instant>,
     pub(super) largest_window: u32,
@@ -155,7 +155,7 @@ impl Mux {
             cut: 0,
             flushed: 0,
             flushing: Queue::new(),
-            answering: 0,
+            answering: Answering::default(),
             coalesce_until: None,
             largest_window: INITIAL_WINDOW.max(config.initial_stream_window()),
             moved: Some(now),
@@ -373,7 +373,6 @@ impl Mux {
         let Some(stream) = self.store.get_mut(key) else { return };
         let wanted = stream.interest & what;
         if !wanted.is_empty() {
-            self.answering = self.answering.saturating_add(u32::from(wanted.contains(Ready::READ)));
             stream.interest = stream.interest & !wanted;
             self.events.ready.push((key, wanted));
             if wanted.contains(Ready::FLUSH) {

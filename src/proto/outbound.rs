@@ -36,7 +36,6 @@ impl Mux {
         let cut = batch.len() > before;
         if cut {
             self.cut = number;
-            self.answering = 0;
             self.moved(now);
             self.ledger.sent.add(&batch.count());
             self.pool.recycle(batch.copied());
@@ -47,16 +46,6 @@ impl Mux {
     /// How much a batch may hold: as little as keeps the transport busy where something may become urgent meanwhile.
     pub(crate) fn batch_budget(&self) -> usize {
         if self.ledger.is_level() { LEVEL_BATCH_BYTES } else { BATCH_BYTES }
-    }
-
-    /// Bytes that wait to be cut, where it pays to let others add to them first: several readers have been woken, who may
-    /// be about to answer, nothing urgent waits, and a batch is not full yet.
-    pub(crate) fn gathers(&self) -> Option<usize> {
-        let waiting = self.pool.used();
-        let open = matches!(self.lifecycle, Lifecycle::Open);
-        let urgent = self.schedule.is_urgent(self.config.default_priority());
-        let worth = open && self.answering > 1 && (1..BATCH_BYTES).contains(&waiting) && !urgent;
-        worth.then_some(waiting)
     }
 
     /// A batch was written to the transport: `data` bytes of bodies are gone from memory, their chunks are `spent`.

@@ -357,7 +357,7 @@ mod tests {
         let shared = Shared::new(Mux::new(Mode::Client, config, 1, Instant::now()));
         let (woken, mut yields) = (Arc::new(Count(AtomicU64::new(0))), Yields::default());
         let waker = Waker::from(woken.clone());
-        let mut cx = Context::from_waker(&waker);
+        let cx = Context::from_waker(&waker);
         for round in 1..=2 {
             let ((held, is_held), (go, goes)) = (mpsc::channel(), mpsc::channel());
             thread::scope(|scope| {
@@ -369,12 +369,12 @@ mod tests {
                 });
                 is_held.recv().expect("the lock is taken");
                 for _ in 0..LOCK_TURNS {
-                    assert!(shared.poll_with(&mut yields, &mut cx, |_| ()).is_pending());
+                    assert!(shared.poll_with(&mut yields, &cx, |_| ()).is_pending());
                 }
                 // It is woken each time, and the last time it waits until it has the lock.
                 assert_eq!(woken.0.load(Ordering::Relaxed), round * u64::from(LOCK_TURNS));
                 go.send(()).expect("somebody waits");
-                assert!(shared.poll_with(&mut yields, &mut cx, |_| ()).is_ready());
+                assert!(shared.poll_with(&mut yields, &cx, |_| ()).is_ready());
             });
         }
         assert_eq!(woken.0.load(Ordering::Relaxed), 2 * u64::from(LOCK_TURNS));

@@ -26,7 +26,9 @@ use web_time::Instant;
 /// A stream of a connection: two independent halves.
 ///
 /// It moves only while its connection is polled ([`Connection::poll`](crate::Connection::poll)). The halves may be used
-/// from two tasks (`futures::AsyncReadExt::split`): each waits with a waker of its own.
+/// from two tasks (`futures::AsyncReadExt::split`): each waits with a waker of its own. A task that comes while another
+/// thread is busy with the connection is woken again at once, so that its own thread is not kept waiting: what is pending may
+/// be possible a moment later.
 ///
 /// # Ends
 ///

@@ -21,6 +21,8 @@ pub(in crate::proto) struct Motion {
     pub(in crate::proto) unsent: SendBuffer,
     /// What has arrived and was not read.
     pub(in crate::proto) unread: ReceiveBuffer,
+    /// There is something new for the reader, who may be about to write.
+    pub(in crate::proto) answering: bool,
     pub(in crate::proto) asking: Asking,
     /// Credit that may leave though the rest of it waits, in bytes.
     pub(in crate::proto) trickle: u32,
@@ -45,6 +47,7 @@ impl Motion {
         Self {
             unsent: SendBuffer::new(),
             unread: ReceiveBuffer::new(),
+            answering: false,
             asking: Asking::No,
             trickle: 0,
             control_links: Links::new(),

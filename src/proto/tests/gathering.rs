@@ -3,8 +3,9 @@
 use super::Bench;
 use crate::config::Config;
 use crate::priority::Priority;
-use crate::proto::Key;
 use crate::proto::limits::{BATCH_BYTES, LEVEL_BATCH_BYTES};
+use crate::proto::{Chunks, Key, Taken};
+use crate::wire::{Flags, Header, StreamId};
 
 /// Streams of `priority` whose readers wait, and are woken by a byte for each.
 fn woken<const N: usize>(bench: &mut Bench, priority: Priority) -> [Key; N] {
@@ -23,15 +24,76 @@ fn write(bench: &mut Bench, key: Key, len: usize) {
 #[test]
 fn a_batch_waits_for_answers_where_several_readers_were_woken() {
     let mut bench = Bench::new();
-    let [first, second] = woken(&mut bench, Priority::MEDIUM);
+    let [first, second, third] = woken(&mut bench, Priority::MEDIUM);
     assert_eq!(bench.mux.gathers(), None, "there is nothing to send");
     write(&mut bench, first, 10);
     assert_eq!(bench.mux.gathers(), Some(10));
-    write(&mut bench, second, 20);
-    assert_eq!(bench.mux.gathers(), Some(30));
-    bench.send();
     write(&mut bench, first, 10);
-    assert_eq!(bench.mux.gathers(), None, "nobody has been woken since");
+    write(&mut bench, second, 20);
+    assert_eq!(bench.mux.gathers(), Some(40));
+    // What has left says nothing of who has not answered yet.
+    bench.send();
+    assert_eq!(bench.mux.gathers(), None, "there is nothing to send");
+    write(&mut bench, first, 10);
+    assert_eq!(bench.mux.gathers(), Some(10));
+    write(&mut bench, third, 10);
+    assert_eq!(bench.mux.gathers(), None, "all have answered");
+}
+
+#[test]
+fn nobody_waits_for_who_has_looked_or_is_gone() {
+    let mut bench = Bench::new();
+    let [writer, reader, stopped, reset, gone] = woken(&mut bench, Priority::MEDIUM);
+    write(&mut bench, writer, 10);
+    assert_eq!(bench.mux.gathers(), Some(10));
+    assert_eq!(bench.read(reader), 1);
+    assert_eq!(bench.mux.gathers(), Some(10));
+    bench.mux.stop(stopped, 0, bench.now);
+    assert_eq!(bench.mux.gathers(), Some(10));
+    bench.mux.reset(reset, 1);
+    assert_eq!(bench.mux.gathers(), Some(10));
+    bench.release(gone);
+    assert_eq!(bench.mux.gathers(), None);
+    // What arrives for it is nobody's news, nor is an end.
+    let [gone, writer] = [gone, writer].map(|key| bench.mux.stream_id(key).and_then(StreamId::new).expect("open"));
+    bench.receive_data(gone, 1);
+    bench.receive(Header::Data { id: writer, flags: Flags::FIN, len: 0 });
+    assert_eq!(bench.mux.gathers(), None);
+}
+
+#[test]
+fn nobody_waits_for_a_stream_that_was_read_in_chunks_or_in_part() {
+    for len in [1, 100_000] {
+        let mut bench = Bench::new();
+        let [writer, reader] = woken(&mut bench, Priority::MEDIUM);
+        let id = bench.mux.stream_id(reader).and_then(StreamId::new).expect("open");
+        bench.receive_data(id, len);
+        write(&mut bench, writer, 10);
+        assert_eq!(bench.mux.gathers(), Some(10));
+        assert!(matches!(bench.mux.read(reader, &mut Chunks::default()), Ok(Taken::Bytes { .. })));
+        assert_eq!(bench.mux.gathers(), None);
+    }
+}
+
+#[test]
+fn a_reader_that_is_waited_for_in_vain_keeps_few_batches_and_is_counted_once() {
+    let mut bench = Bench::new();
+    let (writer, _) = bench.stream(Priority::MEDIUM);
+    let streams: [Key; 4] = woken(&mut bench, Priority::MEDIUM);
+    write(&mut bench, writer, 10);
+    for _ in 0..3 {
+        assert_eq!(bench.mux.gathers(), Some(10));
+        bench.mux.gathered_in_vain();
+    }
+    assert_eq!(bench.mux.gathers(), None, "4, 2, 1 and none");
+    // More for them is no news as long as they have not looked.
+    let ids = streams.map(|key| bench.mux.stream_id(key).and_then(StreamId::new).expect("open"));
+    ids.into_iter().for_each(|id| bench.receive_data(id, 1));
+    assert_eq!(bench.mux.gathers(), None);
+    // One that has looked since is waited for again.
+    assert_eq!(bench.read(streams[0]), 2);
+    bench.receive_data(ids[0], 1);
+    assert_eq!(bench.mux.gathers(), Some(10));
 }
 
 #[test]
@@ -62,7 +124,7 @@ fn what_is_urgent_and_what_is_enough_and_what_is_the_last_waits_for_nobody() {
     assert_eq!(bench.mux.gathers(), None);
 
     let mut bench = Bench::with(1 << 30, Config::builder().default_priority(Priority::ALWAYS));
-    let [one, other] = woken(&mut bench, Priority::ALWAYS);
+    let [one, other, _] = woken(&mut bench, Priority::ALWAYS);
     write(&mut bench, one, BATCH_BYTES / 2);
     assert_eq!(bench.mux.gathers(), Some(BATCH_BYTES / 2));
     write(&mut bench, other, BATCH_BYTES / 4);

@@ -112,6 +112,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             if gathered.is_some() {
                 return Next::Gather;
             }
+            if waiting.is_some() {
+                inner.mux.gathered_in_vain();
+            }
             if inner.mux.poll_transmit(batch, inner.mux.batch_budget(), now) {
                 return Next::Batch;
             }
