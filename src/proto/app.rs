@@ -188,7 +188,6 @@ impl Mux {
             }
             return Err(WriteError::Blocked { growth });
         }
-        self.answering.end(stream);
         let stalled = stream.stall.cause().is_some();
         let bytes = bytes.get(..written).unwrap_or(bytes);
         match &mut stream.motion {

@@ -21,7 +21,7 @@ impl Answering {
         }
     }
 
-    /// Its task is at work, or there is none.
+    /// Its task has looked, or there is none.
     pub(super) fn end(&mut self, stream: &mut Stream) {
         if let Some(motion) = &mut stream.motion
             && std::mem::take(&mut motion.answering)

@@ -115,8 +115,14 @@ impl Ledger {
 
     /// Whether nobody has anything reserved at a lower level.
     pub(super) fn is_lowest(&self, priority: Priority) -> bool {
-        let ReservedBytes { low, medium, high, always, .. } = self.windows;
-        [low, medium, high, always].into_iter().take(priority.bucket()).all(|bytes| bytes == 0)
+        let ReservedBytes { low, medium, high, .. } = self.windows;
+        let lower = match priority.bucket() {
+            0 => 0,
+            1 => low,
+            2 => low | medium,
+            _ => low | medium | high,
+        };
+        lower == 0
     }
 
     /// A window of `bytes` was reserved, or a part of one.

@@ -116,9 +116,9 @@ pub(crate) const BACKLOG_PATIENCE_WINDOW: Duration = Duration::from_secs(1);
 /// Bytes that a reader copies with the lock held at most: to hand it their chunks takes longer.
 pub(crate) const SMALL_READ: usize = 2 * 1024;
 
-/// How often a task lets others have their turn at most before it waits for the lock of a connection that somebody else
-/// holds: each time costs a turn, and waiting costs the thread a sleep.
-pub(crate) const LOCK_TURNS: u8 = 16;
+/// How often a task that finds the lock of its connection taken lets others have their turn, until it waits for the lock
+/// once: each time costs a turn, and waiting costs the thread a sleep.
+pub(crate) const LOCK_TURNS: u8 = 64;
 
 /// How often a batch is put off at most for what others are about to write.
 pub(crate) const GATHER_TURNS: usize = 16;

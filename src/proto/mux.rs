@@ -337,9 +337,9 @@ impl Mux {
         if self.closed().is_some() {
             return None;
         }
-        let memory = [self.pool.poll_timeout(), self.next_look()];
-        let others = [self.coalesce_until, self.liveness.poll_timeout(), self.rests_at(), self.pace_ends()];
-        memory.into_iter().chain(others).flatten().min()
+        let memory = sooner(self.pool.poll_timeout(), self.next_look());
+        let data = sooner(self.coalesce_until, self.pace_ends());
+        sooner(sooner(memory, data), sooner(self.liveness.poll_timeout(), self.rests_at()))
     }
 
     pub(super) fn insert(&mut self, id: StreamId, handshake: Handshake, reservation: Reservation) -> Key {
@@ -403,5 +403,13 @@ impl Mux {
             }
             self.events.attention = true;
         }
+    }
+}
+
+/// The earlier of two times, of which there may be none. It is asked for with each poll.
+fn sooner(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }

@@ -15,7 +15,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 use web_time::Instant;
 
@@ -49,7 +49,7 @@ pub(crate) struct Inner {
 #[derive(Default)]
 struct Slot(Option<Waker>);
 
-/// How often a task has let others go first since it last had the lock.
+/// How often a task has let others go first since it last waited for the lock.
 #[derive(Debug, Default)]
 pub(crate) struct Yields(u8);
 
@@ -143,7 +143,7 @@ impl Shared {
     }
 
     /// The same for a task that need not keep its thread waiting: where somebody else holds the lock, it is woken at once,
-    /// behind whoever else is ready to run, and has its turn then. It does so a few times and then waits.
+    /// behind whoever else is ready to run, and has its turn then. Now and then it waits all the same.
     pub(crate) fn poll_with<R>(
         &self,
         yields: &mut Yields,
@@ -153,15 +153,21 @@ impl Shared {
         let inner = match self.inner.try_lock() {
             Ok(inner) => inner,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) if yields.0 < LOCK_TURNS => {
-                yields.0 = yields.0.saturating_add(1);
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            Err(TryLockError::WouldBlock) => self.inner.lock().unwrap_or_else(PoisonError::into_inner),
+            Err(TryLockError::WouldBlock) => ready!(self.poll_lock(yields, cx)),
         };
-        yields.0 = 0;
         Poll::Ready(self.run(inner, f))
+    }
+
+    /// Somebody else holds the lock.
+    #[cold]
+    fn poll_lock(&self, yields: &mut Yields, cx: &Context<'_>) -> Poll<MutexGuard<'_, Inner>> {
+        if yields.0 < LOCK_TURNS {
+            yields.0 = yields.0.saturating_add(1);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        yields.0 = 0;
+        Poll::Ready(self.inner.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn run<R>(&self, mut inner: MutexGuard<'_, Inner>, f: impl FnOnce(&mut Inner) -> R) -> R {

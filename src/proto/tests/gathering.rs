@@ -22,22 +22,23 @@ fn write(bench: &mut Bench, key: Key, len: usize) {
 }
 
 #[test]
-fn a_batch_waits_for_answers_where_several_readers_were_woken() {
+fn a_batch_waits_for_answers_where_others_have_something_new() {
     let mut bench = Bench::new();
     let [first, second, third] = woken(&mut bench, Priority::MEDIUM);
     assert_eq!(bench.mux.gathers(), None, "there is nothing to send");
-    write(&mut bench, first, 10);
-    assert_eq!(bench.mux.gathers(), Some(10));
-    write(&mut bench, first, 10);
-    write(&mut bench, second, 20);
-    assert_eq!(bench.mux.gathers(), Some(40));
-    // What has left says nothing of who has not answered yet.
+    for (key, waiting) in [(first, 10), (second, 20)] {
+        assert_eq!(bench.read(key), 1);
+        write(&mut bench, key, 10);
+        assert_eq!(bench.mux.gathers(), Some(waiting));
+    }
+    // What has left says nothing of who has not looked yet.
     bench.send();
     assert_eq!(bench.mux.gathers(), None, "there is nothing to send");
     write(&mut bench, first, 10);
     assert_eq!(bench.mux.gathers(), Some(10));
+    assert_eq!(bench.read(third), 1);
     write(&mut bench, third, 10);
-    assert_eq!(bench.mux.gathers(), None, "all have answered");
+    assert_eq!(bench.mux.gathers(), None, "all have looked");
 }
 
 #[test]
@@ -45,8 +46,10 @@ fn nobody_waits_for_who_has_looked_or_is_gone() {
     let mut bench = Bench::new();
     let [writer, reader, stopped, reset, gone] = woken(&mut bench, Priority::MEDIUM);
     write(&mut bench, writer, 10);
-    assert_eq!(bench.mux.gathers(), Some(10));
-    assert_eq!(bench.read(reader), 1);
+    for key in [writer, reader] {
+        assert_eq!(bench.mux.gathers(), Some(10));
+        assert_eq!(bench.read(key), 1);
+    }
     assert_eq!(bench.mux.gathers(), Some(10));
     bench.mux.stop(stopped, 0, bench.now);
     assert_eq!(bench.mux.gathers(), Some(10));
@@ -57,6 +60,7 @@ fn nobody_waits_for_who_has_looked_or_is_gone() {
     // What arrives for it is nobody's news, nor is an end.
     let [gone, writer] = [gone, writer].map(|key| bench.mux.stream_id(key).and_then(StreamId::new).expect("open"));
     bench.receive_data(gone, 1);
+    assert_eq!(bench.mux.gathers(), None);
     bench.receive(Header::Data { id: writer, flags: Flags::FIN, len: 0 });
     assert_eq!(bench.mux.gathers(), None);
 }
@@ -65,7 +69,8 @@ fn nobody_waits_for_who_has_looked_or_is_gone() {
 fn nobody_waits_for_a_stream_that_was_read_in_chunks_or_in_part() {
     for len in [1, 100_000] {
         let mut bench = Bench::new();
-        let [writer, reader] = woken(&mut bench, Priority::MEDIUM);
+        let (writer, _) = bench.stream(Priority::MEDIUM);
+        let [reader] = woken(&mut bench, Priority::MEDIUM);
         let id = bench.mux.stream_id(reader).and_then(StreamId::new).expect("open");
         bench.receive_data(id, len);
         write(&mut bench, writer, 10);
@@ -100,6 +105,7 @@ fn a_reader_that_is_waited_for_in_vain_keeps_few_batches_and_is_counted_once() {
 fn one_reader_alone_keeps_no_batch() {
     let mut bench = Bench::new();
     let [key] = woken(&mut bench, Priority::MEDIUM);
+    assert_eq!(bench.read(key), 1);
     write(&mut bench, key, 10);
     assert_eq!(bench.mux.gathers(), None);
 }
