@@ -8,7 +8,7 @@ use crate::theirs::There;
 use crate::verdict::Role;
 use futures::future::{join, join_all};
 use futures::{AsyncReadExt, AsyncWriteExt};
-use sluicegate::Stream;
+use sluicegate::{Priority, Stream};
 
 pub async fn echo_nothing(cell: Cell) -> Outcome {
     we_ask(&cell, 0).await;
@@ -62,6 +62,33 @@ pub async fn both_ways_at_once(cell: Cell) -> Outcome {
             join(there, async { exchange(cell.ours.accept().await.expect("accepts"), (1, LEN), (2, LEN)).await }).await;
         }
     }
+    Outcome::Passed
+}
+
+/// On a short link our bulk leaves in pieces, as their pongs come; what is urgent goes between.
+pub async fn urgent_beside_bulk(cell: Cell) -> Outcome {
+    const BULK: usize = 16 << 20;
+    const MESSAGE: usize = 64;
+    const MESSAGES: usize = 200;
+    let bulk = async {
+        let stream = cell.ours.open().await.expect("opens");
+        stream.set_priority(Priority::LOW);
+        exchange(stream, (1, BULK), (1, BULK)).await;
+    };
+    let urgent = async {
+        let mut stream = cell.ours.open().await.expect("opens");
+        stream.set_priority(Priority::HIGH);
+        for at in (0..MESSAGES).map(|message| message * MESSAGE) {
+            send(&mut stream, 2, at, at + MESSAGE).await.expect("open");
+            receive(&mut stream, 2, at, at + MESSAGE).await;
+        }
+        finish(stream).await;
+    };
+    let echo = || async { cell.theirs.accept().await.echo().await.values() };
+    let (_, (one, other)) = join(join(bulk, urgent), join(echo(), echo())).await;
+    let mut echoed = [one, other].map(|values| values.join(" "));
+    echoed.sort();
+    assert_eq!(echoed, [(MESSAGES * MESSAGE).to_string(), BULK.to_string()]);
     Outcome::Passed
 }
 

@@ -33,6 +33,7 @@ pub const SCENARIOS: &[Scenario] = scenarios! {
     Setup::PLAIN, data::echo_a_byte, "echo of 1 byte";
     Setup::PLAIN, data::echo_a_mebibyte, "echo of 1 MiB";
     Setup::PLAIN, data::both_ways_at_once, "64 MiB each way at once";
+    Setup::PLAIN, data::urgent_beside_bulk, "16 MiB beside 200 urgent messages";
     Setup::PLAIN, data::many_streams, "1,000 streams at once";
     Setup::PLAIN, data::crossing_opens, "both sides open at once";
     Setup::PLAIN, ends::our_half_close, "we half-close, they go on";
