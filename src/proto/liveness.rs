@@ -253,14 +253,14 @@ mod tests {
         live.ping_cut(1, now);
         live.pong(1, now + SECOND);
         // As often as there are answers, until it is time to measure.
-        let micros = |n: u32| SECOND * n + Duration::from_secs(2);
+        let at = |n: u32| now + SECOND * (n + 2);
         for n in 2..1000 {
-            live.ping_to_pace(now + micros(n));
+            live.ping_to_pace(at(n));
             assert!(live.is_owed());
-            live.ping_cut(n, now + micros(n));
-            live.ping_to_pace(now + micros(n));
-            assert_eq!((live.is_owed(), live.waiting_since()), (false, Some(now + micros(n))));
-            assert!(live.pong(n, now + micros(n) + 2 * SECOND));
+            live.ping_cut(n, at(n));
+            live.ping_to_pace(at(n));
+            assert_eq!((live.is_owed(), live.waiting_since()), (false, Some(at(n))));
+            assert!(live.pong(n, at(n) + 2 * SECOND));
             let latest = if n < 998 { SECOND } else { 2 * SECOND };
             assert_eq!((live.rtt.minimum(), live.rtt.latest()), (Some(SECOND), Some(latest)), "{n}");
         }
