@@ -4,7 +4,7 @@ mod link;
 
 pub use self::link::{Link, relay};
 
-use crate::muxer::{End, Muxer};
+use crate::muxer::{End, Muxer, Needs};
 use crate::transfer::{check, send};
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use std::net::SocketAddr;
@@ -21,15 +21,31 @@ pub enum Opener {
     Receiver,
 }
 
+/// How far windows may grow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Windows {
+    Default,
+    /// Twice what is under way on a link that is full. Credit that is returned at half of it comes just in time.
+    Twice,
+}
+
+impl Windows {
+    /// In bytes, where it is set.
+    pub fn largest(self, link: Link) -> Option<u32> {
+        let twice = 2.0 * link.bytes_per_second as f64 * link.round_trip.as_secs_f64();
+        (self == Self::Twice).then_some(twice as u32)
+    }
+}
+
 /// How long a connection is there before the stream is opened: round trips have been measured by then.
 const WARM: Duration = Duration::from_millis(400);
 
 /// From the first write until the last byte has been read, both ends being in this process.
-pub async fn far<M: Muxer>(link: Link, opener: Opener, bytes: usize) -> Duration {
+pub async fn far<M: Muxer>(link: Link, opener: Opener, windows: Windows, bytes: usize) -> Duration {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let relay = relay(link, listener.local_addr().expect("bound")).await;
     let (client, server) = connect(&listener, relay).await;
-    let (client, server) = M::pair(client, server, 1);
+    let (client, server) = M::pair(client, server, Needs { streams: 1, window: windows.largest(link) });
     tokio::time::sleep(WARM).await;
     let mut near = client.open().await;
     let accepted = tokio::spawn(async move { (server.accept().await, server) });

@@ -1,6 +1,6 @@
 //! What is held for streams and connections on which nothing happens. One thread, whose allocations are counted.
 
-use crate::muxer::{Muxer, pair, sockets};
+use crate::muxer::{Muxer, Needs, pair, sockets};
 use crate::streams::Held;
 use allocation_counter::measure;
 use futures::{AsyncReadExt, AsyncWriteExt};
@@ -33,7 +33,7 @@ pub fn per_connection<M: Muxer>(bytes: usize) -> f64 {
     let mut ends = None;
     let counted = measure(|| {
         runtime.block_on(async {
-            let (client, server) = M::pair(near, far, 1);
+            let (client, server) = M::pair(near, far, Needs::streams(1));
             let mut held = Held::<M::End>::with_capacity(1);
             held.open(&client, &server, 1).await;
             let (near, far) = (&mut held.near[0], &mut held.far[0]);

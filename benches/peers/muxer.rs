@@ -35,9 +35,23 @@ pub trait End: Send + Sync + 'static {
 pub trait Muxer {
     type End: End;
 
-    /// Two ends over connected sockets, with all settings as they are by default, but for the number of streams where
-    /// that is less than `streams`.
-    fn pair(client: TcpStream, server: TcpStream, streams: usize) -> (Self::End, Self::End);
+    /// Two ends over connected sockets, with all settings as they are by default but for what is needed.
+    fn pair(client: TcpStream, server: TcpStream, needs: Needs) -> (Self::End, Self::End);
+}
+
+/// What settings have to allow.
+#[derive(Clone, Copy, Debug)]
+pub struct Needs {
+    /// How many streams there are at a time.
+    pub streams: usize,
+    /// How far windows grow, in bytes, where they grow and where that is limited for each of them.
+    pub window: Option<u32>,
+}
+
+impl Needs {
+    pub const fn streams(streams: usize) -> Self {
+        Self { streams, window: None }
+    }
 }
 
 /// A task that ends with its owner.
@@ -69,5 +83,5 @@ pub async fn sockets() -> (TcpStream, TcpStream) {
 /// Two ends over a connection of their own.
 pub async fn pair<M: Muxer>(streams: usize) -> (M::End, M::End) {
     let (client, server) = sockets().await;
-    M::pair(client, server, streams)
+    M::pair(client, server, Needs::streams(streams))
 }

@@ -1,7 +1,7 @@
 //! The workloads, their sizes, and who runs them.
 
 use crate::contestant::Contestant;
-use crate::far::{Link, Opener, far};
+use crate::far::{Link, Opener, Windows, far};
 use crate::figure::Figure;
 use crate::latency::{Beside, latency};
 use crate::muxer::{Muxer, RustYamux, Sluicegate, Tcp, TokioYamux};
@@ -160,15 +160,20 @@ impl Workload {
             }
             Self::Far => {
                 let bytes = far_bytes(contestant, sizes);
-                [(Figure::Far, Opener::Sender), (Figure::FarExpected, Opener::Receiver)]
-                    .into_iter()
-                    // Plain TCP has one stream, which nobody opens.
-                    .filter(|(figure, _)| contestant == Contestant::Sluicegate || *figure == Figure::Far)
-                    .map(|(figure, opener)| {
-                        let time = runtime.block_on(far::<M>(Link::FAR, opener, bytes));
-                        (figure, percent_of_link(bytes, time))
-                    })
-                    .collect()
+                [
+                    (Figure::Far, Opener::Sender, Windows::Default),
+                    (Figure::FarWide, Opener::Sender, Windows::Twice),
+                    (Figure::FarExpected, Opener::Receiver, Windows::Twice),
+                ]
+                .into_iter()
+                // Plain TCP has one stream, which nobody opens, and those of the others grow as far without a setting
+                // or not at all.
+                .filter(|(figure, ..)| contestant == Contestant::Sluicegate || *figure == Figure::Far)
+                .map(|(figure, opener, windows)| {
+                    let time = runtime.block_on(far::<M>(Link::FAR, opener, windows, bytes));
+                    (figure, percent_of_link(bytes, time))
+                })
+                .collect()
             }
             Self::SwarmBulk | Self::SwarmRequests(_) | Self::Reserve => Vec::new(),
         }

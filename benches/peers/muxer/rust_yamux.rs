@@ -1,6 +1,6 @@
 //! The crate `yamux`.
 
-use super::{Driver, End, Muxer};
+use super::{Driver, End, Muxer, Needs};
 use futures::StreamExt;
 use futures::channel::{mpsc, oneshot};
 use std::future::poll_fn;
@@ -25,13 +25,13 @@ pub struct Theirs {
 impl Muxer for RustYamux {
     type End = Theirs;
 
-    fn pair(client: TcpStream, server: TcpStream, streams: usize) -> (Theirs, Theirs) {
-        (Theirs::new(client, Mode::Client, streams), Theirs::new(server, Mode::Server, streams))
+    fn pair(client: TcpStream, server: TcpStream, needs: Needs) -> (Theirs, Theirs) {
+        (Theirs::new(client, Mode::Client, needs), Theirs::new(server, Mode::Server, needs))
     }
 }
 
 impl Theirs {
-    fn new(socket: TcpStream, mode: Mode, streams: usize) -> Self {
+    fn new(socket: TcpStream, mode: Mode, Needs { streams, .. }: Needs) -> Self {
         let mut config = Config::default();
         // Each stream that there may be takes 256 KiB of what all windows together may grow to, which is 1 GiB by
         // default: more streams than that only without this limit, and no more than are needed.

@@ -1,6 +1,6 @@
 //! This crate.
 
-use super::{Driver, End, Muxer};
+use super::{Driver, End, Muxer, Needs};
 use sluicegate::{Config, Mode, Priority, Session, Stream};
 use tokio::net::TcpStream;
 
@@ -14,16 +14,19 @@ pub struct Ours {
 impl Muxer for Sluicegate {
     type End = Ours;
 
-    fn pair(client: TcpStream, server: TcpStream, streams: usize) -> (Ours, Ours) {
-        (Ours::new(client, Mode::Client, streams), Ours::new(server, Mode::Server, streams))
+    fn pair(client: TcpStream, server: TcpStream, needs: Needs) -> (Ours, Ours) {
+        (Ours::new(client, Mode::Client, needs), Ours::new(server, Mode::Server, needs))
     }
 }
 
 impl Ours {
-    fn new(socket: TcpStream, mode: Mode, streams: usize) -> Self {
+    fn new(socket: TcpStream, mode: Mode, needs: Needs) -> Self {
         let mut config = Config::builder();
-        if streams > Config::default().max_incoming_streams() {
-            config = config.max_incoming_streams(streams);
+        if needs.streams > Config::default().max_incoming_streams() {
+            config = config.max_incoming_streams(needs.streams);
+        }
+        if let Some(window) = needs.window {
+            config = config.max_stream_window(window);
         }
         let config = config.build().expect("valid");
         let socket = libp2p::tcp::tokio::TcpStream(socket);

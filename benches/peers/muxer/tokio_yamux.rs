@@ -4,7 +4,7 @@
 mod stream;
 
 use self::stream::Stream;
-use super::{Driver, End, Muxer};
+use super::{Driver, End, Muxer, Needs};
 use futures::StreamExt;
 use futures::channel::mpsc;
 use tokio::net::TcpStream;
@@ -24,15 +24,15 @@ pub struct Theirs {
 impl Muxer for TokioYamux {
     type End = Theirs;
 
-    fn pair(client: TcpStream, server: TcpStream, streams: usize) -> (Theirs, Theirs) {
-        (Theirs::new(client, SessionType::Client, streams), Theirs::new(server, SessionType::Server, streams))
+    fn pair(client: TcpStream, server: TcpStream, needs: Needs) -> (Theirs, Theirs) {
+        (Theirs::new(client, SessionType::Client, needs), Theirs::new(server, SessionType::Server, needs))
     }
 }
 
 impl Theirs {
-    fn new(socket: TcpStream, mode: SessionType, streams: usize) -> Self {
+    fn new(socket: TcpStream, mode: SessionType, needs: Needs) -> Self {
         let mut config = Config::default();
-        config.max_stream_count = config.max_stream_count.max(streams);
+        config.max_stream_count = config.max_stream_count.max(needs.streams);
         let mut session = Session::new(socket, config, mode);
         let control = session.control();
         let (streams, accepted) = mpsc::unbounded();
