@@ -3,7 +3,7 @@
 //! Pure arithmetic over `(bytes, now, rtt)`; no frame, no queue. Credit that is owed is always a difference between
 //! what the window allows and what the peer knows of, never a message that could be lost (Y-FLOW-5).
 
-use super::limits::{INITIAL_WINDOW, LARGE_WINDOW, TRAIN_GROWTH, TRAIN_SPAN};
+use super::limits::{INITIAL_WINDOW, TRAIN_GROWTH, TRAIN_SPAN};
 use std::time::Duration;
 use web_time::Instant;
 
@@ -56,7 +56,7 @@ pub(super) struct ReceiveWindow {
     held: u32,
     /// The largest size that there has been.
     largest: u32,
-    /// Of one on which bytes have been read lately.
+    /// Of one on which bytes have come lately.
     rate: Option<Box<Rate>>,
 }
 
@@ -90,7 +90,8 @@ impl ReceiveWindow {
 
     /// Takes in a data header (Y-FLOW-2).
     pub(super) fn receive(&mut self, len: u32) -> Result<(), BeyondCredit> {
-        self.credit = self.credit.checked_sub(len).ok_or(BeyondCredit)?;
+        let credit = self.credit.checked_sub(len).ok_or(BeyondCredit)?;
+        self.credit = credit;
         // Invariant: credit + held <= size, so nothing is cut off.
         self.held = self.held.saturating_add(len);
         Ok(())
@@ -114,19 +115,12 @@ impl ReceiveWindow {
 
     /// Whether that is worth a frame (Y-FLOW-4).
     pub(super) fn is_due(&self) -> bool {
-        self.owed() >= self.portion()
-    }
-
-    /// How much of the window is returned at once. Half of it, and of a large one less where the peer sends more than
-    /// the other half until the credit has reached it.
-    fn portion(&self) -> u32 {
-        let most = self.rate.as_ref().map_or(0, |rate| rate.most);
-        if self.size >= LARGE_WINDOW && self.size / 2 < most { self.size / 8 } else { self.size / 2 }
+        self.owed() >= self.size / 2
     }
 
     /// Bytes that must be consumed until credit is due, or it is known that the peer has used up what it had; at least 1.
     pub(super) fn until_due(&self) -> u32 {
-        let left = self.portion().saturating_sub(self.owed());
+        let left = (self.size / 2).saturating_sub(self.owed());
         let spent = self.rate.as_ref().and_then(|rate| rate.goal.checked_sub(rate.bytes)).filter(|left| *left > 0);
         spent.map_or(left, |spent| left.min(spent)).max(1)
     }
@@ -136,10 +130,15 @@ impl ReceiveWindow {
         self.rate.as_ref().is_some_and(|rate| rate.goal > 0 && rate.bytes >= rate.goal)
     }
 
-    /// Hands out all that is owed, to be put into a frame: the peer is held to what it was told, and to no more
-    /// (Y-FLOW-3).
+    /// Hands out what is owed, to be put into a frame: the peer is held to what it was told, and to no more (Y-FLOW-3).
+    ///
+    /// Of a window that has grown that is whole halves. What is read seldom ends at a half: if a little more were
+    /// returned, the other half would lack it, and the peer would wait for a round trip with less than half to go.
     pub(super) fn grant(&mut self) -> u32 {
-        self.grant_up_to(u32::MAX)
+        let (owed, half) = (self.owed(), self.size / 2);
+        let told = self.rate.as_mut().is_some_and(|rate| !std::mem::take(&mut rate.enlarged));
+        let beyond = if told && self.size > INITIAL_WINDOW { owed.checked_rem(half).unwrap_or(0) } else { 0 };
+        self.grant_up_to(owed.saturating_sub(beyond))
     }
 
     /// Hands out at most `most` of it.
@@ -157,6 +156,9 @@ impl ReceiveWindow {
     /// Makes the window larger.
     pub(super) fn grow(&mut self, bytes: u32) {
         self.size = self.size.saturating_add(bytes);
+        if let Some(rate) = &mut self.rate {
+            rate.enlarged = true;
+        }
         self.largest = self.largest.max(self.size);
     }
 
@@ -187,9 +189,7 @@ impl ReceiveWindow {
             return None;
         }
         let target = if elapsed >= rtt {
-            let read = per_round_trip(rate.bytes, rtt, elapsed);
-            rate.most = rate.most.max(read);
-            read.saturating_mul(2).max(rate.train)
+            per_round_trip(rate.bytes, rtt, elapsed).saturating_mul(2).max(rate.train)
         } else {
             rate.look_at_train(size, spent, rtt, elapsed);
             // What it grows by leaves with what was read, but for the first window: its peer has too little to wait for that.
@@ -204,8 +204,8 @@ impl ReceiveWindow {
     /// Measuring begins anew.
     fn measure(&mut self, now: Instant) {
         let goal = self.credit.saturating_add(self.held);
-        let most = self.rate.as_ref().map_or(0, |rate| rate.most);
-        let rate = Rate { bytes: 0, early: self.held, goal, train: 0, most, since: now };
+        let enlarged = self.rate.as_ref().map_or(self.owed() > 0, |rate| rate.enlarged);
+        let rate = Rate { enlarged, bytes: 0, early: self.held, goal, train: 0, since: now };
         match &mut self.rate {
             Some(own) => **own = rate,
             None => self.rate = Some(Box::new(rate)),
@@ -216,17 +216,17 @@ impl ReceiveWindow {
 /// How fast a stream is read.
 #[derive(Clone, Debug)]
 struct Rate {
+    /// Whether the peer has not been told of all of the window.
+    enlarged: bool,
     /// What was read since the measuring began, which is at least a round trip ago where the window grows by it.
     bytes: u32,
-    /// What of that had arrived before: it says nothing of how fast the link is.
+    /// What of `bytes` had arrived before: it says nothing of how fast the link is.
     early: u32,
     /// What it is when all is read that the peer could send then; 0 once that was looked at. If it took less than a round
     /// trip, the peer has had to wait for credit.
     goal: u32,
     /// How large the window should be by that; 0 while it is not known.
     train: u32,
-    /// The most that was ever read in a round trip.
-    most: u32,
     since: Instant,
 }
 
@@ -242,9 +242,6 @@ impl Rate {
         // What comes faster may have waited for this end to read it.
         let believed = elapsed >= TRAIN_SPAN;
         let read = per_round_trip(arrived, rtt, elapsed.max(TRAIN_SPAN));
-        if believed {
-            self.most = self.most.max(read);
-        }
         if spent {
             let most = size.saturating_mul(if believed { TRAIN_GROWTH } else { 2 });
             self.train = read.saturating_mul(2).min(most);
@@ -347,7 +344,7 @@ mod tests {
             let (rtt, elapsed) = (Duration::from_millis(u64::from(rtt_ms)), Duration::from_millis(u64::from(elapsed_ms)));
             let max = max.max(INITIAL_WINDOW);
             let mut window = ReceiveWindow::new(INITIAL_WINDOW);
-            window.rate = Some(Box::new(Rate { bytes, early: 0, goal: 0, train: 0, most: 0, since: start }));
+            window.rate = Some(Box::new(Rate { enlarged: false, bytes, early: 0, goal: 0, train: 0, since: start }));
             let before = window.size();
             match window.growth(Some(rtt), max, start + elapsed) {
                 Some(growth) => {
@@ -488,31 +485,37 @@ mod tests {
     }
 
     #[test]
-    fn a_window_of_which_half_is_too_little_for_a_round_trip_is_returned_in_eighths() {
-        let (rtt, now) = (Duration::from_millis(100), Instant::now());
-        for (size, read, portion) in
-            [(16, 9, 2), (16, 8, 8), (2, 2, 0), (1, 1, 0)].map(|(a, b, c)| (a << 20, b << 20, c << 20))
-        {
-            let mut window = ReceiveWindow::new(size);
-            window.grant();
-            window.consume(0, now);
-            window.receive(read).expect("credit");
-            window.consume(read, now + rtt);
-            assert_eq!(window.growth(Some(rtt), size, now + rtt), None);
-            window.grant();
-            let portion = if portion > 0 {
-                portion
-            } else if size >= LARGE_WINDOW {
-                size / 8
-            } else {
-                size / 2
-            };
-            assert_eq!(window.until_due(), portion, "{size} {read}");
-            window.receive(portion).expect("credit");
-            window.consume(portion - 1, now + rtt);
+    fn of_a_window_that_has_grown_whole_halves_are_returned() {
+        const HALF: u32 = INITIAL_WINDOW;
+        let now = Instant::now();
+        let mut window = ReceiveWindow::new(INITIAL_WINDOW);
+        window.grow(INITIAL_WINDOW);
+        // What it has grown by is announced whole, with what was read.
+        window.receive(INITIAL_WINDOW).expect("credit");
+        window.consume(1000, now);
+        assert_eq!(window.grant(), INITIAL_WINDOW + 1000);
+        // By how much more than half is read at once.
+        for beyond in [1, HALF / 2, HALF - 1] {
+            window.receive(window.credit()).expect("credit");
+            window.consume(HALF + beyond, now);
+            assert_eq!((window.is_due(), window.grant(), window.owed()), (true, HALF, beyond));
+            // And the other half is one again.
+            window.consume(HALF - beyond - 1, now);
             assert!(!window.is_due());
-            window.consume(1, now + rtt);
-            assert!(window.is_due());
+            window.consume(1, now);
+            assert_eq!((window.is_due(), window.grant(), window.owed()), (true, HALF, 0));
         }
+        window.receive(window.credit()).expect("credit");
+        window.consume(2 * HALF, now);
+        assert_eq!(window.grant(), 2 * HALF);
+    }
+
+    #[test]
+    fn of_the_first_window_all_that_is_owed_is_returned() {
+        let now = Instant::now();
+        let mut window = ReceiveWindow::new(INITIAL_WINDOW);
+        window.receive(INITIAL_WINDOW).expect("credit");
+        window.consume(INITIAL_WINDOW / 2 + 1, now);
+        assert_eq!(window.grant(), INITIAL_WINDOW / 2 + 1);
     }
 }

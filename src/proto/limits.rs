@@ -34,12 +34,8 @@ pub(crate) const CREDIT_LEAST: u32 = 16 * 1024;
 /// release expensive.
 pub(crate) const ASKED_AT_ONCE: usize = 32;
 
-/// A window from this size on is returned in eighths where halves are too late, in bytes. So no update is for less than
-/// 256 KiB of it.
-pub(crate) const LARGE_WINDOW: u32 = 8 * INITIAL_WINDOW;
-
 /// How many times as large a window becomes at most by what has come in less than a round trip.
-pub(crate) const TRAIN_GROWTH: u32 = 64;
+pub(crate) const TRAIN_GROWTH: u32 = 128;
 
 /// What comes in less time than this may have waited for this end to read it: a window only doubles by it.
 pub(crate) const TRAIN_SPAN: Duration = Duration::from_micros(500);

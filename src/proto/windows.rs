@@ -4,7 +4,7 @@
 //! back. What a window is worth is arithmetic and stands in `flow`; credit that has to wait is `withheld`'s.
 
 use super::limits::{
-    CREDIT_LEAST, INITIAL_WINDOW, LARGE_WINDOW, NEAR_ROUND_TRIP, NEAR_WINDOW, STREAM_BOOKS, WINDOW_LOOK, WINDOW_QUIET,
+    CREDIT_LEAST, INITIAL_WINDOW, NEAR_ROUND_TRIP, NEAR_WINDOW, STREAM_BOOKS, WINDOW_LOOK, WINDOW_QUIET,
 };
 use super::mux::{Lifecycle, Mux};
 use super::store::Key;
@@ -165,8 +165,7 @@ impl Mux {
         };
         let Some(stream) = self.store.get(key).filter(|stream| asks && is_reading(stream)) else { return };
         let (size, spent) = (stream.receive.window.size(), stream.receive.window.is_spent());
-        // One that can only be returned in other portions is looked at too (Y-FLOW-4).
-        let matters = size < max || size > floor || size >= LARGE_WINDOW || charging == Charging::Used;
+        let matters = size < max || size > floor || charging == Charging::Used;
         match stream.motion().asking {
             Asking::No if matters && (spent || stream.owes_credit()) => self.queue_wish(key),
             // What it waits for may never come: its peer can send nothing, and there is nothing left to read.
