@@ -3,7 +3,7 @@
 //! Pure arithmetic over `(bytes, now, rtt)`; no frame, no queue. Credit that is owed is always a difference between
 //! what the window allows and what the peer knows of, never a message that could be lost (Y-FLOW-5).
 
-use super::limits::{INITIAL_WINDOW, TRAIN_GROWTH, TRAIN_SPAN};
+use super::limits::{INITIAL_WINDOW, TRAIN_GROWTH, TRAIN_SPAN, TRAIN_START};
 use std::time::Duration;
 use web_time::Instant;
 
@@ -65,6 +65,10 @@ pub(super) struct ReceiveWindow {
 pub(super) struct BeyondCredit;
 
 impl ReceiveWindow {
+    /// What one takes beside itself while bytes come.
+    #[cfg(test)]
+    pub(super) const MEASURING: usize = size_of::<Rate>();
+
     /// A window of `size` bytes, of which the peer knows the first 256 KiB.
     pub(super) fn new(size: u32) -> Self {
         let size = size.max(INITIAL_WINDOW);
@@ -89,12 +93,32 @@ impl ReceiveWindow {
     }
 
     /// Takes in a data header (Y-FLOW-2).
-    pub(super) fn receive(&mut self, len: u32) -> Result<(), BeyondCredit> {
+    pub(super) fn receive(&mut self, len: u32, now: Instant) -> Result<(), BeyondCredit> {
         let credit = self.credit.checked_sub(len).ok_or(BeyondCredit)?;
+        match &self.rate {
+            None if self.held.saturating_add(len) >= TRAIN_START => self.time(len, now),
+            Some(rate) if rate.bytes == 0 => self.time(len, now),
+            None | Some(_) => {}
+        }
         self.credit = credit;
         // Invariant: credit + held <= size, so nothing is cut off.
         self.held = self.held.saturating_add(len);
         Ok(())
+    }
+
+    /// How fast bytes are taken is measured from when the first of them came: an application that begins to read when most
+    /// of them are there has not seen how fast the link is. A few bytes are not worth it.
+    #[cold]
+    fn time(&mut self, len: u32, now: Instant) {
+        if self.rate.is_none() {
+            self.measure(now);
+        }
+        if let Some(rate) = &mut self.rate
+            && rate.since == now
+        {
+            rate.at_once = rate.at_once.saturating_add(len);
+            rate.goal = rate.goal.saturating_sub(len);
+        }
     }
 
     /// The application has read `bytes`, or they were discarded for it.
@@ -104,7 +128,7 @@ impl ReceiveWindow {
         match &mut self.rate {
             // What is read at the first moment arrived before it: it says nothing of the rate.
             None => self.measure(now),
-            Some(rate) => rate.bytes = rate.bytes.saturating_add(bytes),
+            Some(rate) => rate.read(bytes),
         }
     }
 
@@ -205,7 +229,7 @@ impl ReceiveWindow {
     fn measure(&mut self, now: Instant) {
         let goal = self.credit.saturating_add(self.held);
         let enlarged = self.rate.as_ref().map_or(self.owed() > 0, |rate| rate.enlarged);
-        let rate = Rate { enlarged, bytes: 0, early: self.held, goal, train: 0, since: now };
+        let rate = Rate { enlarged, at_once: 0, bytes: 0, early: self.held, goal, train: 0, since: now };
         match &mut self.rate {
             Some(own) => **own = rate,
             None => self.rate = Some(Box::new(rate)),
@@ -218,7 +242,9 @@ impl ReceiveWindow {
 struct Rate {
     /// Whether the peer has not been told of all of the window.
     enlarged: bool,
-    /// What was read since the measuring began, which is at least a round trip ago where the window grows by it.
+    /// What of that which came when the measuring began has not been read: it is not counted.
+    at_once: u32,
+    /// What was read since then, which is at least a round trip ago where the window grows by it.
     bytes: u32,
     /// What of `bytes` had arrived before: it says nothing of how fast the link is.
     early: u32,
@@ -231,6 +257,14 @@ struct Rate {
 }
 
 impl Rate {
+    fn read(&mut self, bytes: u32) {
+        let counted = bytes.saturating_sub(self.at_once);
+        if self.at_once > 0 {
+            self.at_once = self.at_once.saturating_sub(bytes);
+        }
+        self.bytes = self.bytes.saturating_add(counted);
+    }
+
     /// How fast what there was came in less than a round trip. If it was all that the peer could send to a window of this
     /// `size`, it has had to wait, since what it was given meanwhile cannot have reached it: then that says how large the
     /// window should be.
@@ -291,7 +325,7 @@ mod tests {
                 match step {
                     Step::Receive(len) => {
                         let fits = u64::from(len) <= granted - received;
-                        if window.receive(len).is_ok() != fits {
+                        if window.receive(len, now).is_ok() != fits {
                             return false;
                         }
                         received += if fits { u64::from(len) } else { 0 };
@@ -344,7 +378,7 @@ mod tests {
             let (rtt, elapsed) = (Duration::from_millis(u64::from(rtt_ms)), Duration::from_millis(u64::from(elapsed_ms)));
             let max = max.max(INITIAL_WINDOW);
             let mut window = ReceiveWindow::new(INITIAL_WINDOW);
-            window.rate = Some(Box::new(Rate { enlarged: false, bytes, early: 0, goal: 0, train: 0, since: start }));
+            window.rate = Some(Box::new(Rate { enlarged: false, at_once: 0, bytes, early: 0, goal: 0, train: 0, since: start }));
             let before = window.size();
             match window.growth(Some(rtt), max, start + elapsed) {
                 Some(growth) => {
@@ -363,7 +397,7 @@ mod tests {
     fn a24_b26_credit_is_due_at_half_the_window_and_not_a_byte_before() {
         let now = Instant::now();
         let mut window = ReceiveWindow::new(INITIAL_WINDOW);
-        window.receive(INITIAL_WINDOW).expect("within the window");
+        window.receive(INITIAL_WINDOW, now).expect("within the window");
         window.consume(INITIAL_WINDOW / 2 - 1, now);
         assert!(!window.is_due());
         assert_eq!(window.until_due(), 1);
@@ -382,11 +416,11 @@ mod tests {
         window.grow(3 * INITIAL_WINDOW);
         assert_eq!(window.grant(), 3 * INITIAL_WINDOW);
         assert_eq!(window.shrink(INITIAL_WINDOW), 0, "the peer has all of it");
-        window.receive(INITIAL_WINDOW).expect("credit");
+        window.receive(INITIAL_WINDOW, now).expect("credit");
         assert_eq!(window.shrink(INITIAL_WINDOW), 0, "it is held");
         window.consume(INITIAL_WINDOW, now);
         assert_eq!((window.shrink(INITIAL_WINDOW), window.size()), (INITIAL_WINDOW, 3 * INITIAL_WINDOW));
-        window.receive(window.credit()).expect("credit");
+        window.receive(window.credit(), now).expect("credit");
         window.consume(window.held(), now);
         assert_eq!(window.shrink(INITIAL_WINDOW), 2 * INITIAL_WINDOW);
         // The last window is the peer's again.
@@ -409,7 +443,7 @@ mod tests {
         for _ in 0..8 {
             now += rtt;
             let size = window.size();
-            window.receive(window.credit()).expect("credit");
+            window.receive(window.credit(), now).expect("credit");
             window.consume(size, now);
             if let Some(growth) = window.growth(Some(rtt), 16 << 20, now) {
                 window.grow(growth);
@@ -426,7 +460,7 @@ mod tests {
         let mut window = ReceiveWindow::new(INITIAL_WINDOW);
         for _ in 0..100 {
             now += rtt;
-            window.receive(10_000).expect("credit");
+            window.receive(10_000, now).expect("credit");
             window.consume(10_000, now);
             assert_eq!(window.growth(Some(rtt), 16 << 20, now), None);
             if window.is_due() {
@@ -439,7 +473,7 @@ mod tests {
     fn without_a_round_trip_time_nothing_grows() {
         let now = Instant::now();
         let mut window = ReceiveWindow::new(INITIAL_WINDOW);
-        window.receive(200_000).expect("credit");
+        window.receive(200_000, now).expect("credit");
         window.consume(100_000, now);
         window.consume(100_000, now + Duration::from_millis(1));
         assert_eq!(window.growth(None, u32::MAX, now + Duration::from_secs(1)), None);
@@ -451,10 +485,10 @@ mod tests {
         const PIECE: u32 = 16 << 10;
         let mut now = Instant::now();
         let mut window = ReceiveWindow::new(INITIAL_WINDOW);
-        window.receive(early * PIECE).expect("credit");
+        window.receive(early * PIECE, now).expect("credit");
         for piece in 0..pieces {
             if piece >= early {
-                window.receive(PIECE).expect("credit");
+                window.receive(PIECE, now).expect("credit");
             }
             window.consume(PIECE, now);
             if window.is_due() || window.is_spent() {
@@ -485,18 +519,32 @@ mod tests {
     }
 
     #[test]
+    fn who_reads_late_has_seen_no_less_of_how_fast_the_link_is() {
+        let (mut now, tick) = (Instant::now(), Duration::from_millis(1));
+        let mut window = ReceiveWindow::new(INITIAL_WINDOW);
+        for _ in 0..4 {
+            window.receive(INITIAL_WINDOW / 4, now).expect("credit");
+            now += tick;
+        }
+        window.consume(INITIAL_WINDOW, now);
+        // Three quarters of it have come in 4 ms since the first.
+        let growth = window.growth(Some(100 * tick), u32::MAX, now);
+        assert_eq!(growth, Some(2 * 25 * (INITIAL_WINDOW / 4 * 3) - INITIAL_WINDOW));
+    }
+
+    #[test]
     fn of_a_window_that_has_grown_whole_halves_are_returned() {
         const HALF: u32 = INITIAL_WINDOW;
         let now = Instant::now();
         let mut window = ReceiveWindow::new(INITIAL_WINDOW);
         window.grow(INITIAL_WINDOW);
         // What it has grown by is announced whole, with what was read.
-        window.receive(INITIAL_WINDOW).expect("credit");
+        window.receive(INITIAL_WINDOW, now).expect("credit");
         window.consume(1000, now);
         assert_eq!(window.grant(), INITIAL_WINDOW + 1000);
         // By how much more than half is read at once.
         for beyond in [1, HALF / 2, HALF - 1] {
-            window.receive(window.credit()).expect("credit");
+            window.receive(window.credit(), now).expect("credit");
             window.consume(HALF + beyond, now);
             assert_eq!((window.is_due(), window.grant(), window.owed()), (true, HALF, beyond));
             // And the other half is one again.
@@ -505,7 +553,7 @@ mod tests {
             window.consume(1, now);
             assert_eq!((window.is_due(), window.grant(), window.owed()), (true, HALF, 0));
         }
-        window.receive(window.credit()).expect("credit");
+        window.receive(window.credit(), now).expect("credit");
         window.consume(2 * HALF, now);
         assert_eq!(window.grant(), 2 * HALF);
     }
@@ -514,7 +562,7 @@ mod tests {
     fn of_the_first_window_all_that_is_owed_is_returned() {
         let now = Instant::now();
         let mut window = ReceiveWindow::new(INITIAL_WINDOW);
-        window.receive(INITIAL_WINDOW).expect("credit");
+        window.receive(INITIAL_WINDOW, now).expect("credit");
         window.consume(INITIAL_WINDOW / 2 + 1, now);
         assert_eq!(window.grant(), INITIAL_WINDOW / 2 + 1);
     }

@@ -243,7 +243,7 @@ impl Mux {
         if let Some(stream) = self.store.get_mut(key) {
             // Invariant: `on_syn` has checked that neither overflows nor passes the window.
             let _ = stream.send.window.credit(opening.credit);
-            let _ = stream.receive.window.receive(left);
+            let _ = stream.receive.window.receive(left, now);
             match opening.by {
                 Opener::Data => stream.received.data_frame(),
                 Opener::WindowUpdate => stream.updates.received(),
@@ -264,7 +264,7 @@ impl Mux {
         let credit = stream.receive.window.credit();
         let exceeded = Violation::WindowExceeded { stream: id.value(), len, credit };
         // Y-FLOW-2: judged from the header alone, and in every state.
-        stream.receive.window.receive(len).map_err(|_| exceeded)?;
+        stream.receive.window.receive(len, now).map_err(|_| exceeded)?;
         stream.received.data_frame();
         let heard = self.acknowledged(key);
         if flags.contains(Flags::RST) {

@@ -37,6 +37,10 @@ pub(crate) const ASKED_AT_ONCE: usize = 32;
 /// How many times as large a window becomes at most by what has come in less than a round trip.
 pub(crate) const TRAIN_GROWTH: u32 = 128;
 
+/// From how many unread bytes on it is measured how fast more of them come. Stops: a stream on which little comes from
+/// taking more memory than one that is idle.
+pub(crate) const TRAIN_START: u32 = 16 * 1024;
+
 /// What comes in less time than this may have waited for this end to read it: a window only doubles by it.
 pub(crate) const TRAIN_SPAN: Duration = Duration::from_micros(500);
 
