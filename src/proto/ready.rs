@@ -21,6 +21,11 @@ impl Ready {
         self.0 == 0
     }
 
+    /// Whether it is one thing only.
+    pub(crate) const fn is_single(self) -> bool {
+        self.0.is_power_of_two()
+    }
+
     pub(crate) const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }

@@ -54,8 +54,17 @@ struct Slot(Option<Waker>);
 pub(crate) struct Yields(u8);
 
 /// What has to be done when the lock is open.
+enum Effects {
+    /// Nothing, as most often.
+    None,
+    /// One task is woken.
+    One(Waker),
+    Many(Concerned),
+}
+
+/// All whom it concerns, and what is given back.
 #[derive(Default)]
-struct Effects {
+struct Concerned {
     first: Option<Waker>,
     others: Vec<Waker>,
     released: Vec<Reservation>,
@@ -174,13 +183,17 @@ impl Shared {
         let result = f(&mut inner);
         let effects = inner.effects();
         drop(inner);
-        if let Some(effects) = effects {
-            let room = effects.run();
-            // Not worth to wait for.
-            if (1..=MANY).contains(&room.capacity())
-                && let Ok(mut inner) = self.inner.try_lock()
-            {
-                inner.room = room;
+        match effects {
+            Effects::None => {}
+            Effects::One(waker) => waker.wake(),
+            Effects::Many(concerned) => {
+                let room = concerned.run();
+                // Not worth to wait for.
+                if (1..=MANY).contains(&room.capacity())
+                    && let Ok(mut inner) = self.inner.try_lock()
+                {
+                    inner.room = room;
+                }
             }
         }
         result
@@ -254,20 +267,52 @@ impl Inner {
         (events.incoming, events.openable, events.pong) = (true, true, true);
     }
 
-    /// Nothing where nobody is concerned, as most often.
-    fn effects(&mut self) -> Option<Effects> {
+    /// That nobody is concerned, as most often, is found out here, and the rest out of line.
+    fn effects(&mut self) -> Effects {
+        let (driver, others) = (self.calls_driver(), self.calls_others());
         let events = self.mux.events_mut();
-        let called = (events.incoming && self.inbound.is_taken())
-            || (events.openable && self.outbound.is_taken())
-            || (events.pong && self.ping.is_taken())
-            || (events.attention && self.driver.is_taken());
-        let quiet = events.ready.is_empty() && events.released.is_empty() && self.retired.is_empty();
-        (called || !quiet).then(|| self.collect())
+        let still = events.ready.is_empty() && events.released.is_empty() && self.retired.is_empty();
+        if still && !driver && !others { Effects::None } else { self.concerned() }
     }
 
-    fn collect(&mut self) -> Effects {
+    /// One task alone is woken without a list.
+    #[inline(never)]
+    fn concerned(&mut self) -> Effects {
+        let (driver, others) = (self.calls_driver(), self.calls_others());
+        let events = self.mux.events_mut();
+        if others || !events.released.is_empty() || !self.retired.is_empty() || events.ready.capacity() > MANY {
+            return Effects::Many(self.collect());
+        }
+        let waker = match events.ready.as_slice() {
+            [] => {
+                events.attention = false;
+                self.driver.0.take()
+            }
+            &[(key, what)] if what.is_single() && !driver => {
+                events.ready.clear();
+                self.streams.take(key, what).next()
+            }
+            _ => return Effects::Many(self.collect()),
+        };
+        waker.map_or(Effects::None, Effects::One)
+    }
+
+    /// Whether the driver is parked, and there is work for it.
+    fn calls_driver(&mut self) -> bool {
+        self.mux.events_mut().attention && self.driver.is_taken()
+    }
+
+    /// Whether anybody else waits for what has happened to the connection as a whole.
+    fn calls_others(&mut self) -> bool {
+        let events = self.mux.events_mut();
+        (events.incoming && self.inbound.is_taken())
+            || (events.openable && self.outbound.is_taken())
+            || (events.pong && self.ping.is_taken())
+    }
+
+    fn collect(&mut self) -> Concerned {
         let (others, retired) = (std::mem::take(&mut self.room), std::mem::take(&mut self.retired));
-        let mut effects = Effects { others, retired, ..Effects::default() };
+        let mut effects = Concerned { others, retired, ..Concerned::default() };
         let events = self.mux.events_mut();
         // One of them is kept apart.
         effects.others.reserve_exact(events.ready.len().saturating_sub(1));
@@ -308,7 +353,7 @@ impl Slot {
     }
 }
 
-impl Effects {
+impl Concerned {
     fn wake(&mut self, waker: Waker) {
         match &self.first {
             None => self.first = Some(waker),

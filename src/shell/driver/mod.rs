@@ -46,6 +46,10 @@ pub(crate) struct Driver<T> {
     gathered: Option<Gathered>,
     /// What has been done with the transport and not been reported to the core.
     written: Written,
+    /// Whether somebody waited for the batch under way to be flushed when it was cut.
+    awaited: bool,
+    /// What was seen in the critical section in which this poll has parked the task.
+    outlook: Option<Outlook>,
     /// Whether something was read and not applied yet: a poll had done enough.
     unapplied: bool,
     tap: Option<WireTap>,
@@ -57,6 +61,28 @@ enum Phase {
     Running,
     Leaving(LastWords),
     Ended,
+}
+
+/// What a connection waits for.
+#[derive(Clone, Copy, Debug)]
+struct Outlook {
+    deadline: Option<Instant>,
+    closing: bool,
+    closed: bool,
+    /// It is at rest.
+    rests: bool,
+}
+
+impl Outlook {
+    /// Also gives back what a connection at rest has no use for.
+    fn of(inner: &mut Inner) -> Self {
+        let rests = inner.mux.is_at_rest();
+        if rests {
+            inner.rest();
+        }
+        let (closing, closed) = (inner.mux.is_closing(), inner.mux.closed().is_some());
+        Self { deadline: inner.mux.poll_timeout(), closing, closed, rests }
+    }
 }
 
 /// Whether a part of a poll has stopped because it waits, or because it has done enough for now.
@@ -83,6 +109,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             credit: None,
             gathered: None,
             written: Written::default(),
+            awaited: false,
+            outlook: None,
             unapplied: false,
             phase: Phase::Running,
             config,
@@ -140,13 +168,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     /// Sets the alarm; says whether the phase has changed.
     fn check_time(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
         let timeout = self.config.connection_write_timeout();
-        let (deadline, closing, closed, rests) = self.shared.with(|inner| {
-            let rests = inner.mux.is_at_rest();
-            if rests {
-                inner.rest();
-            }
-            (inner.mux.poll_timeout(), inner.mux.is_closing(), inner.mux.closed().is_some(), rests)
-        });
+        let outlook = self.outlook.take().unwrap_or_else(|| self.shared.with(Outlook::of));
+        let Outlook { deadline, closing, closed, rests } = outlook;
         if closed || !matches!(self.phase, Phase::Running) {
             self.take_leave(now);
             return true;

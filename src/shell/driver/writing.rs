@@ -1,6 +1,6 @@
 //! The way out: batches cut from the core, written, and flushed once.
 
-use super::{Driver, Stop};
+use super::{Driver, Outlook, Stop};
 use crate::error::ConnectionError;
 use crate::proto::Mux;
 use crate::proto::limits::{GATHER_TURNS, POLL_READ_BYTES, POLL_WRITE_BYTES};
@@ -69,7 +69,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         let mut left = POLL_WRITE_BYTES;
         // What comes next is decided when the task has its turn again.
         while left > 0 {
-            let next = if self.writer.is_empty() { self.cut(now, cx) } else { Next::Batch };
+            let next = if !self.writer.is_empty() {
+                Next::Batch
+            } else if self.awaited {
+                Next::Flush
+            } else {
+                self.cut(now, cx)
+            };
             let done = match next {
                 Next::Batch => {
                     left = left.saturating_sub(self.writer.len());
@@ -100,6 +106,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     fn cut(&mut self, now: Instant, cx: &Context<'_>) -> Next {
         let (batch, unflushed) = (&mut self.batch, self.writer.needs_flush());
         let (written, spent, gathered) = (&mut self.written, self.writer.spent(), &mut self.gathered);
+        let (awaited, outlook) = (&mut self.awaited, &mut self.outlook);
         let next = self.shared.with(|inner| {
             written.report(&mut inner.mux, spent);
             // Whoever waits for a flush does not wait for the others to have nothing more to send.
@@ -116,6 +123,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 inner.mux.gathered_in_vain();
             }
             if inner.mux.poll_transmit(batch, inner.mux.batch_budget(), now) {
+                *awaited = inner.mux.wants_flush();
                 return Next::Batch;
             }
             if inner.mux.has_wishes() {
@@ -128,9 +136,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             }
             inner.mux.handle_idle(now);
             inner.park_driver(cx);
+            *outlook = Some(Outlook::of(inner));
             Next::Parked
         });
-        self.load();
+        if next == Next::Batch {
+            self.load();
+        }
         next
     }
 
@@ -176,7 +187,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         match self.writer.poll_flush(&mut self.io, cx) {
             Poll::Ready(Ok(())) => {
                 self.moves(now);
-                self.written.flushed = true;
+                (self.written.flushed, self.awaited) = (true, false);
                 Poll::Ready(())
             }
             Poll::Ready(Err(error)) => self.write_failed(error, now, cx),
