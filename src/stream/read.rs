@@ -84,9 +84,9 @@ impl Stream {
         if self.unreported >= self.due {
             let unreported = std::mem::take(&mut self.unreported);
             self.due = u32::MAX;
-            let (key, chunks) = (self.key, &mut self.chunks);
+            let (key, chunks, now) = (self.key, &mut self.chunks, Instant::now());
             self.shared.with(|inner| {
-                inner.mux.consume(key, unreported, Instant::now());
+                inner.mux.consume(key, unreported, now);
                 inner.mux.reuse(chunks);
             });
         } else if self.chunks.has_leftovers() {
@@ -121,9 +121,10 @@ impl Stream {
             return Poll::Ready(Ok(Got::Chunks));
         }
         let (key, unreported, chunks) = (self.key, &mut self.unreported, &mut self.chunks);
+        let now = (*unreported > 0).then(Instant::now);
         let got = ready!(self.shared.poll_with(&mut self.yields, cx, |inner| {
-            if *unreported > 0 {
-                inner.mux.consume(key, std::mem::take(unreported), Instant::now());
+            if let Some(now) = now {
+                inner.mux.consume(key, std::mem::take(unreported), now);
             }
             if let Some((read, taken)) = inner.mux.read_small(key, buf) {
                 return Ok((Got::Copied(read), taken));

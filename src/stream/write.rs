@@ -28,8 +28,10 @@ impl Stream {
     }
 
     fn try_write(&mut self, cx: &Context<'_>, buf: &[u8]) -> Poll<Result<usize, WriteError>> {
+        // Looked at before anybody is kept waiting for it.
+        let now = Instant::now();
         self.shared.poll_with(&mut self.yields, cx, |inner| {
-            let result = inner.mux.write(self.key, buf, Instant::now());
+            let result = inner.mux.write(self.key, buf, now);
             if let Err(WriteError::Blocked { .. }) = result {
                 inner.park(self.key, Ready::WRITE, cx);
             }
@@ -100,12 +102,11 @@ impl AsyncWrite for Stream {
 
     /// Finishes the write half; ready when its FIN was flushed. Reading goes on. Closing again is `Ok`.
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_flushed(
-            |mux, key| {
-                mux.tick(Instant::now());
-                mux.finish(key)
-            },
-            cx,
-        )
+        let now = Instant::now();
+        let finish = |mux: &mut Mux, key| {
+            mux.tick(now);
+            mux.finish(key)
+        };
+        self.poll_flushed(finish, cx)
     }
 }
