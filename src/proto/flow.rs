@@ -240,7 +240,7 @@ impl ReceiveWindow {
 /// How fast a stream is read.
 #[derive(Clone, Debug)]
 struct Rate {
-    /// Whether the peer has not been told of all of the window.
+    /// Whether the window has grown by what the peer has not been told of.
     enlarged: bool,
     /// What of that which came when the measuring began has not been read: it is not counted.
     at_once: u32,
