@@ -48,8 +48,6 @@ pub(crate) struct Driver<T> {
     written: Written,
     /// Whether somebody waited for the batch under way to be flushed when it was cut.
     awaited: bool,
-    /// What was seen in the critical section in which this poll has parked the task.
-    outlook: Option<Outlook>,
     /// Whether something was read and not applied yet: a poll had done enough.
     unapplied: bool,
     tap: Option<WireTap>,
@@ -64,7 +62,7 @@ enum Phase {
 }
 
 /// What a connection waits for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Outlook {
     deadline: Option<Instant>,
     closing: bool,
@@ -110,7 +108,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             gathered: None,
             written: Written::default(),
             awaited: false,
-            outlook: None,
             unapplied: false,
             phase: Phase::Running,
             config,
@@ -155,20 +152,20 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         if asks || self.credit.is_some() {
             self.ask_for_windows(now, cx);
         }
-        let write = self.poll_write(now, cx);
+        let (write, outlook) = self.poll_write(now, cx);
         if read == Stop::Yields || write == Stop::Yields {
             cx.waker().wake_by_ref();
         }
-        match self.check_time(now, cx) {
+        match self.check_time(outlook, now, cx) {
             true => Poll::Ready(()),
             false => Poll::Pending,
         }
     }
 
-    /// Sets the alarm; says whether the phase has changed.
-    fn check_time(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
+    /// Sets the alarm, by what was seen when the task was parked if it was; says whether the phase has changed.
+    fn check_time(&mut self, outlook: Option<Outlook>, now: Instant, cx: &mut Context<'_>) -> bool {
         let timeout = self.config.connection_write_timeout();
-        let outlook = self.outlook.take().unwrap_or_else(|| self.shared.with(Outlook::of));
+        let outlook = outlook.unwrap_or_else(|| self.shared.with(Outlook::of));
         let Outlook { deadline, closing, closed, rests } = outlook;
         if closed || !matches!(self.phase, Phase::Running) {
             self.take_leave(now);

@@ -23,8 +23,8 @@ enum Next {
     Gather,
     /// The memory manager has to be asked before there is anything to send.
     Wish,
-    /// Nothing; the task is parked.
-    Parked,
+    /// Nothing; the task is parked, and this is what it waits for.
+    Parked(Outlook),
 }
 
 /// What has been done with the transport and not been reported to the core: that is done with the lock that the next
@@ -65,7 +65,8 @@ impl Gathered {
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
-    pub(super) fn poll_write(&mut self, now: Instant, cx: &mut Context<'_>) -> Stop {
+    /// Sends what there is to send. Where there is no more and the task was parked, also says what it waits for.
+    pub(super) fn poll_write(&mut self, now: Instant, cx: &mut Context<'_>) -> (Stop, Option<Outlook>) {
         let mut left = POLL_WRITE_BYTES;
         // What comes next is decided when the task has its turn again.
         while left > 0 {
@@ -82,22 +83,22 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                     self.poll_batch(now, cx)
                 }
                 Next::Flush => self.poll_flush(now, cx),
-                Next::Gather | Next::Wish => return Stop::Yields,
-                Next::Parked => {
+                Next::Gather | Next::Wish => return (Stop::Yields, None),
+                Next::Parked(outlook) => {
                     self.moves(now);
-                    return Stop::Waits;
+                    return (Stop::Waits, Some(outlook));
                 }
             };
             if done.is_pending() {
-                return Stop::Waits;
+                return (Stop::Waits, None);
             }
         }
         // Nothing written stays unflushed while the task yields.
         let flushed = self.poll_flush(now, cx);
         self.report();
         match flushed {
-            Poll::Ready(()) => Stop::Yields,
-            Poll::Pending => Stop::Waits,
+            Poll::Ready(()) => (Stop::Yields, None),
+            Poll::Pending => (Stop::Waits, None),
         }
     }
 
@@ -106,7 +107,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     fn cut(&mut self, now: Instant, cx: &Context<'_>) -> Next {
         let (batch, unflushed) = (&mut self.batch, self.writer.needs_flush());
         let (written, spent, gathered) = (&mut self.written, self.writer.spent(), &mut self.gathered);
-        let (awaited, outlook) = (&mut self.awaited, &mut self.outlook);
+        let awaited = &mut self.awaited;
         let next = self.shared.with(|inner| {
             written.report(&mut inner.mux, spent);
             // Whoever waits for a flush does not wait for the others to have nothing more to send.
@@ -136,8 +137,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             }
             inner.mux.handle_idle(now);
             inner.park_driver(cx);
-            *outlook = Some(Outlook::of(inner));
-            Next::Parked
+            Next::Parked(Outlook::of(inner))
         });
         if next == Next::Batch {
             self.load();
