@@ -556,6 +556,9 @@ mod tests {
         window.receive(window.credit(), now).expect("credit");
         window.consume(2 * HALF, now);
         assert_eq!(window.grant(), 2 * HALF);
+        // It grows again, by less than half of what it is then.
+        window.grow(HALF);
+        assert_eq!((window.grant(), window.owed()), (HALF, 0));
     }
 
     #[test]
