@@ -14,7 +14,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use web_time::Instant;
 
 /// A yamux connection over a transport.
 ///
@@ -92,7 +91,7 @@ struct Listed {
 impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
     /// A connection over `io`, in the role `mode`; the peer must have the other one. Nothing happens until it is polled.
     pub fn new(io: T, config: Config, mode: Mode) -> Self {
-        let mux = Mux::new(mode, config.clone(), rand::random(), Instant::now());
+        let mux = Mux::new(mode, config.clone(), rand::random(), config.clock().now());
         let shared = Arc::new(Shared::new(mux));
         let listed = config.stats().map(|stats| Listed::new(stats, &shared));
         let driver = Driver::new(io, shared.clone(), config.clone());
@@ -229,8 +228,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
 
 impl<T> Drop for Connection<T> {
     fn drop(&mut self) {
+        let now = self.shared.now();
         self.shared.with(|inner| {
-            inner.mux.tick(Instant::now());
+            inner.mux.tick(now);
             inner.mux.fail(ConnectionError::Dropped);
             inner.end();
         });

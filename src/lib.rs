@@ -56,6 +56,7 @@
     )
 )]
 
+mod clock;
 mod config;
 mod connection;
 mod deadlines;
@@ -80,6 +81,7 @@ mod tap;
 mod tokio_io;
 pub mod wire;
 
+pub use clock::Clock;
 pub use config::{Charging, Config, ConfigBuilder, ConfigError, RefusedOpen};
 pub use connection::Connection;
 pub use deadlines::Deadlines;

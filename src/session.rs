@@ -18,7 +18,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use web_time::Instant;
 
 /// A handle on a connection: clone it, and use it from any task.
 ///
@@ -212,7 +211,8 @@ impl Session {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.shared.with(|inner| inner.mux.drain(Instant::now()));
+        let now = self.shared.now();
+        self.shared.with(|inner| inner.mux.drain(now));
     }
 }
 

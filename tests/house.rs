@@ -45,6 +45,7 @@ const FLOORS: &[(&str, Floor)] = &[
     ("stats", Floor::Pantry),
     ("sync", Floor::Pantry),
     ("tap", Floor::Pantry),
+    ("clock", Floor::Pantry),
     ("negotiation", Floor::Pantry),
     ("lib", Floor::FrontDoor),
 ];
@@ -88,7 +89,9 @@ const WORDS: &[(&[&str], Rooms)] = &[
     (&["AsyncRead"], Rooms::AllBut(&["proto", "wire"])),
     (&["AsyncBufRead"], Rooms::AllBut(&["proto", "wire"])),
     (&["AsyncWrite"], Rooms::AllBut(&["proto", "wire"])),
-    (&["Instant", "now"], Rooms::AllBut(&["proto", "wire"])),
+    // A connection goes by the clock that it was given.
+    (&["Instant", "now"], Rooms::Only(&["clock"])),
+    (&["Delay"], Rooms::Only(&["clock", "sync"])),
     (&["SystemTime"], Rooms::AllBut(&["proto", "wire"])),
     (&["futures_timer"], Rooms::Only(&["sync"])),
     (&["tokio"], Rooms::AllBut(&["proto", "wire"])),

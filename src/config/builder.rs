@@ -8,6 +8,7 @@ use std::{sync::Arc, time::Duration};
 #[cfg(feature = "libp2p")]
 use super::ProtocolPriorities;
 use super::{Charging, Config, ConfigError, RefusedOpen, Settings, Tap};
+use crate::clock::{Clock, Time};
 use crate::memory::MemoryManager;
 use crate::priority::Priority;
 use crate::stats::NodeStats;
@@ -173,6 +174,15 @@ impl ConfigBuilder {
     /// has its own all the same.
     pub fn stats(mut self, stats: NodeStats) -> Self {
         self.0.stats = Some(stats);
+        self
+    }
+
+    /// The clock that connections go by. Default the real one.
+    ///
+    /// For tests in virtual time: every deadline, timeout, interval and measurement of a connection, of its streams and of
+    /// its waits for memory is by this clock. It must not go back.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.0.clock = Time::Virtual(clock);
         self
     }
 

@@ -10,6 +10,7 @@ mod hook;
 
 use std::{sync::Arc, time::Duration};
 
+use crate::clock::Time;
 use crate::memory::{MemoryManager, Unlimited};
 use crate::priority::Priority;
 use crate::stats::NodeStats;
@@ -149,6 +150,10 @@ impl Config {
         self.0.stats.as_ref()
     }
 
+    pub(crate) fn clock(&self) -> &Time {
+        &self.0.clock
+    }
+
     pub(crate) fn tap(&self) -> Option<&Tap> {
         self.0.tap.as_ref()
     }
@@ -212,6 +217,7 @@ struct Settings {
     memory: Arc<dyn MemoryManager>,
     stats: Option<NodeStats>,
     tap: Option<Tap>,
+    clock: Time,
     #[cfg(feature = "libp2p")]
     priority_by_protocol: Option<ProtocolPriorities>,
 }
@@ -238,6 +244,7 @@ impl Default for Settings {
             memory: Arc::new(Unlimited),
             stats: None,
             tap: None,
+            clock: Time::Real,
             #[cfg(feature = "libp2p")]
             priority_by_protocol: None,
         }

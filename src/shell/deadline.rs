@@ -2,6 +2,7 @@
 //! another one waits.
 
 use super::timer::Timer;
+use crate::clock::Time;
 use crate::sync::{AtomicU64, Ordering};
 use futures::task::AtomicWaker;
 use std::sync::LazyLock;
@@ -9,8 +10,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use web_time::Instant;
 
-/// Deadlines are kept as nanoseconds since then. Those before it have passed, whichever they were.
-static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+/// Deadlines are kept as nanoseconds around this moment, which is [`ORIGIN`]: a clock in virtual time may be behind it.
+static START: LazyLock<Instant> = LazyLock::new(|| Time::Real.now());
+
+/// What [`START`] is kept as: 146 years before it are told from each other, and 438 after it.
+const ORIGIN: u64 = 1 << 62;
 
 /// No deadline.
 const NEVER: u64 = u64::MAX;
@@ -31,28 +35,42 @@ impl Default for Deadline {
 impl Deadline {
     /// Changes it; whoever waits looks again.
     pub(crate) fn set(&self, at: Option<Instant>) {
-        let since = |at: Instant| u64::try_from(at.saturating_duration_since(*START).as_nanos());
-        // In more than 500 years is never.
-        let at = at.map_or(NEVER, |at| since(at).unwrap_or(NEVER));
-        self.at.store(at, Ordering::Release);
+        self.at.store(at.map_or(NEVER, encode), Ordering::Release);
         self.waiter.wake();
     }
 
     fn get(&self) -> Option<Instant> {
         match self.at.load(Ordering::Acquire) {
             NEVER => None,
-            at => START.checked_add(Duration::from_nanos(at)),
+            at => decode(at),
         }
     }
 
-    pub(crate) fn has_passed(&self) -> bool {
-        self.get().is_some_and(|at| Instant::now() >= at)
+    pub(crate) fn has_passed(&self, time: &Time) -> bool {
+        self.get().is_some_and(|at| time.now() >= at)
     }
 
     /// Ready when it has passed. Otherwise the task is woken then, and when it is changed.
-    pub(crate) fn poll_passed(&self, alarm: &mut Timer, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_passed(&self, time: &Time, alarm: &mut Timer, cx: &mut Context<'_>) -> Poll<()> {
         self.waiter.register(cx.waker());
-        if alarm.poll(self.get(), Instant::now(), cx) { Poll::Ready(()) } else { Poll::Pending }
+        if alarm.poll(time, self.get(), time.now(), cx) { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+/// Deadlines before the first that can be told have passed; in more than 400 years is never.
+fn encode(at: Instant) -> u64 {
+    let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(NEVER);
+    match at.checked_duration_since(*START) {
+        Some(after) => ORIGIN.saturating_add(nanos(after)),
+        None => ORIGIN.saturating_sub(nanos(START.saturating_duration_since(at))),
+    }
+}
+
+fn decode(at: u64) -> Option<Instant> {
+    match at.checked_sub(ORIGIN) {
+        Some(after) => START.checked_add(Duration::from_nanos(after)),
+        // So long ago that the machine cannot tell it is as good as its start.
+        None => START.checked_sub(Duration::from_nanos(ORIGIN.saturating_sub(at))).or(Some(*START)),
     }
 }
 
@@ -65,17 +83,17 @@ mod tests {
     fn deadlines_of_any_age_are_kept() {
         let deadline = Deadline::default();
         let now = Instant::now();
-        assert!(deadline.get().is_none() && !deadline.has_passed());
+        assert!(deadline.get().is_none() && !deadline.has_passed(&Time::Real));
         let ages = [now.checked_sub(Duration::from_secs(1 << 40)), now.checked_sub(Duration::from_secs(1)), Some(now)];
         for past in ages.into_iter().flatten() {
             deadline.set(Some(past));
-            assert!(deadline.has_passed());
+            assert!(deadline.has_passed(&Time::Real));
             deadline.set(None);
-            assert!(!deadline.has_passed());
+            assert!(!deadline.has_passed(&Time::Real));
         }
         for future in [now + Duration::from_secs(60), now + Duration::from_secs(1 << 35)] {
             deadline.set(Some(future));
-            assert!(!deadline.has_passed());
+            assert!(!deadline.has_passed(&Time::Real));
         }
     }
 
@@ -83,10 +101,10 @@ mod tests {
     fn a_change_wakes_whoever_waits() {
         let (deadline, mut alarm) = (Deadline::default(), Timer::default());
         let mut cx = Context::from_waker(futures::task::noop_waker_ref());
-        assert!(deadline.poll_passed(&mut alarm, &mut cx).is_pending());
+        assert!(deadline.poll_passed(&Time::Real, &mut alarm, &mut cx).is_pending());
         deadline.set(Some(Instant::now()));
-        assert!(deadline.poll_passed(&mut alarm, &mut cx).is_ready());
+        assert!(deadline.poll_passed(&Time::Real, &mut alarm, &mut cx).is_ready());
         deadline.set(None);
-        assert!(deadline.poll_passed(&mut alarm, &mut Context::from_waker(&noop_waker())).is_pending());
+        assert!(deadline.poll_passed(&Time::Real, &mut alarm, &mut Context::from_waker(&noop_waker())).is_pending());
     }
 }

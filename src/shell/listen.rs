@@ -1,8 +1,8 @@
 //! Owns the wait for memory that was refused: listen, ask once more, and only then wait.
 
+use crate::clock::Time;
 use crate::memory::MemoryManager;
 use crate::priority::Priority;
-use crate::sync::Delay;
 use futures::FutureExt;
 use futures::future::{BoxFuture, select};
 use std::sync::Arc;
@@ -20,6 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Asks once more for what was refused, which is `bytes` at this priority. Where it still is, gives what to wait for before
 /// asking again.
 pub(super) fn ask_or_listen<R>(
+    time: &Time,
     manager: &Arc<dyn MemoryManager>,
     bytes: usize,
     priority: Priority,
@@ -30,10 +31,10 @@ pub(super) fn ask_or_listen<R>(
         let released = manager.released(bytes, priority);
         match (ask(), released) {
             (Some(granted), _) => return Ok(granted),
-            (None, Some(released)) => return Err(select(released, Delay::new(PATIENCE)).map(drop).boxed()),
+            (None, Some(released)) => return Err(select(released, time.sleep(PATIENCE)).map(drop).boxed()),
             // It cannot tell; or there was room, which others have taken since.
             (None, None) => {}
         }
     }
-    Err(Delay::new(RETRY).boxed())
+    Err(time.sleep(RETRY).boxed())
 }

@@ -68,7 +68,7 @@ impl Opener {
                 }
                 (Err(refused), RefusedOpen::Wait) => {
                     let again = || reserve_stream(config, memory).ok();
-                    match ask_or_listen(memory, refused.bytes(), Priority::ALWAYS, again) {
+                    match ask_or_listen(shared.time(), memory, refused.bytes(), Priority::ALWAYS, again) {
                         Ok(reservation) => reservation,
                         Err(released) => {
                             self.memory = Some(released);

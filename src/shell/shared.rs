@@ -4,6 +4,7 @@
 //! only when the lock is open again wake, let go of wakers and give memory back: all of these run code that is not ours.
 
 use super::waiting::Waiting;
+use crate::clock::Time;
 use crate::error::{ConnectionError, PingError};
 use crate::memory::{MemoryManager, Reservation};
 use crate::proto::limits::LOCK_TURNS;
@@ -27,6 +28,7 @@ pub(crate) struct Shared {
     id: u64,
     /// Who grants the memory of this connection.
     memory: Arc<dyn MemoryManager>,
+    time: Time,
     inner: Mutex<Inner>,
 }
 
@@ -75,6 +77,7 @@ struct Concerned {
 impl Shared {
     pub(crate) fn new(mux: Mux) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
+        let time = mux.config().clock().clone();
         let memory = mux.config().memory();
         let memory = memory.for_connection().unwrap_or_else(|| memory.clone());
         let inner = Inner {
@@ -88,7 +91,7 @@ impl Shared {
             retired: Vec::new(),
             room: Vec::new(),
         };
-        Self { id: NEXT.fetch_add(1, Ordering::Relaxed), memory, inner: Mutex::new(inner) }
+        Self { id: NEXT.fetch_add(1, Ordering::Relaxed), memory, time, inner: Mutex::new(inner) }
     }
 
     /// A number that no other connection of this process has.
@@ -99,6 +102,16 @@ impl Shared {
     /// Who grants the memory of this connection.
     pub(crate) const fn memory(&self) -> &Arc<dyn MemoryManager> {
         &self.memory
+    }
+
+    /// The clock that the connection goes by.
+    pub(crate) const fn time(&self) -> &Time {
+        &self.time
+    }
+
+    /// The time, by that clock: to be asked before the lock is taken.
+    pub(crate) fn now(&self) -> Instant {
+        self.time.now()
     }
 
     /// The oldest stream that waits to be accepted, with its id; or why there will be none.
@@ -132,7 +145,8 @@ impl Shared {
 
     /// The figures of a stream that has a handle.
     pub(crate) fn stream_stats(&self, key: Key) -> StreamStats {
-        self.look(|mux| mux.stream_stats(key, Instant::now())).unwrap_or_default()
+        let now = self.now();
+        self.look(|mux| mux.stream_stats(key, now)).unwrap_or_default()
     }
 
     /// Takes back what a reader needs no more.
@@ -202,7 +216,8 @@ impl Shared {
 
 impl Source for Shared {
     fn stats(&self) -> ConnectionStats {
-        self.look(|mux| mux.stats(Instant::now()))
+        let now = self.now();
+        self.look(|mux| mux.stats(now))
     }
 }
 

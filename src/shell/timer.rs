@@ -1,6 +1,6 @@
 //! Owns [`Timer`]: one alarm, set to the earliest deadline.
 
-use crate::sync::Delay;
+use crate::clock::{Sleep, Time};
 use futures::FutureExt;
 use std::fmt;
 use std::task::Context;
@@ -13,13 +13,13 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 /// An alarm. A deadline that moves away lets it ring early, which costs less than setting it again with every frame.
 #[derive(Default)]
 pub(crate) struct Timer {
-    alarm: Option<(Delay, Instant)>,
+    alarm: Option<(Sleep, Instant)>,
 }
 
 #[expect(clippy::arithmetic_side_effects, reason = "an instant at most LONGEST from now can be told")]
 impl Timer {
     /// Makes sure that the task is woken at `deadline`. Says whether that has passed already.
-    pub(crate) fn poll(&mut self, deadline: Option<Instant>, now: Instant, cx: &mut Context<'_>) -> bool {
+    pub(crate) fn poll(&mut self, time: &Time, deadline: Option<Instant>, now: Instant, cx: &mut Context<'_>) -> bool {
         let Some(deadline) = deadline else { return false };
         let left = deadline.saturating_duration_since(now).min(LONGEST);
         if left.is_zero() {
@@ -27,9 +27,9 @@ impl Timer {
         }
         let at = now + left;
         match &mut self.alarm {
-            None => self.alarm = Some((Delay::new(left), at)),
+            None => self.alarm = Some((time.sleep(left), at)),
             Some((delay, set)) if at < *set => {
-                delay.reset(left);
+                time.reset(delay, left);
                 *set = at;
             }
             Some(_) => {}
@@ -38,7 +38,7 @@ impl Timer {
             if delay.poll_unpin(cx).is_pending() {
                 break;
             }
-            delay.reset(left);
+            time.reset(delay, left);
             *set = at;
         }
         false

@@ -2,22 +2,23 @@
 //!
 //! Frames are applied under the lock and the tap is foreign code: headers are noted there and handed over outside.
 
+use crate::clock::Time;
 use crate::config::{Config, Tap};
 use crate::tap::{Direction, TapEvent};
-use web_time::Instant;
 
 /// A tap on one connection.
 #[derive(Debug)]
 pub(super) struct WireTap {
     tap: Tap,
     connection: u64,
+    time: Time,
     /// Headers of what is being applied: as many as one read can hold.
     inbound: Vec<[u8; 12]>,
 }
 
 impl WireTap {
     pub(super) fn new(config: &Config, connection: u64) -> Option<Self> {
-        Some(Self { tap: config.tap()?.clone(), connection, inbound: Vec::new() })
+        Some(Self { tap: config.tap()?.clone(), connection, time: config.clock().clone(), inbound: Vec::new() })
     }
 
     /// Notes a header that was read.
@@ -33,7 +34,7 @@ impl WireTap {
 
     /// Hands over headers that leave. Not under the lock.
     pub(super) fn hand_over(&self, direction: Direction, headers: Vec<[u8; 12]>) {
-        let (connection, at) = (self.connection, Instant::now());
+        let (connection, at) = (self.connection, self.time.now());
         headers.into_iter().for_each(|header| self.tap.show(&TapEvent { connection, direction, header, at }));
     }
 }

@@ -106,8 +106,9 @@ impl Stream {
     /// (Y-PRIO-5): bulk becomes slower, and what is urgent arrives sooner. What the peer sends is ordered by its own
     /// priorities: set it at both ends.
     pub fn set_priority(&self, priority: Priority) {
+        let now = self.shared.now();
         self.shared.with(|inner| {
-            inner.mux.tick(Instant::now());
+            inner.mux.tick(now);
             inner.mux.choose_priority(self.key, priority);
         });
     }
@@ -161,9 +162,10 @@ impl Stream {
     pub fn reset(&mut self, code: u32) {
         self.chunks.clear();
         let (key, unreported, chunks) = (self.key, std::mem::take(&mut self.unreported), &mut self.chunks);
+        let now = self.shared.now();
         self.shared.with(|inner| {
             // What was read is not what is dropped: a stream that was read to its end keeps that end.
-            inner.mux.consume(key, unreported, Instant::now());
+            inner.mux.consume(key, unreported, now);
             inner.mux.reset(key, code);
             inner.mux.reuse(chunks);
         });
@@ -186,8 +188,9 @@ impl Stream {
     pub fn close_read(&mut self) {
         let unread = self.take_unread();
         let (key, chunks) = (self.key, &mut self.chunks);
+        let now = self.shared.now();
         self.shared.with(|inner| {
-            inner.mux.stop(key, unread, Instant::now());
+            inner.mux.stop(key, unread, now);
             // Nothing is reserved for them any more.
             inner.mux.reuse(chunks);
         });
@@ -222,9 +225,10 @@ fn exceeded<R>() -> io::Result<R> {
 impl Drop for Stream {
     fn drop(&mut self) {
         let unread = self.take_unread();
+        let now = self.shared.now();
         self.shared.with(|inner| {
             inner.forget(self.key);
-            inner.mux.release(self.key, unread, Instant::now());
+            inner.mux.release(self.key, unread, now);
         });
     }
 }

@@ -10,7 +10,6 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use web_time::Instant;
 
 /// What there is to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +83,7 @@ impl Stream {
         if self.unreported >= self.due {
             let unreported = std::mem::take(&mut self.unreported);
             self.due = u32::MAX;
-            let (key, chunks, now) = (self.key, &mut self.chunks, Instant::now());
+            let (key, chunks, now) = (self.key, &mut self.chunks, self.shared.now());
             self.shared.with(|inner| {
                 inner.mux.consume(key, unreported, now);
                 inner.mux.reuse(chunks);
@@ -114,14 +113,14 @@ impl Stream {
     }
 
     fn poll_take(&mut self, buf: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<Got>> {
-        if self.waits.as_ref().is_some_and(|waits| waits.deadlines.read().has_passed()) {
+        if self.waits.as_ref().is_some_and(|waits| waits.deadlines.read().has_passed(self.shared.time())) {
             return Poll::Ready(exceeded());
         }
         if !self.chunks.is_empty() {
             return Poll::Ready(Ok(Got::Chunks));
         }
         let (key, unreported, chunks) = (self.key, &mut self.unreported, &mut self.chunks);
-        let now = (*unreported > 0).then(Instant::now);
+        let now = (*unreported > 0).then(|| self.shared.now());
         let got = ready!(self.shared.poll_with(&mut self.yields, cx, |inner| {
             if let Some(now) = now {
                 inner.mux.consume(key, std::mem::take(unreported), now);
@@ -146,7 +145,9 @@ impl Stream {
             Ok((_, Taken::End)) => Poll::Ready(Ok(Got::End)),
             Err(ReadError::Failed(error)) => Poll::Ready(Err(error.into())),
             Err(ReadError::Blocked) => match &mut self.waits {
-                Some(waits) => waits.deadlines.read().poll_passed(&mut waits.read, cx).map(|()| exceeded()),
+                Some(waits) => {
+                    waits.deadlines.read().poll_passed(self.shared.time(), &mut waits.read, cx).map(|()| exceeded())
+                }
                 None => Poll::Pending,
             },
         }

@@ -9,7 +9,6 @@ use futures::AsyncWrite;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use web_time::Instant;
 
 impl Stream {
     /// Reserves more memory for the connection's send buffers, outside the lock.
@@ -29,7 +28,7 @@ impl Stream {
 
     fn try_write(&mut self, cx: &Context<'_>, buf: &[u8]) -> Poll<Result<usize, WriteError>> {
         // Looked at before anybody is kept waiting for it.
-        let now = Instant::now();
+        let now = self.shared.now();
         self.shared.poll_with(&mut self.yields, cx, |inner| {
             let result = inner.mux.write(self.key, buf, now);
             if let Err(WriteError::Blocked { .. }) = result {
@@ -61,7 +60,9 @@ impl Stream {
     /// A write, a flush or a close has to wait: until when?
     fn poll_write_deadline<R>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<R>> {
         match &mut self.waits {
-            Some(waits) => waits.deadlines.write().poll_passed(&mut waits.write, cx).map(|()| exceeded()),
+            Some(waits) => {
+                waits.deadlines.write().poll_passed(self.shared.time(), &mut waits.write, cx).map(|()| exceeded())
+            }
             None => Poll::Pending,
         }
     }
@@ -71,7 +72,9 @@ impl AsyncWrite for Stream {
     /// Takes as many bytes as the peer has given credit for and the connection has memory for; pending while that is
     /// none. What was taken goes out, also if the stream is dropped. An empty `buf` is `Ok(0)` at once.
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if !buf.is_empty() && self.waits.as_ref().is_some_and(|waits| waits.deadlines.write().has_passed()) {
+        if !buf.is_empty()
+            && self.waits.as_ref().is_some_and(|waits| waits.deadlines.write().has_passed(self.shared.time()))
+        {
             return Poll::Ready(exceeded());
         }
         let mut result = ready!(self.try_write(cx, buf));
@@ -102,7 +105,7 @@ impl AsyncWrite for Stream {
 
     /// Finishes the write half; ready when its FIN was flushed. Reading goes on. Closing again is `Ok`.
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let now = Instant::now();
+        let now = self.shared.now();
         let finish = |mux: &mut Mux, key| {
             mux.tick(now);
             mux.finish(key)

@@ -39,7 +39,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         let mut wait = match self.credit.take().filter(|wait| wait.priority >= priority && wait.bytes <= bytes) {
             Some(wait) => wait,
             None => {
-                match ask_or_listen(&self.shared.memory().clone(), bytes, priority, || self.ask_again(priority, now)) {
+                match self.ask_or_listen(bytes, priority, now) {
                     Err(released) => Wait { bytes, priority, released },
                     // Perhaps there is more that waits.
                     Ok(()) => return cx.waker().wake_by_ref(),
@@ -51,6 +51,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             // It is asked for in the next poll. A manager that says so without need costs polls, and not the thread.
             Poll::Ready(()) => cx.waker().wake_by_ref(),
         }
+    }
+
+    /// Asks once more, and where that is in vain gives what to wait for.
+    fn ask_or_listen(&mut self, bytes: usize, priority: Priority, now: Instant) -> Result<(), BoxFuture<'static, ()>> {
+        let shared = self.shared.clone();
+        ask_or_listen(shared.time(), shared.memory(), bytes, priority, || self.ask_again(priority, now))
     }
 
     /// Asks for the most urgent credit again; nothing where some of this priority still waits.

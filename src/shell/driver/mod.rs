@@ -121,7 +121,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     /// Drives the connection until it is over; then says why, again and again.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionError> {
         loop {
-            let now = Instant::now();
+            let now = self.shared.now();
             let changed = match &self.phase {
                 Phase::Running => self.poll_running(now, cx),
                 Phase::Leaving(_) => self.poll_leaving(now, cx),
@@ -185,7 +185,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             return true;
         }
         // A deadline that passes while it is being set is looked at in the next poll.
-        if self.timer.poll(deadline.into_iter().chain(ours).chain(self.patience.deadline()).min(), now, cx) {
+        if self.timer.poll(
+            self.shared.time(),
+            deadline.into_iter().chain(ours).chain(self.patience.deadline()).min(),
+            now,
+            cx,
+        ) {
             cx.waker().wake_by_ref();
         }
         false
@@ -225,7 +230,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             }
             Poll::Pending => {
                 let deadline = last_words.deadline();
-                if self.timer.poll(Some(deadline), now, cx) {
+                if self.timer.poll(self.shared.time(), Some(deadline), now, cx) {
                     cx.waker().wake_by_ref();
                 }
                 Poll::Pending
@@ -235,8 +240,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
 
     /// Ends the connection here and now: the transport is not touched again (Y-CLOSE-7).
     fn end(&mut self, reason: ConnectionError) {
+        let now = self.shared.now();
         self.shared.with(|inner| {
-            inner.mux.tick(Instant::now());
+            inner.mux.tick(now);
             inner.mux.fail(reason);
         });
         self.ended();
