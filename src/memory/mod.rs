@@ -9,6 +9,9 @@ mod reservation;
 mod scope;
 mod waiters;
 
+#[cfg(test)]
+mod trees;
+
 use std::{fmt, sync::Arc};
 
 use futures::future::BoxFuture;
@@ -79,7 +82,8 @@ pub trait MemoryManager: fmt::Debug + Send + Sync + 'static {
 
     /// The manager for the reservations of one connection, asked for when that begins. `None`, the default, is this one.
     ///
-    /// With it a manager tells connections apart, to limit what one of them may take; see [`MemoryScope`].
+    /// With it a manager tells connections apart, to limit what one of them may take; see [`MemoryScope`], which also asks
+    /// whatever lies around it. A manager of your own that hands requests on to another one should do the same.
     fn for_connection(&self) -> Option<Arc<dyn MemoryManager>> {
         None
     }

@@ -20,7 +20,9 @@ const FAIR: usize = 4;
 /// stays within `limit * (1 + priority) / 256`, as a [`MemoryLimit`] does. Scopes may be nested as deep as is wanted.
 ///
 /// With [`per_connection`](Self::per_connection) and [`fair`](Self::fair) each connection gets a scope of its own inside
-/// this one when it begins. Of one connection, a stream never holds more than its `max_stream_window`.
+/// this one when it begins. That holds at every depth: where a scope lies inside another one that tells connections apart,
+/// or inside a manager of your own that does ([`MemoryManager::for_connection`]), a connection has its part of each of them,
+/// and is granted what all of them allow. Of one connection, a stream never holds more than its `max_stream_window`.
 ///
 /// ```
 /// use sluicegate::{Config, MemoryLimit, MemoryScope};
@@ -134,11 +136,18 @@ impl MemoryManager for MemoryScope {
         self.own.has_room(bytes, priority) && self.is_fair_with(bytes) && self.around.has_room(bytes, priority)
     }
 
+    /// What lies around it is asked as well, all the way out: each level that tells connections apart has its part for this
+    /// one, and all of them stand in the way of a reservation.
     fn for_connection(&self) -> Option<Arc<dyn MemoryManager>> {
-        let Connections { limit, sharing } = self.connections?;
+        let around = self.around.for_connection();
+        if around.is_none() && self.connections.is_none() {
+            return None;
+        }
+        let around = around.unwrap_or_else(|| self.around.clone());
+        let level = Self { around, connections: None, ..self.clone() };
+        let Some(Connections { limit, sharing }) = self.connections else { return Some(Arc::new(level)) };
         let shared = (sharing == Sharing::Fair).then(|| self.own.clone());
-        let around = Arc::new(Self { connections: None, ..self.clone() });
-        Some(Arc::new(Self { shared, ..Self::new(limit, around) }))
+        Some(Arc::new(Self { shared, ..Self::new(limit, Arc::new(level)) }))
     }
 }
 

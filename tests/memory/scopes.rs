@@ -56,6 +56,27 @@ fn a_connection_has_its_own_limit_inside_the_nodes() {
 }
 
 #[test]
+fn a_scope_inside_one_that_limits_connections_limits_them_too() {
+    run(async {
+        let node = Arc::new(MemoryLimit::new(10 * WINDOW));
+        let strangers = Arc::new(MemoryScope::new(usize::MAX, node.clone()).per_connection(2 * WINDOW));
+        // One group of them, with no limit for a connection of its own.
+        let config = config(MemoryScope::new(3 * WINDOW, strangers.clone()));
+        let mut peers = Vec::new();
+        for expected in [2, 1] {
+            let (kept, mut peer) = greeted(&config).await;
+            assert_eq!(opened(&kept, &mut peer).await, expected);
+            peers.push((kept, peer));
+        }
+        assert_eq!((node.reserved(), strangers.reserved()), (3 * WINDOW, 3 * WINDOW));
+        drop(peers);
+        while node.reserved() > 0 {
+            tokio::task::yield_now().await;
+        }
+    });
+}
+
+#[test]
 fn a_flood_on_one_connection_leaves_room_for_the_others() {
     run(async {
         let scope = MemoryScope::new(100 * WINDOW, Arc::new(Unlimited)).fair();
