@@ -61,6 +61,7 @@ mod config;
 mod connection;
 mod deadlines;
 mod error;
+mod logging;
 mod memory;
 #[cfg(feature = "metrics")]
 mod metrics;

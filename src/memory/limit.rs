@@ -9,6 +9,7 @@ use futures::future::BoxFuture;
 
 use super::waiters::{Waiters, Wakes};
 use super::{MemoryManager, Refused};
+use crate::logging::TARGET;
 use crate::priority::Priority;
 use crate::sync::{AtomicUsize, Ordering};
 
@@ -91,7 +92,8 @@ impl MemoryManager for MemoryLimit {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |reserved| Some(reserved.saturating_sub(bytes)))
             .unwrap_or_else(|reserved| reserved);
         if before < bytes {
-            tracing::error!(released = bytes, reserved = before, "more memory was released than was reserved");
+            // No lock is held here, by this or by a connection that gives something back.
+            tracing::error!(target: TARGET, released = bytes, reserved = before, "more memory was released than was reserved");
         }
         if self.0.waiters.any() {
             self.0.wake();

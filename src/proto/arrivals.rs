@@ -6,6 +6,7 @@
 
 use super::limits::STREAM_BOOKS;
 use super::mux::{Lifecycle, Mux};
+use super::notes::Note;
 use super::spares::CHUNK;
 use super::store::Key;
 use super::stream::{Owed, ReceiveEvent, ResetBy, ResetCause};
@@ -83,7 +84,7 @@ impl Mux {
     pub(super) fn overrun(&mut self, key: Key) {
         let code = self.config.refusal_code();
         let Some(stream) = self.store.get(key) else { return };
-        tracing::debug!(stream = %stream.id, code, "there is no memory for what arrives");
+        self.events.notes.debug(|| Note::OutOfMemory { stream: stream.id, code });
         count(&mut self.ledger.resets.overrun);
         if self.leave_backlog(key) {
             self.end_with_reset(key, code);

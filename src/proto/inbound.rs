@@ -6,6 +6,7 @@
 use super::ledger::count_frame;
 use super::limits::INITIAL_WINDOW;
 use super::mux::{Lifecycle, Mux};
+use super::notes::Note;
 use super::ready::Ready;
 use super::stall::Cause;
 use super::store::Key;
@@ -83,7 +84,7 @@ impl Mux {
                 return Admission::Settled;
             }
             Frame::Header(header) => {
-                tracing::trace!(?header, "received");
+                self.events.notes.received(header);
                 count_frame(&mut self.ledger.received, header);
                 self.on_header(header, now)
             }
@@ -100,7 +101,7 @@ impl Mux {
         if self.closed().is_some() {
             return;
         }
-        tracing::debug!(%violation, "ending the connection");
+        self.events.notes.debug(|| Note::Violated(violation.clone()));
         let code = violation.code();
         self.fail(ConnectionError::Violation(violation));
         self.control.owe_go_away(code);
@@ -217,7 +218,7 @@ impl Mux {
 
     /// Owes a reset for a stream that is not taken in, and remembers it for the frames that are on their way.
     fn refuse(&mut self, id: StreamId, code: u32, len: u32) -> Result<(), Violation> {
-        tracing::debug!(stream = %id, code, "refused an inbound stream");
+        self.events.notes.debug(|| Note::Refused { stream: id, code });
         self.control.owe_reset(id, code)?;
         self.tombstones.insert(id, Tombstone::new(INITIAL_WINDOW.saturating_sub(len), 0, Answer::Silence));
         self.events.attention = true;
@@ -429,7 +430,7 @@ impl Mux {
 
     fn on_reset(&mut self, key: Key, code: u32, now: Instant) -> Result<(), Violation> {
         let Some(stream) = self.store.get_mut(key) else { return Ok(()) };
-        tracing::debug!(stream = %stream.id, code, "reset by the peer");
+        self.events.notes.debug(|| Note::Reset { stream: stream.id, code });
         stream.send.state = stream.send.state.on(SendEvent::Reset);
         stream.receive.state = stream.receive.state.on(ReceiveEvent::RemoteReset);
         // One that this end has reset before is counted as that.
@@ -482,7 +483,7 @@ impl Mux {
     }
 
     fn on_go_away(&mut self, code: u32) -> Worth {
-        tracing::debug!(code, "the peer goes away");
+        self.events.notes.debug(|| Note::GoesAway { code });
         if code != 0 {
             // Y-AWAY-2.
             self.fail(ConnectionError::GoAway { by: Side::Remote, code });

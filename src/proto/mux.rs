@@ -11,6 +11,7 @@ use super::inbound::Body;
 use super::ledger::Ledger;
 use super::limits::{INITIAL_WINDOW, RAPID_RESETS, USELESS_FRAMES};
 use super::liveness::{Liveness, PingProgress, Verdict};
+use super::notes::Notes;
 use super::pool::Pool;
 use super::ready::Ready;
 use super::schedule::Schedule;
@@ -105,6 +106,8 @@ pub(crate) struct Events {
     pub(crate) ready: Vec<(Key, Ready)>,
     /// Memory to give back: dropping it calls the memory manager.
     pub(crate) released: Vec<Reservation>,
+    /// What there is to log: saying it calls a subscriber.
+    pub(crate) notes: Notes,
     /// Look at whether a stream can be accepted.
     pub(crate) incoming: bool,
     /// Look at whether a stream can be opened.

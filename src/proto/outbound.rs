@@ -2,6 +2,7 @@
 
 use super::limits::{BATCH_BYTES, INITIAL_WINDOW, LEVEL_BATCH_BYTES};
 use super::mux::{Lifecycle, Mux};
+use super::notes::Notes;
 use super::ready::Ready;
 use super::store::Key;
 use super::stream::{Handshake, HandshakeEvent, ReceiveState, SendEvent, SendState, Stream};
@@ -22,7 +23,10 @@ impl Mux {
         let before = batch.len();
         let number = self.cut.wrapping_add(1);
         match self.lifecycle {
-            Lifecycle::Closed(_) => self.control.take_go_away().into_iter().for_each(|header| batch.header(header)),
+            Lifecycle::Closed(_) => {
+                let go_away = self.control.take_go_away();
+                go_away.into_iter().for_each(|header| put(batch, &mut self.events.notes, header));
+            }
             // Y-CLOSE-1: the go-away of a close is the last word.
             Lifecycle::Closing { said: true, .. } => {}
             Lifecycle::Open | Lifecycle::Closing { .. } => {
@@ -85,14 +89,13 @@ impl Mux {
     fn cut_control(&mut self, batch: &mut Batch, budget: usize, now: Instant) {
         while batch.len() < budget {
             let Some(header) = self.control.next() else { break };
-            tracing::trace!(?header, "sent");
-            batch.header(header);
+            put(batch, &mut self.events.notes, header);
         }
         if self.liveness.is_owed() && batch.len() < budget {
             let mut rng = StdRng::seed_from_u64(self.seed);
             let nonce = rng.random();
             self.seed = rng.random();
-            batch.header(Header::Ping { kind: PingKind::Request, nonce });
+            put(batch, &mut self.events.notes, Header::Ping { kind: PingKind::Request, nonce });
             self.liveness.ping_cut(nonce, now);
             self.let_out();
         }
@@ -111,7 +114,8 @@ impl Mux {
         let Some(stream) = self.store.get_mut(key) else { return };
         if std::mem::take(&mut stream.owed.reset) {
             let value = stream.reset.map_or(0, |reset| reset.code);
-            batch.header(Header::WindowUpdate { id: stream.id, flags: Flags::RST, value });
+            let header = Header::WindowUpdate { id: stream.id, flags: Flags::RST, value };
+            put(batch, &mut self.events.notes, header);
             stream.updates.sent();
             return;
         }
@@ -130,8 +134,7 @@ impl Mux {
             stream.send.last_batch = number;
         }
         let header = Header::WindowUpdate { id: stream.id, flags, value: grant(stream) };
-        tracing::trace!(?header, "sent");
-        batch.header(header);
+        put(batch, &mut self.events.notes, header);
         stream.updates.sent();
         if let Some(event) = event {
             let next = stream.handshake.on(event);
@@ -167,8 +170,7 @@ impl Mux {
         let len = u32::try_from(left).unwrap_or(u32::MAX);
         if len > 0 {
             let header = Header::Data { id, flags: Flags::NONE, len };
-            tracing::trace!(?header, "sent");
-            batch.header(header);
+            put(batch, &mut self.events.notes, header);
             stream.sent.data_frame();
             stream.sent.body(left);
             while left > 0 {
@@ -183,7 +185,7 @@ impl Mux {
         if stream.motion().unsent.is_empty() && stream.send.state == SendState::Closing {
             // Y-SEND-2, Y-FIN-4: the FIN is a frame of its own, never on a body.
             stream.send.state = stream.send.state.on(SendEvent::FinCut);
-            batch.header(Header::Data { id, flags: Flags::FIN, len: 0 });
+            put(batch, &mut self.events.notes, Header::Data { id, flags: Flags::FIN, len: 0 });
             stream.sent.data_frame();
         }
         self.store.still(key);
@@ -196,10 +198,16 @@ impl Mux {
             && batch.len() < budget
             && let Lifecycle::Closing { code, said: said @ false, .. } = &mut self.lifecycle
         {
-            batch.header(Header::GoAway { code: *code });
+            put(batch, &mut self.events.notes, Header::GoAway { code: *code });
             *said = true;
         }
     }
+}
+
+/// Puts a header into a batch. Each one that leaves comes through here.
+fn put(batch: &mut Batch, notes: &mut Notes, header: Header) {
+    notes.sent(header);
+    batch.header(header);
 }
 
 /// All credit that the window allows and the peer does not know of, as long as it can use it.

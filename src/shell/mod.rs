@@ -7,6 +7,7 @@ mod deadline;
 mod driver;
 mod last_words;
 mod listen;
+mod log;
 mod opener;
 mod patience;
 mod reader;

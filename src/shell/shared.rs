@@ -1,14 +1,15 @@
 //! Owns [`Shared`]: the one mutex of a connection, and the wakers of everyone who waits on it.
 //!
 //! [`Shared::with`] and, for who need not wait, [`Shared::poll_with`] are the ways in. They run a closure under the lock, and
-//! only when the lock is open again wake, let go of wakers and give memory back: all of these run code that is not ours.
+//! only when the lock is open again log, wake, let go of wakers and give memory back: all of these run code that is not ours.
 
+use super::log::say;
 use super::waiting::Waiting;
 use crate::clock::Time;
 use crate::error::{ConnectionError, PingError};
 use crate::memory::{MemoryManager, Reservation};
 use crate::proto::limits::LOCK_TURNS;
-use crate::proto::{Chunks, Events, Key, Mux, PingProgress, Ready};
+use crate::proto::{Chunks, Events, Key, Mux, Notes, PingProgress, Ready};
 use crate::stats::{ConnectionStats, Source, StreamStats};
 
 use crate::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
@@ -64,12 +65,13 @@ enum Effects {
     Many(Concerned),
 }
 
-/// All whom it concerns, and what is given back.
+/// All whom it concerns, what is given back, and what there is to say.
 #[derive(Default)]
 struct Concerned {
     first: Option<Waker>,
     others: Vec<Waker>,
     released: Vec<Reservation>,
+    notes: Notes,
     /// Wakers that nobody will use. The last one of a task may take the task with it, and its streams.
     retired: Vec<Waker>,
 }
@@ -159,7 +161,8 @@ impl Shared {
         f(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner).mux)
     }
 
-    /// Runs `f` under the lock; then, without it, wakes whom that concerns and gives back the memory it freed.
+    /// Runs `f` under the lock; then, without it, says what there is to say, wakes whom that concerns and gives back the memory
+    /// it freed.
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Inner) -> R) -> R {
         // A panic under the lock would be a bug of ours in one call; the others go on with what state there is.
         self.run(self.inner.lock().unwrap_or_else(PoisonError::into_inner), f)
@@ -201,7 +204,7 @@ impl Shared {
             Effects::None => {}
             Effects::One(waker) => waker.wake(),
             Effects::Many(concerned) => {
-                let room = concerned.run();
+                let room = concerned.run(self.id);
                 // Not worth to wait for.
                 if (1..=MANY).contains(&room.capacity())
                     && let Ok(mut inner) = self.inner.try_lock()
@@ -286,7 +289,10 @@ impl Inner {
     fn effects(&mut self) -> Effects {
         let (driver, others) = (self.calls_driver(), self.calls_others());
         let events = self.mux.events_mut();
-        let still = events.ready.is_empty() && events.released.is_empty() && self.retired.is_empty();
+        let still = events.ready.is_empty()
+            && events.released.is_empty()
+            && events.notes.is_empty()
+            && self.retired.is_empty();
         if still && !driver && !others { Effects::None } else { self.concerned() }
     }
 
@@ -295,7 +301,8 @@ impl Inner {
     fn concerned(&mut self) -> Effects {
         let (driver, others) = (self.calls_driver(), self.calls_others());
         let events = self.mux.events_mut();
-        if others || !events.released.is_empty() || !self.retired.is_empty() || events.ready.capacity() > MANY {
+        let more = !events.released.is_empty() || !events.notes.is_empty() || !self.retired.is_empty();
+        if others || more || events.ready.capacity() > MANY {
             return Effects::Many(self.collect());
         }
         let waker = match events.ready.as_slice() {
@@ -338,6 +345,7 @@ impl Inner {
             events.ready = Vec::new();
         }
         effects.released = std::mem::take(&mut events.released);
+        effects.notes = std::mem::take(&mut events.notes);
         let Events { incoming, openable, pong, attention, .. } = events;
         let connection = [
             (incoming, &mut self.inbound),
@@ -376,10 +384,16 @@ impl Concerned {
         }
     }
 
-    /// A memory manager that panics keeps nothing from being given back, and nobody from being woken. What room the wakers
-    /// had is left.
-    fn run(mut self) -> Vec<Waker> {
+    /// A subscriber or a memory manager that panics keeps nothing from being given back, and nobody from being woken. What
+    /// room the wakers had is left.
+    fn run(mut self, connection: u64) -> Vec<Waker> {
         let mut panicked = None;
+        // Before anybody acts on it.
+        if !self.notes.is_empty()
+            && let Err(panic) = catch_unwind(AssertUnwindSafe(|| say(connection, self.notes)))
+        {
+            panicked = Some(panic);
+        }
         for reservation in self.released {
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(reservation))) {
                 panicked.get_or_insert(panic);
