@@ -250,6 +250,13 @@ impl Drop for Listed {
     }
 }
 
+/// For logs: the [id](Connection::id).
+impl<T> fmt::Display for Connection<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "connection {}", self.shared.id())
+    }
+}
+
 impl<T> fmt::Debug for Connection<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection").field("id", &self.shared.id()).finish_non_exhaustive()

@@ -4,8 +4,9 @@
 //! `AsyncRead` and `AsyncWrite` expects. Knows nothing of the floors that raise them.
 
 use crate::memory::Refused;
-use std::io;
+use std::error::Error;
 use std::sync::Arc;
+use std::{fmt, io};
 
 /// Which end of the connection did something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -16,8 +17,8 @@ pub enum Side {
     Remote,
 }
 
-impl std::fmt::Display for Side {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Local => "this end",
             Self::Remote => "the peer",
@@ -28,17 +29,48 @@ impl std::fmt::Display for Side {
 /// Why a connection is over.
 ///
 /// Cheap to clone: every stream of the connection reports the same reason.
-#[derive(Clone, Debug, thiserror::Error)]
+///
+/// # Sources
+///
+/// [`source`](Error::source) leads to what is behind it: of [`Io`](Self::Io) the transport's own [`io::Error`], or, where that
+/// comes from a stream of this crate (a connection inside a stream of another one), the [`StreamError`] with the code of its
+/// reset. Whoever follows the sources of an `io::Error` of a stream finds this error, and that, in a plain loop; but where a
+/// transport of another kind puts an error of its own into an `io::Error`, [`io::Error::get_ref`] is the way to it, since the
+/// source of an `io::Error` is not what it carries but the source of that.
+///
+/// ```
+/// use sluicegate::{Side, StreamError};
+/// use std::error::Error;
+///
+/// /// The code with which a stream was reset, this one or one that it runs over.
+/// fn reset_code(error: &std::io::Error) -> Option<u32> {
+///     let mut next: Option<&(dyn Error + 'static)> = Some(error);
+///     while let Some(error) = next {
+///         if let Some(StreamError::Reset { by: Side::Remote, code }) = error.downcast_ref() {
+///             return Some(*code);
+///         }
+///         // What an `io::Error` carries is not among its sources.
+///         next = match error.downcast_ref::<std::io::Error>().and_then(|error| error.get_ref()) {
+///             Some(carried) => Some(carried),
+///             None => error.source(),
+///         };
+///     }
+///     None
+/// }
+/// # assert_eq!(reset_code(&StreamError::Reset { by: Side::Remote, code: 7 }.into()), Some(7));
+/// # let outer = std::io::Error::from(StreamError::Reset { by: Side::Remote, code: 8 });
+/// # let lost = StreamError::Connection(sluicegate::ConnectionError::from(outer));
+/// # assert_eq!(reset_code(&lost.into()), Some(8));
+/// ```
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ConnectionError {
     /// It was closed in good order, with go-away code 0 or an end of file while no stream was open.
-    #[error("connection closed by {by}")]
     Closed {
         /// Who closed it.
         by: Side,
     },
     /// It was ended with a code other than 0.
-    #[error("connection ended by {by} with code {code:#x}")]
     GoAway {
         /// Who ended it.
         by: Side,
@@ -46,22 +78,16 @@ pub enum ConnectionError {
         code: u32,
     },
     /// The peer broke the protocol; it was told so with go-away code 1.
-    #[error("the peer broke the protocol: {0}")]
-    Violation(#[from] Violation),
+    Violation(Violation),
     /// Nothing came from the peer, not even the answer to a ping, for longer than `connection_write_timeout`.
-    #[error("the peer did not answer a ping and sent nothing else")]
     KeepAliveTimeout,
     /// The transport took no bytes for longer than `connection_write_timeout`.
-    #[error("the transport took no bytes in time")]
     WriteTimeout,
     /// The transport ended inside a frame, or while streams were open.
-    #[error("the transport ended while streams were open or inside a frame")]
     UnexpectedEof,
     /// The transport failed.
-    #[error("transport: {0}")]
     Io(Arc<io::Error>),
     /// The connection was dropped before it was closed.
-    #[error("the connection was dropped")]
     Dropped,
 }
 
@@ -80,6 +106,77 @@ impl ConnectionError {
     /// Whether the connection ended in good order.
     pub const fn is_clean(&self) -> bool {
         matches!(self, Self::Closed { .. })
+    }
+}
+
+impl fmt::Display for ConnectionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed { by } => write!(f, "connection closed by {by}"),
+            Self::GoAway { by, code } => write!(f, "connection ended by {by} with code {code:#x}"),
+            Self::Violation(violation) => write!(f, "the peer broke the protocol: {violation}"),
+            Self::KeepAliveTimeout => f.write_str("the peer did not answer a ping and sent nothing else"),
+            Self::WriteTimeout => f.write_str("the transport took no bytes in time"),
+            Self::UnexpectedEof => f.write_str("the transport ended while streams were open or inside a frame"),
+            Self::Io(error) => write!(f, "transport: {error}"),
+            Self::Dropped => f.write_str("the connection was dropped"),
+        }
+    }
+}
+
+// By hand, since the source of what an `Arc` holds is not the `Arc`: nobody who looks for an `io::Error` would find one.
+impl Error for ConnectionError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Violation(violation) => Some(violation),
+            Self::Io(error) => Some(carried_by(error).unwrap_or(&**error)),
+            Self::Closed { .. }
+            | Self::GoAway { .. }
+            | Self::KeepAliveTimeout
+            | Self::WriteTimeout
+            | Self::UnexpectedEof
+            | Self::Dropped => None,
+        }
+    }
+}
+
+/// The error of this crate that an `io::Error` carries. Its own source would be what comes after that.
+fn carried_by(error: &io::Error) -> Option<&(dyn Error + 'static)> {
+    let carried: &(dyn Error + 'static) = error.get_ref()?;
+    (carried.is::<StreamError>() || carried.is::<ConnectionError>() || carried.is::<OpenError>()).then_some(carried)
+}
+
+impl From<Violation> for ConnectionError {
+    fn from(violation: Violation) -> Self {
+        Self::Violation(violation)
+    }
+}
+
+/// For `?`: an `io::Error` of a stream whose connection is over becomes the reason of that, any other one [`ConnectionError::Io`].
+impl From<io::Error> for ConnectionError {
+    fn from(error: io::Error) -> Self {
+        let carried = error.get_ref();
+        if let Some(reason) = carried.and_then(|carried| carried.downcast_ref::<Self>()) {
+            return reason.clone();
+        }
+        if let Some(StreamError::Connection(reason)) = carried.and_then(|carried| carried.downcast_ref()) {
+            return reason.clone();
+        }
+        Self::Io(Arc::new(error))
+    }
+}
+
+/// For `?`, where no stream means that there is no more to do: [`Closed`](ConnectionError::Closed) where one of the ends takes no
+/// new streams, though the connection may live on, and [`Io`](ConnectionError::Io) with the [`OpenError`] inside for what is
+/// refused or used up here.
+impl From<OpenError> for ConnectionError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Connection(reason) => reason,
+            OpenError::RemoteGoAway => Self::Closed { by: Side::Remote },
+            OpenError::Closing => Self::Closed { by: Side::Local },
+            OpenError::StreamsExhausted | OpenError::Refused(_) => Self::Io(Arc::new(error.into())),
+        }
     }
 }
 
@@ -181,7 +278,7 @@ pub enum StreamError {
     #[error("the deadline of the stream has passed")]
     DeadlineExceeded,
     /// The connection is over, or is being closed.
-    #[error(transparent)]
+    #[error("{0}")]
     Connection(#[from] ConnectionError),
 }
 
@@ -209,7 +306,7 @@ impl From<StreamError> for io::Error {
 #[non_exhaustive]
 pub enum OpenError {
     /// The connection is over.
-    #[error(transparent)]
+    #[error("{0}")]
     Connection(#[from] ConnectionError),
     /// The peer sent go-away code 0: it takes no new streams, the open ones live on.
     #[error("the peer takes no new streams")]
@@ -221,7 +318,7 @@ pub enum OpenError {
     #[error("stream ids are exhausted")]
     StreamsExhausted,
     /// The memory manager refused the stream's window.
-    #[error(transparent)]
+    #[error("{0}")]
     Refused(#[from] Refused),
 }
 
@@ -251,7 +348,7 @@ pub enum PingError {
     #[error("the ping was not answered in time")]
     TimedOut,
     /// The connection is over.
-    #[error(transparent)]
+    #[error("{0}")]
     Connection(#[from] ConnectionError),
 }
 

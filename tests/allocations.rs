@@ -172,3 +172,38 @@ fn tiny_writes_flow_without_allocating() {
 fn messages_of_many_streams_flow_without_allocating() {
     flows_without_allocating(48, 1024);
 }
+
+/// What giving up `kept` frees.
+fn freed_by<T>(kept: T) -> usize {
+    let freed = measure(|| drop(kept)).bytes_current;
+    usize::try_from(-freed).expect("it frees memory")
+}
+
+#[test]
+fn a_piece_that_is_kept_holds_at_most_8_kib() {
+    let cx = &mut Context::from_waker(Waker::noop());
+    // A long transfer, and messages that are read as they come, of which one byte each is kept.
+    for (message, least, most) in [(64 * 1024, 8 * 1024, 8 * 1024), (1, 512, 512), (1500, 2048, 2048)] {
+        let mut pair = Pair::new(1, message);
+        pair.transfer(1 << 20);
+        let (mut kept, mut sent) = (Vec::with_capacity(1024), 0);
+        while sent < 16 * message {
+            let Poll::Ready(written) = Pin::new(&mut pair.writers[0]).poll_write(cx, &pair.write) else {
+                panic!("nothing is taken any more")
+            };
+            sent += written.expect("writes");
+            assert!(pair.client.poll(cx).is_pending() && pair.server.poll(cx).is_pending());
+            let mut pieces = Vec::new();
+            while let Poll::Ready(piece) = pair.readers[0].poll_read_bytes(cx) {
+                pieces.push(piece.expect("reads").expect("not the end"));
+            }
+            kept.extend(pieces.iter().map(|piece| piece.slice(piece.len() - 1..)));
+            assert!(pair.server.poll(cx).is_pending() && pair.client.poll(cx).is_pending());
+        }
+        let (pieces, storage) = (kept.len(), kept.capacity() * size_of::<bytes::Bytes>());
+        let each = (freed_by(kept) - storage) / pieces;
+        println!("messages of {message} bytes: {pieces} pieces of one byte hold {each} bytes each");
+        // Beside it there is the count of those who hold a part of it.
+        assert!((least..=most + 64).contains(&each), "{each} bytes each");
+    }
+}

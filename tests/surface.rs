@@ -4,7 +4,7 @@ mod support;
 
 use futures::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use sluicegate::wire::Flags;
-use sluicegate::{Config, ConfigError, ConnectionError, MemoryLimit, Side};
+use sluicegate::{Config, ConfigError, ConnectionError, MemoryLimit, Mode, Session, Side};
 use std::sync::Arc;
 use support::node::Node;
 use support::peer::{Peer, go_away, update};
@@ -34,6 +34,11 @@ fn a_stream_names_its_connection() {
         assert_ne!(ids[0], ids[1]);
         assert_eq!((near.connection_id(), near.id()), (ids[0], 1));
         assert_eq!(server.open().await.expect("opens").connection_id(), ids[1]);
+        assert_eq!(near.to_string(), format!("stream 1 of connection {}", ids[0]));
+        let shown = client.call(|connection| connection.to_string()).await;
+        assert_eq!(shown, format!("connection {}", ids[0]));
+        let (session, _driver) = Session::new(pipe(4096).0, Config::default(), Mode::Client);
+        assert_eq!(session.to_string(), format!("connection {}", session.id()));
     });
 }
 

@@ -233,6 +233,13 @@ impl Drop for Stream {
     }
 }
 
+/// For logs: the stream and its connection.
+impl fmt::Display for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "stream {} of connection {}", self.id, self.shared.id())
+    }
+}
+
 impl fmt::Debug for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Stream").field("connection", &self.shared.id()).field("id", &self.id).finish_non_exhaustive()

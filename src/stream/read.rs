@@ -26,6 +26,9 @@ impl Stream {
     /// The next bytes as they arrived, without copying them; `None` at the end of the stream. What is held of them is
     /// the application's own memory from here on: it counts as read.
     ///
+    /// A piece lies in a block of 512 bytes to 8 KiB, which is freed with the last `Bytes` of it. So a few bytes that are kept
+    /// can hold 8 KiB: copy what is small and kept for long (`Bytes::copy_from_slice`).
+    ///
     /// # Errors
     ///
     /// As for reading.
