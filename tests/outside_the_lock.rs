@@ -7,8 +7,8 @@ use futures::future::BoxFuture;
 use futures::{AsyncRead, AsyncWrite, FutureExt};
 use sluicegate::wire::{Flags, PingKind};
 use sluicegate::{
-    Charging, Clock, Config, Connection, ConnectionError, MemoryManager, Mode, NodeStats, OpenError, PingError, Priority,
-    Refused, RefusedOpen, Session, Stream, TapEvent,
+    Charging, Clock, Config, Connection, ConnectionError, MemoryManager, Mode, NodeStats, OpenError, PingError,
+    Priority, Refused, RefusedOpen, Session, Stream, TapEvent,
 };
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};

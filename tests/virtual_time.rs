@@ -6,12 +6,14 @@ mod support;
 
 use api::stream;
 use futures::{AsyncReadExt, AsyncWriteExt};
+use sluicegate::wire::Flags;
 use sluicegate::{Config, ConnectionError, MemoryLimit, Mode, RefusedOpen, Session};
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 use support::clock::{now, paused, run_paused};
 use support::node::Node;
+use support::peer::{Peer, update};
 use support::{pipe, quiet};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -53,6 +55,40 @@ fn a_dead_peer_is_noticed_by_the_clock_of_the_connection() {
         assert!(matches!(ended, ConnectionError::KeepAliveTimeout), "{ended:?}");
         assert!(now() - start >= 10 * SECOND && now() - start <= 41 * SECOND, "{:?}", now() - start);
     });
+}
+
+#[test]
+fn y_close_3_a_close_takes_a_round_trip_and_at_most_a_second() {
+    for (answers_after, takes) in [(80, 80), (999, 999), (5_000, 1000)] {
+        run_paused(async move {
+            let [answers_after, takes] = [answers_after, takes].map(Duration::from_millis);
+            let (near, far) = pipe(1 << 20);
+            let (session, driver) = Session::new(near, paused(quiet()).build().expect("valid"), Mode::Client);
+            tokio::spawn(driver);
+            let mut stream = session.open().await.expect("opens");
+            stream.write_all(b"what was written leaves").await.expect("room");
+            let mut peer = Peer::new(far);
+            peer.expect(update(1, Flags::SYN, 0)).await;
+            let start = now();
+            let answer = async {
+                peer.expect_data(1, b"what was written leaves").await;
+                peer.expect_end(0).await;
+                tokio::time::sleep(answers_after).await;
+                drop(peer);
+            };
+            let (closed, ()) = tokio::join!(
+                async {
+                    let closed = session.close().await;
+                    assert_took(now() - start, takes);
+                    closed
+                },
+                answer
+            );
+            closed.expect("in good order");
+            let error = stream.read(&mut [0; 8]).await.expect_err("it has not ended");
+            assert_eq!(error.kind(), ErrorKind::ConnectionAborted);
+        });
+    }
 }
 
 #[test]

@@ -318,6 +318,16 @@ fn a_far_link_is_filled_from_the_second_round_trip_on() {
     assert!(outcome.reader.sent.window_update_frames <= halves + 4, "{outcome:?}");
 }
 
+/// What some peers cannot take of it before they have given credit is not kept back: `docs/performance.md` has the price.
+#[test]
+fn y_flow_1_the_first_window_leaves_to_its_last_byte() {
+    for path in [FAR, Path { rate: 12_500_000, round_trip: 20 * MILLI, queue: 25 * MILLI }] {
+        let outcome = transfer(path, INITIAL_WINDOW.into(), Opener::Sender, Reader::Eager);
+        let one_way = path.time(INITIAL_WINDOW.into()) + path.round_trip / 2;
+        assert!(outcome.time <= one_way + 2 * MILLI, "{path:?}: {outcome:?}");
+    }
+}
+
 #[test]
 fn a_far_link_is_filled_at_once_by_what_is_expected() {
     let outcome = transfer_with(wide(FAR), FAR, 256 * MIB, Opener::Reader, Reader::Eager);
