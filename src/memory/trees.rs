@@ -114,7 +114,11 @@ impl Arbitrary for Step {
             3 => Self::Refuse { node: which, refuses: bool::arbitrary(g) },
             4..=6 => Self::Release { who, which, bytes },
             // Zero bytes are a question of their own.
-            _ => Self::Reserve { who, bytes: if which.is_multiple_of(16) { 0 } else { bytes }, priority: u8::arbitrary(g) },
+            _ => Self::Reserve {
+                who,
+                bytes: if which.is_multiple_of(16) { 0 } else { bytes },
+                priority: u8::arbitrary(g),
+            },
         }
     }
 }
@@ -328,15 +332,12 @@ impl World {
                 if self.waiter.is_none() {
                     let level = levels
                         .iter()
-                        .find(|level| {
-                            level.rule == Rule::Thresholds && !level.fits(&self.model.sums, bytes, priority)
-                        })
+                        .find(|level| level.rule == Rule::Thresholds && !level.fits(&self.model.sums, bytes, priority))
                         .cloned();
                     let released = manager.released(bytes, urgency);
                     assert_eq!(released.is_some(), level.is_some(), "what is waited for among {levels:?}");
-                    self.waiter = released
-                        .zip(level)
-                        .map(|(released, level)| Waiter { released, level, bytes, priority });
+                    self.waiter =
+                        released.zip(level).map(|(released, level)| Waiter { released, level, bytes, priority });
                 }
             }
         }

@@ -289,10 +289,8 @@ impl Inner {
     fn effects(&mut self) -> Effects {
         let (driver, others) = (self.calls_driver(), self.calls_others());
         let events = self.mux.events_mut();
-        let still = events.ready.is_empty()
-            && events.released.is_empty()
-            && events.notes.is_empty()
-            && self.retired.is_empty();
+        let still =
+            events.ready.is_empty() && events.released.is_empty() && events.notes.is_empty() && self.retired.is_empty();
         if still && !driver && !others { Effects::None } else { self.concerned() }
     }
 
