@@ -87,7 +87,7 @@ fn the_error_of_the_transport_is_found_behind_every_error() {
         assert_eq!(found, Some(104), "{error:?}");
     }
     // One that carries an error of its own, as every `io::Error` carries it.
-    for error in errors_of(|| io::Error::new(ErrorKind::Other, Burnt)) {
+    for error in errors_of(|| io::Error::other(Burnt)) {
         let behind = error.source().expect("there is something behind it");
         let found = find::<io::Error>(behind).and_then(io::Error::get_ref);
         assert!(found.is_some_and(|carried| carried.is::<Burnt>()), "{error:?}");
