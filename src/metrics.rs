@@ -204,7 +204,11 @@ mod tests {
     struct Distinct;
 
     impl Source for Distinct {
-        fn stats(&self) -> ConnectionStats {
+        fn now(&self) -> web_time::Instant {
+            web_time::Instant::now()
+        }
+
+        fn stats_at(&self, _: web_time::Instant) -> ConnectionStats {
             let traffic = |n| Traffic {
                 data_frames: n,
                 data_bytes: n + 1,

@@ -218,8 +218,11 @@ impl Shared {
 }
 
 impl Source for Shared {
-    fn stats(&self) -> ConnectionStats {
-        let now = self.now();
+    fn now(&self) -> Instant {
+        Self::now(self)
+    }
+
+    fn stats_at(&self, now: Instant) -> ConnectionStats {
         self.look(|mux| mux.stats(now))
     }
 }

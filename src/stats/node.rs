@@ -5,11 +5,20 @@ use crate::sync::{PoisonError, RwLock};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use web_time::Instant;
 
 /// Where the figures of one connection come from.
 pub(crate) trait Source: Send + Sync {
-    /// The figures as they are now. Runs no code but ours.
-    fn stats(&self) -> ConnectionStats;
+    /// The time by the connection's clock, which may be a user's: not to be asked under a lock.
+    fn now(&self) -> Instant;
+
+    /// The figures as they are at that time. Runs no code but ours.
+    fn stats_at(&self, now: Instant) -> ConnectionStats;
+
+    /// The figures as they are now.
+    fn stats(&self) -> ConnectionStats {
+        self.stats_at(self.now())
+    }
 }
 
 /// The figures of every connection that is made with a [`Config`](crate::Config).
@@ -42,16 +51,19 @@ impl NodeStats {
     /// The figures of all connections added up. Counters never fall. Of the round trips, `rtt` is the longest that any
     /// connection has measured last, and `min_rtt` the shortest.
     pub fn total(&self) -> ConnectionStats {
-        let connections = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let mut total = connections.gone.clone();
-        connections.living.values().for_each(|connection| total.add(&connection.stats()));
+        // Both as they are at one moment: whoever goes meanwhile is counted once.
+        let (living, mut total) = {
+            let connections = self.0.read().unwrap_or_else(PoisonError::into_inner);
+            (connections.living.clone(), connections.gone.clone())
+        };
+        living.values().for_each(|connection| total.add(&connection.stats()));
         total
     }
 
     /// The figures of each connection that has not been dropped, by its [id](crate::Connection::id).
     pub fn connections(&self) -> Vec<(u64, ConnectionStats)> {
-        let connections = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        connections.living.iter().map(|(id, connection)| (*id, connection.stats())).collect()
+        let living = self.0.read().unwrap_or_else(PoisonError::into_inner).living.clone();
+        living.iter().map(|(id, connection)| (*id, connection.stats())).collect()
     }
 
     /// How many connections have not been dropped.
@@ -65,14 +77,17 @@ impl NodeStats {
 
     /// The connection has been dropped. In one step its counters move over: no total ever misses them.
     pub(crate) fn leave(&self, id: u64) {
+        let source = self.0.read().unwrap_or_else(PoisonError::into_inner).living.get(&id).cloned();
+        let Some(source) = source else { return };
+        let now = source.now();
         let mut connections = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let left = connections.living.remove(&id);
-        if let Some(source) = &left {
-            connections.gone.add(&source.stats().counters());
+        if left.is_some() {
+            connections.gone.add(&source.stats_at(now).counters());
         }
         drop(connections);
         // Letting go of the last handle may free memory, which is foreign code: not under the lock.
-        drop(left);
+        drop((left, source));
     }
 }
 
@@ -90,7 +105,11 @@ mod tests {
     struct Fixed;
 
     impl Source for Fixed {
-        fn stats(&self) -> ConnectionStats {
+        fn now(&self) -> Instant {
+            Instant::now()
+        }
+
+        fn stats_at(&self, _: Instant) -> ConnectionStats {
             let streams = StreamCounts { open: 1, opened: 3, ..StreamCounts::default() };
             ConnectionStats { streams, ..ConnectionStats::default() }
         }
