@@ -3,7 +3,7 @@
 //! Pure arithmetic over `(bytes, now, rtt)`; no frame, no queue. Credit that is owed is always a difference between
 //! what the window allows and what the peer knows of, never a message that could be lost (Y-FLOW-5).
 
-use super::limits::{INITIAL_WINDOW, TRAIN_GROWTH, TRAIN_SPAN, TRAIN_START};
+use super::limits::{CREDIT_LEFT, INITIAL_WINDOW, TRAIN_GROWTH, TRAIN_SPAN, TRAIN_START};
 use std::time::Duration;
 use web_time::Instant;
 
@@ -92,13 +92,18 @@ impl ReceiveWindow {
         self.held
     }
 
-    /// Takes in a data header (Y-FLOW-2).
-    pub(super) fn receive(&mut self, len: u32, now: Instant) -> Result<(), BeyondCredit> {
+    /// Takes in a data header (Y-FLOW-2). The last data on the connection came at `quiet`.
+    pub(super) fn receive(&mut self, len: u32, quiet: Instant, now: Instant) -> Result<(), BeyondCredit> {
         let credit = self.credit.checked_sub(len).ok_or(BeyondCredit)?;
         match &self.rate {
             None if self.held.saturating_add(len) >= TRAIN_START => self.time(len, now),
             Some(rate) if rate.bytes == 0 => self.time(len, now),
             None | Some(_) => {}
+        }
+        if let Some(rate) = &mut self.rate
+            && credit < rate.beyond
+        {
+            rate.crossed(self.credit, quiet, now);
         }
         self.credit = credit;
         // Invariant: credit + held <= size, so nothing is cut off.
@@ -115,6 +120,7 @@ impl ReceiveWindow {
         }
         if let Some(rate) = &mut self.rate
             && rate.since == now
+            && !rate.begun
         {
             rate.at_once = rate.at_once.saturating_add(len);
             rate.goal = rate.goal.saturating_sub(len);
@@ -158,18 +164,27 @@ impl ReceiveWindow {
     ///
     /// Of a window that has grown that is whole halves. What is read seldom ends at a half: if a little more were
     /// returned, the other half would lack it, and the peer would wait for a round trip with less than half to go.
-    pub(super) fn grant(&mut self) -> u32 {
+    pub(super) fn grant(&mut self, now: Instant) -> u32 {
         let (owed, half) = (self.owed(), self.size / 2);
         let told = self.rate.as_mut().is_some_and(|rate| !std::mem::take(&mut rate.enlarged));
         let beyond = if told && self.size > INITIAL_WINDOW { owed.checked_rem(half).unwrap_or(0) } else { 0 };
-        self.grant_up_to(owed.saturating_sub(beyond))
+        self.grant_up_to(owed.saturating_sub(beyond), now)
     }
 
     /// Hands out at most `most` of it.
-    pub(super) fn grant_up_to(&mut self, most: u32) -> u32 {
+    pub(super) fn grant_up_to(&mut self, most: u32, now: Instant) -> u32 {
         let granted = self.owed().min(most);
         self.credit = self.credit.saturating_add(granted);
+        if let Some(rate) = &mut self.rate {
+            rate.granted(granted, now);
+        }
         granted
+    }
+
+    /// How long the peer has waited for credit, where that is news and nothing else came meanwhile: no less than a round trip
+    /// (Y-FLOW-12).
+    pub(super) fn take_wait(&mut self) -> Option<Duration> {
+        self.rate.as_mut()?.waited.take()
     }
 
     /// Whether the peer can send nothing and there is nothing to read.
@@ -229,7 +244,21 @@ impl ReceiveWindow {
     fn measure(&mut self, now: Instant) {
         let goal = self.credit.saturating_add(self.held);
         let enlarged = self.rate.as_ref().map_or(self.owed() > 0, |rate| rate.enlarged);
-        let rate = Rate { enlarged, at_once: 0, bytes: 0, early: self.held, goal, train: 0, since: now };
+        let (beyond, granted, waited) =
+            self.rate.as_ref().map_or((0, now, None), |rate| (rate.beyond, rate.granted, rate.waited));
+        let rate = Rate {
+            enlarged,
+            at_once: 0,
+            begun: false,
+            bytes: 0,
+            early: self.held,
+            goal,
+            train: 0,
+            since: now,
+            beyond,
+            granted,
+            waited,
+        };
         match &mut self.rate {
             Some(own) => **own = rate,
             None => self.rate = Some(Box::new(rate)),
@@ -244,6 +273,8 @@ struct Rate {
     enlarged: bool,
     /// What of that which came when the measuring began has not been read: it is not counted.
     at_once: u32,
+    /// Whether anything was read since then: what comes later has not come at that moment, though a coarse clock shows it.
+    begun: bool,
     /// What was read since then, which is at least a round trip ago where the window grows by it.
     bytes: u32,
     /// What of `bytes` had arrived before: it says nothing of how fast the link is.
@@ -254,10 +285,35 @@ struct Rate {
     /// How large the window should be by that; 0 while it is not known.
     train: u32,
     since: Instant,
+    /// Credit that the peer cannot have used before it had what it was given at `granted`; 0 where that is over.
+    beyond: u32,
+    granted: Instant,
+    /// For how long it has waited for that.
+    waited: Option<Duration>,
 }
 
 impl Rate {
+    /// The peer is given so much.
+    fn granted(&mut self, bytes: u32, now: Instant) {
+        if self.beyond == 0 {
+            self.granted = now;
+        }
+        self.beyond = self.beyond.saturating_add(bytes);
+    }
+
+    /// The first byte has come that the peer could not send before it had that. If it had used up what it had before, and the
+    /// whole connection was silent for a good part of the time since, it has waited for just that (Y-FLOW-12).
+    #[cold]
+    fn crossed(&mut self, credit: u32, quiet: Instant, now: Instant) {
+        let left = credit.saturating_sub(std::mem::take(&mut self.beyond));
+        let (round_trip, silence) = (now.saturating_duration_since(self.granted), now.saturating_duration_since(quiet));
+        if left <= CREDIT_LEFT && silence >= round_trip / 4 {
+            self.waited = Some(round_trip);
+        }
+    }
+
     fn read(&mut self, bytes: u32) {
+        self.begun = true;
         let counted = bytes.saturating_sub(self.at_once);
         if self.at_once > 0 {
             self.at_once = self.at_once.saturating_sub(bytes);
@@ -325,7 +381,7 @@ mod tests {
                 match step {
                     Step::Receive(len) => {
                         let fits = u64::from(len) <= granted - received;
-                        if window.receive(len, now).is_ok() != fits {
+                        if window.receive(len, now, now).is_ok() != fits {
                             return false;
                         }
                         received += if fits { u64::from(len) } else { 0 };
@@ -337,7 +393,7 @@ mod tests {
                     }
                     Step::GrantIfDue => {
                         if window.is_due() {
-                            granted += u64::from(window.grant());
+                            granted += u64::from(window.grant(now));
                         }
                     }
                     Step::Grow(bytes) => window.grow(u32::from(bytes)),
@@ -378,7 +434,7 @@ mod tests {
             let (rtt, elapsed) = (Duration::from_millis(u64::from(rtt_ms)), Duration::from_millis(u64::from(elapsed_ms)));
             let max = max.max(INITIAL_WINDOW);
             let mut window = ReceiveWindow::new(INITIAL_WINDOW);
-            window.rate = Some(Box::new(Rate { enlarged: false, at_once: 0, bytes, early: 0, goal: 0, train: 0, since: start }));
+            window.rate = Some(Box::new(Rate { enlarged: false, at_once: 0, begun: true, bytes, early: 0, goal: 0, train: 0, since: start, beyond: 0, granted: start, waited: None }));
             let before = window.size();
             match window.growth(Some(rtt), max, start + elapsed) {
                 Some(growth) => {
@@ -397,13 +453,13 @@ mod tests {
     fn a24_b26_credit_is_due_at_half_the_window_and_not_a_byte_before() {
         let now = Instant::now();
         let mut window = ReceiveWindow::new(INITIAL_WINDOW);
-        window.receive(INITIAL_WINDOW, now).expect("within the window");
+        window.receive(INITIAL_WINDOW, now, now).expect("within the window");
         window.consume(INITIAL_WINDOW / 2 - 1, now);
         assert!(!window.is_due());
         assert_eq!(window.until_due(), 1);
         window.consume(1, now);
         assert!(window.is_due());
-        assert_eq!(window.grant(), INITIAL_WINDOW / 2);
+        assert_eq!(window.grant(now), INITIAL_WINDOW / 2);
         assert_eq!(window.owed(), 0);
         window.consume(1, now);
         assert_eq!((window.owed(), window.until_due()), (1, INITIAL_WINDOW / 2 - 1));
@@ -414,23 +470,24 @@ mod tests {
         let now = Instant::now();
         let mut window = ReceiveWindow::new(INITIAL_WINDOW);
         window.grow(3 * INITIAL_WINDOW);
-        assert_eq!(window.grant(), 3 * INITIAL_WINDOW);
+        assert_eq!(window.grant(now), 3 * INITIAL_WINDOW);
         assert_eq!(window.shrink(INITIAL_WINDOW), 0, "the peer has all of it");
-        window.receive(INITIAL_WINDOW, now).expect("credit");
+        window.receive(INITIAL_WINDOW, now, now).expect("credit");
         assert_eq!(window.shrink(INITIAL_WINDOW), 0, "it is held");
         window.consume(INITIAL_WINDOW, now);
         assert_eq!((window.shrink(INITIAL_WINDOW), window.size()), (INITIAL_WINDOW, 3 * INITIAL_WINDOW));
-        window.receive(window.credit(), now).expect("credit");
+        window.receive(window.credit(), now, now).expect("credit");
         window.consume(window.held(), now);
         assert_eq!(window.shrink(INITIAL_WINDOW), 2 * INITIAL_WINDOW);
         // The last window is the peer's again.
-        assert_eq!((window.grant(), window.size(), window.largest()), (INITIAL_WINDOW, INITIAL_WINDOW, 4 << 18));
+        assert_eq!((window.grant(now), window.size(), window.largest()), (INITIAL_WINDOW, INITIAL_WINDOW, 4 << 18));
     }
 
     #[test]
     fn a_larger_first_window_is_owed_from_the_start() {
+        let now = Instant::now();
         let mut window = ReceiveWindow::new(1 << 20);
-        assert_eq!(window.grant(), (1 << 20) - INITIAL_WINDOW);
+        assert_eq!(window.grant(now), (1 << 20) - INITIAL_WINDOW);
         assert_eq!(window.credit(), 1 << 20);
     }
 
@@ -443,12 +500,12 @@ mod tests {
         for _ in 0..8 {
             now += rtt;
             let size = window.size();
-            window.receive(window.credit(), now).expect("credit");
+            window.receive(window.credit(), now, now).expect("credit");
             window.consume(size, now);
             if let Some(growth) = window.growth(Some(rtt), 16 << 20, now) {
                 window.grow(growth);
             }
-            window.grant();
+            window.grant(now);
             sizes.push(window.size() >> 10);
         }
         assert_eq!(sizes, [512, 1024, 2048, 4096, 8192, 16384, 16384, 16384]);
@@ -460,11 +517,11 @@ mod tests {
         let mut window = ReceiveWindow::new(INITIAL_WINDOW);
         for _ in 0..100 {
             now += rtt;
-            window.receive(10_000, now).expect("credit");
+            window.receive(10_000, now, now).expect("credit");
             window.consume(10_000, now);
             assert_eq!(window.growth(Some(rtt), 16 << 20, now), None);
             if window.is_due() {
-                window.grant();
+                window.grant(now);
             }
         }
     }
@@ -473,7 +530,7 @@ mod tests {
     fn without_a_round_trip_time_nothing_grows() {
         let now = Instant::now();
         let mut window = ReceiveWindow::new(INITIAL_WINDOW);
-        window.receive(200_000, now).expect("credit");
+        window.receive(200_000, now, now).expect("credit");
         window.consume(100_000, now);
         window.consume(100_000, now + Duration::from_millis(1));
         assert_eq!(window.growth(None, u32::MAX, now + Duration::from_secs(1)), None);
@@ -485,17 +542,17 @@ mod tests {
         const PIECE: u32 = 16 << 10;
         let mut now = Instant::now();
         let mut window = ReceiveWindow::new(INITIAL_WINDOW);
-        window.receive(early * PIECE, now).expect("credit");
+        window.receive(early * PIECE, now, now).expect("credit");
         for piece in 0..pieces {
             if piece >= early {
-                window.receive(PIECE, now).expect("credit");
+                window.receive(PIECE, now, now).expect("credit");
             }
             window.consume(PIECE, now);
             if window.is_due() || window.is_spent() {
                 if let Some(growth) = window.growth(Some(Duration::from_millis(100)), 64 << 20, now) {
                     return Some(growth + window.size());
                 }
-                window.grant();
+                window.grant(now);
             }
             now += apart;
         }
@@ -523,7 +580,7 @@ mod tests {
         let (mut now, tick) = (Instant::now(), Duration::from_millis(1));
         let mut window = ReceiveWindow::new(INITIAL_WINDOW);
         for _ in 0..4 {
-            window.receive(INITIAL_WINDOW / 4, now).expect("credit");
+            window.receive(INITIAL_WINDOW / 4, now, now).expect("credit");
             now += tick;
         }
         window.consume(INITIAL_WINDOW, now);
@@ -539,34 +596,62 @@ mod tests {
         let mut window = ReceiveWindow::new(INITIAL_WINDOW);
         window.grow(INITIAL_WINDOW);
         // What it has grown by is announced whole, with what was read.
-        window.receive(INITIAL_WINDOW, now).expect("credit");
+        window.receive(INITIAL_WINDOW, now, now).expect("credit");
         window.consume(1000, now);
-        assert_eq!(window.grant(), INITIAL_WINDOW + 1000);
+        assert_eq!(window.grant(now), INITIAL_WINDOW + 1000);
         // By how much more than half is read at once.
         for beyond in [1, HALF / 2, HALF - 1] {
-            window.receive(window.credit(), now).expect("credit");
+            window.receive(window.credit(), now, now).expect("credit");
             window.consume(HALF + beyond, now);
-            assert_eq!((window.is_due(), window.grant(), window.owed()), (true, HALF, beyond));
+            assert_eq!((window.is_due(), window.grant(now), window.owed()), (true, HALF, beyond));
             // And the other half is one again.
             window.consume(HALF - beyond - 1, now);
             assert!(!window.is_due());
             window.consume(1, now);
-            assert_eq!((window.is_due(), window.grant(), window.owed()), (true, HALF, 0));
+            assert_eq!((window.is_due(), window.grant(now), window.owed()), (true, HALF, 0));
         }
-        window.receive(window.credit(), now).expect("credit");
+        window.receive(window.credit(), now, now).expect("credit");
         window.consume(2 * HALF, now);
-        assert_eq!(window.grant(), 2 * HALF);
+        assert_eq!(window.grant(now), 2 * HALF);
         // It grows again, by less than half of what it is then.
         window.grow(HALF);
-        assert_eq!((window.grant(), window.owed()), (HALF, 0));
+        assert_eq!((window.grant(now), window.owed()), (HALF, 0));
     }
 
     #[test]
     fn of_the_first_window_all_that_is_owed_is_returned() {
         let now = Instant::now();
         let mut window = ReceiveWindow::new(INITIAL_WINDOW);
-        window.receive(INITIAL_WINDOW, now).expect("credit");
+        window.receive(INITIAL_WINDOW, now, now).expect("credit");
         window.consume(INITIAL_WINDOW / 2 + 1, now);
-        assert_eq!(window.grant(), INITIAL_WINDOW / 2 + 1);
+        assert_eq!(window.grant(now), INITIAL_WINDOW / 2 + 1);
+    }
+
+    /// A window of which half was read and given back, with so much credit left, and what comes so long after that and after
+    /// the last data.
+    fn wait(left: u32, after: Duration, quiet: Duration) -> Option<Duration> {
+        let now = Instant::now();
+        let mut window = ReceiveWindow::new(INITIAL_WINDOW);
+        window.receive(INITIAL_WINDOW / 2, now, now).expect("credit");
+        window.consume(INITIAL_WINDOW / 2, now);
+        assert_eq!(window.grant(now), INITIAL_WINDOW / 2);
+        window.receive(INITIAL_WINDOW / 2 - left, now, now).expect("credit");
+        assert_eq!(window.take_wait(), None);
+        let later = now + after;
+        window.receive(left + 1, later.checked_sub(quiet).unwrap_or(now), later).expect("credit");
+        let waited = window.take_wait();
+        window.receive(1, now, later + after).expect("credit");
+        assert_eq!((window.take_wait(), window.take_wait()), (None, None), "told once");
+        waited
+    }
+
+    #[test]
+    fn y_flow_12_a_peer_that_has_used_up_its_credit_and_then_is_silent_has_waited_for_more() {
+        let millis = Duration::from_millis;
+        assert_eq!(wait(0, millis(80), millis(80)), Some(millis(80)));
+        assert_eq!(wait(CREDIT_LEFT, millis(80), millis(20)), Some(millis(80)));
+        // It had credit left, or the connection was not silent.
+        assert_eq!(wait(CREDIT_LEFT + 1, millis(80), millis(80)), None);
+        assert_eq!(wait(0, millis(80), millis(19)), None);
     }
 }

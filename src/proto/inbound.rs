@@ -244,7 +244,7 @@ impl Mux {
         if let Some(stream) = self.store.get_mut(key) {
             // Invariant: `on_syn` has checked that neither overflows nor passes the window.
             let _ = stream.send.window.credit(opening.credit);
-            let _ = stream.receive.window.receive(left, now);
+            let _ = stream.receive.window.receive(left, now, now);
             match opening.by {
                 Opener::Data => stream.received.data_frame(),
                 Opener::WindowUpdate => stream.updates.received(),
@@ -265,7 +265,7 @@ impl Mux {
         let credit = stream.receive.window.credit();
         let exceeded = Violation::WindowExceeded { stream: id.value(), len, credit };
         // Y-FLOW-2: judged from the header alone, and in every state.
-        stream.receive.window.receive(len, now).map_err(|_| exceeded)?;
+        stream.receive.window.receive(len, self.last_data, now).map_err(|_| exceeded)?;
         stream.received.data_frame();
         let heard = self.acknowledged(key);
         if flags.contains(Flags::RST) {
@@ -343,6 +343,7 @@ impl Mux {
         let Some(body) = &mut self.body else { return };
         let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         add(&mut self.ledger.received.data_bytes, len.into());
+        self.last_data = now;
         body.left = body.left.saturating_sub(len);
         if let Target::Stream(key) = body.target {
             if !self.charge(key, bytes.len()) {

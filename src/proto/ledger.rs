@@ -156,6 +156,7 @@ impl Ledger {
 impl Mux {
     /// What is told of waits from here on is not of before `now`: no sum that was told ever falls.
     pub(crate) fn tick(&mut self, now: Instant) {
+        self.liveness.rtt.clock_shows(now.saturating_duration_since(self.ledger.latest));
         self.ledger.tick(now);
     }
 

@@ -61,6 +61,26 @@ pub(crate) const PACE_MOST: usize = 128 * 1024;
 /// what it has read.
 pub(crate) const PACE_TIME: Duration = Duration::from_millis(10);
 
+/// How many pings in a row may be answered later than that before nothing is let out by them any more: the round trip was
+/// measured too short, or the peer is too busy for it to matter. A ping that is answered sooner ends that.
+pub(crate) const LATE_PACES: u8 = 4;
+
+/// Time for which a peer has to have waited for credit before that is held against the round trip that was measured. Below it
+/// tasks that have to wait for their turn on a loaded machine, which is 4 ms on Linux, look the same; and the window that a
+/// short link is given anyway carries 200 MB/s.
+pub(crate) const DOUBT_LEAST: Duration = Duration::from_millis(5);
+
+/// How long after a doubt was settled there is no other: a ping a second is what doubts may cost.
+pub(crate) const DOUBT_PAUSE: Duration = Duration::from_secs(1);
+
+/// What a peer that waits for credit may have left of it, in bytes: there are those that do not send the last of it.
+pub(crate) const CREDIT_LEFT: u32 = 8 * 1024;
+
+/// Steps of a clock that count as its resolution: below, it is fine enough; above, it was looked at too seldom to say. Browsers
+/// round to 16.7 and to 100 ms, and the clock of Windows goes in steps of 15.6 ms.
+pub(crate) const TICK_LEAST: Duration = Duration::from_millis(1);
+pub(crate) const TICK_MOST: Duration = Duration::from_millis(200);
+
 /// How long a window that has grown may be more than twice as large as what arrives in it before it becomes smaller.
 pub(crate) const WINDOW_QUIET: Duration = Duration::from_secs(10);
 

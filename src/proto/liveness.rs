@@ -91,6 +91,14 @@ impl Liveness {
         self.heard = self.heard.max(now);
     }
 
+    /// What has arrived says that a round trip took up to `sample`: pings find out whether the path has become so much longer
+    /// (Y-FLOW-12).
+    pub(super) fn doubt(&mut self, sample: Duration, now: Instant) {
+        if self.rtt.doubt(sample, now) && self.ping == Ping::Idle {
+            self.ping = Ping::Owed(Purpose::Measure);
+        }
+    }
+
     pub(super) fn is_owed(&self) -> bool {
         matches!(self.ping, Ping::Owed(_))
     }
@@ -112,7 +120,7 @@ impl Liveness {
                     Purpose::Measure => self.rtt.sample(sent, now),
                     Purpose::Pace => self.rtt.sample_loaded(sent, now),
                 };
-                self.ping = Ping::Idle;
+                self.ping = if self.rtt.is_doubted() { Ping::Owed(Purpose::Measure) } else { Ping::Idle };
                 if self.user == UserPing::Waiting {
                     self.user = UserPing::Done(Some(rtt));
                 }
@@ -235,6 +243,25 @@ mod tests {
         live.ping_cut(1, now);
         assert_eq!(live.handle_timeout(now + 9 * SECOND), Verdict::Fine);
         assert_eq!(live.handle_timeout(now + 10 * SECOND), Verdict::Dead);
+    }
+
+    #[test]
+    fn y_flow_12_a_doubt_is_settled_by_pings_that_follow_each_other() {
+        let (mut live, now) = liveness(None);
+        live.ping_cut(1, now);
+        live.pong(1, now + SECOND / 1000);
+        let (mut at, trip) = (now + SECOND, SECOND / 10);
+        live.doubt(trip, at);
+        assert!(!live.is_owed());
+        while live.rtt.minimum() < Some(trip) {
+            live.doubt(trip, at);
+            assert!(live.is_owed());
+            live.ping_cut(7, at);
+            at += trip;
+            assert!(at < now + 3 * SECOND);
+            live.pong(7, at);
+        }
+        assert!(!live.is_owed());
     }
 
     #[test]

@@ -58,6 +58,8 @@ pub(crate) struct Mux {
     draining: bool,
     /// The body that is arriving.
     pub(super) body: Option<Body>,
+    /// When the last of any body came.
+    pub(super) last_data: Instant,
     pub(super) windows: Windows,
     /// Credit that waits for memory.
     pub(super) withheld: Withheld,
@@ -146,6 +148,7 @@ impl Mux {
             ledger: Ledger::new(now),
             draining: false,
             body: None,
+            last_data: now,
             windows: Windows::default(),
             withheld: Withheld::default(),
             urgency: Urgency::default(),

@@ -32,7 +32,7 @@ impl Mux {
             Lifecycle::Open | Lifecycle::Closing { .. } => {
                 self.pace(now);
                 self.cut_control(batch, budget, now);
-                self.cut_stream_control(batch, budget, number);
+                self.cut_stream_control(batch, budget, number, now);
                 self.cut_data(batch, budget, number, now);
                 self.cut_last(batch, budget);
             }
@@ -101,16 +101,16 @@ impl Mux {
         }
     }
 
-    fn cut_stream_control(&mut self, batch: &mut Batch, budget: usize, number: u64) {
+    fn cut_stream_control(&mut self, batch: &mut Batch, budget: usize, number: u64, now: Instant) {
         while batch.len() < budget {
             let Some(key) = self.control_queue.pop(&mut self.store) else { break };
-            self.cut_owed(key, batch, number);
+            self.cut_owed(key, batch, number, now);
             self.settle(key);
         }
     }
 
     /// Cuts what one stream owes besides data: first the SYN (Y-OPEN-3), then ACK and credit as one frame; or only a reset.
-    fn cut_owed(&mut self, key: Key, batch: &mut Batch, number: u64) {
+    fn cut_owed(&mut self, key: Key, batch: &mut Batch, number: u64, now: Instant) {
         let Some(stream) = self.store.get_mut(key) else { return };
         if std::mem::take(&mut stream.owed.reset) {
             let value = stream.reset.map_or(0, |reset| reset.code);
@@ -133,7 +133,7 @@ impl Mux {
             stream.owed.syn = false;
             stream.send.last_batch = number;
         }
-        let header = Header::WindowUpdate { id: stream.id, flags, value: grant(stream) };
+        let header = Header::WindowUpdate { id: stream.id, flags, value: grant(stream, now) };
         put(batch, &mut self.events.notes, header);
         stream.updates.sent();
         if let Some(event) = event {
@@ -161,7 +161,7 @@ impl Mux {
             if let Some(stream) = self.store.get_mut(key) {
                 stream.owed.syn = true;
             }
-            self.cut_owed(key, batch, number);
+            self.cut_owed(key, batch, number, now);
         }
         let Some(stream) = self.store.get_mut(key) else { return };
         stream.send.last_batch = number;
@@ -211,15 +211,15 @@ fn put(batch: &mut Batch, notes: &mut Notes, header: Header) {
 }
 
 /// All credit that the window allows and the peer does not know of, as long as it can use it.
-fn grant(stream: &mut Stream) -> u32 {
+fn grant(stream: &mut Stream, now: Instant) -> u32 {
     debug_assert!(stream.receive.window.size() >= INITIAL_WINDOW);
     match stream.receive.state {
         ReceiveState::Open | ReceiveState::Stopped => match &mut stream.motion {
             Some(motion) if motion.asking != Asking::No => {
                 let trickle = std::mem::take(&mut motion.trickle);
-                stream.receive.window.grant_up_to(trickle)
+                stream.receive.window.grant_up_to(trickle, now)
             }
-            Some(_) | None => stream.receive.window.grant(),
+            Some(_) | None => stream.receive.window.grant(now),
         },
         // Y-ACK-1, Y-FLOW-6: the peer has no use for it.
         ReceiveState::Finished | ReceiveState::Done | ReceiveState::Reset => 0,

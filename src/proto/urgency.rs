@@ -105,7 +105,8 @@ impl Mux {
 
     /// The round trip of a link so short that it matters when the tasks of both ends get a turn.
     pub(super) fn near(&self) -> Option<Duration> {
-        self.liveness.rtt.minimum().filter(|rtt| *rtt < NEAR_ROUND_TRIP)
+        let rtt = &self.liveness.rtt;
+        rtt.round_trip().filter(|round_trip| *round_trip < NEAR_ROUND_TRIP && !rtt.is_late())
     }
 }
 

@@ -199,7 +199,7 @@ impl Mux {
         if self.near().is_some() && self.ledger.is_level() {
             (Some(NEAR_ROUND_TRIP), max.min(NEAR_WINDOW.max(self.config.initial_stream_window())))
         } else {
-            (self.liveness.rtt.minimum(), max)
+            (self.liveness.rtt.round_trip(), max)
         }
     }
 
@@ -214,6 +214,9 @@ impl Mux {
             let window = &mut stream.receive.window;
             let (due, spent, grown) = (window.is_due(), window.is_spent(), window.size() > floor);
             let growth = if due || spent { window.growth(rtt, max, now).unwrap_or(0) } else { 0 };
+            if let Some(waited) = window.take_wait() {
+                self.liveness.doubt(waited, now);
+            }
             // What is spent is not due: it is no more than a reason to grow.
             let idle = spent && !due && growth == 0;
             if !idle && (growth > 0 || grown || charging == Charging::Used) {

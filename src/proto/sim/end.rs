@@ -72,9 +72,12 @@ impl End {
             .build()
             .expect("valid");
         let mode = if side == 0 { Mode::Client } else { Mode::Server };
+        let mut mux = Mux::new(mode, config, chance.seed(), now);
+        // Its clock is a fine one, though time often stands still here.
+        mux.tick(now + Duration::from_nanos(1));
         Self {
             side,
-            mux: Mux::new(mode, config, chance.seed(), now),
+            mux,
             limit,
             manager,
             held: Vec::new(),

@@ -16,46 +16,53 @@ use std::sync::Arc;
 use std::time::Duration;
 use web_time::Instant;
 
-const MIB: u64 = 1 << 20;
-const MILLI: Duration = Duration::from_millis(1);
+pub(super) const MIB: u64 = 1 << 20;
+pub(super) const MILLI: Duration = Duration::from_millis(1);
 
 /// Bytes that arrive together.
 const PIECE: usize = 16 * 1024;
 
 /// What is between two ends, the same both ways.
 #[derive(Clone, Copy, Debug)]
-struct Path {
+pub(super) struct Path {
     /// Bytes a second.
-    rate: u64,
-    round_trip: Duration,
+    pub(super) rate: u64,
+    pub(super) round_trip: Duration,
     /// The transport takes bytes while those before them take less than this.
-    queue: Duration,
+    pub(super) queue: Duration,
 }
 
-const FAR: Path = Path { rate: 125_000_000, round_trip: Duration::from_millis(100), queue: Duration::from_millis(25) };
+pub(super) const FAR: Path =
+    Path { rate: 125_000_000, round_trip: Duration::from_millis(100), queue: Duration::from_millis(25) };
 
 impl Path {
-    fn time(self, bytes: u64) -> Duration {
+    pub(super) fn time(self, bytes: u64) -> Duration {
         Duration::from_nanos(bytes * 1_000_000_000 / self.rate)
     }
 
     /// What fills it: the bandwidth-delay product.
-    fn product(self) -> u64 {
+    pub(super) fn product(self) -> u64 {
         (u128::from(self.rate) * self.round_trip.as_nanos() / 1_000_000_000) as u64
     }
 }
 
 /// One direction.
 #[derive(Debug)]
-struct Line {
-    path: Path,
-    busy_until: Instant,
+pub(super) struct Line {
+    pub(super) path: Path,
+    pub(super) busy_until: Instant,
     flying: VecDeque<(Instant, Bytes)>,
 }
 
 impl Line {
     fn is_writable(&self, now: Instant) -> bool {
         self.busy_until.saturating_duration_since(now) < self.path.queue
+    }
+
+    /// Nothing arrives before `until`, and then what has piled up.
+    fn stand_still(&mut self, until: Instant) {
+        self.busy_until = self.busy_until.max(until);
+        self.flying.iter_mut().for_each(|(at, _)| *at = (*at).max(until));
     }
 
     fn send(&mut self, mut bytes: Bytes, now: Instant) {
@@ -69,13 +76,13 @@ impl Line {
 
 /// A core, and the part of the shell that this plays.
 #[derive(Debug)]
-struct End {
-    mux: Mux,
+pub(super) struct End {
+    pub(super) mux: Mux,
     manager: Arc<dyn MemoryManager>,
     parser: Parser,
     unparsed: Vec<u8>,
     batch: Batch,
-    line: Line,
+    pub(super) line: Line,
 }
 
 impl End {
@@ -116,13 +123,14 @@ impl End {
         self.settle();
     }
 
-    fn send(&mut self, now: Instant) {
-        while let Some(wish) = self.mux.next_wish(now) {
+    /// Sends at `now` what there is, which is `clock` by its own clock.
+    fn send(&mut self, clock: Instant, now: Instant) {
+        while let Some(wish) = self.mux.next_wish(clock) {
             let answer = wish.put_to(&self.manager);
             self.mux.answer(wish, answer);
         }
         let mut pieces = VecDeque::<Bytes>::new();
-        while self.line.is_writable(now) && self.mux.poll_transmit(&mut self.batch, BATCH_BYTES, now) {
+        while self.line.is_writable(now) && self.mux.poll_transmit(&mut self.batch, BATCH_BYTES, clock) {
             let data = self.batch.take(&mut pieces);
             pieces.iter().for_each(|piece| self.line.send(piece.clone(), now));
             self.mux.handle_written(data, pieces.drain(..));
@@ -134,7 +142,7 @@ impl End {
 
 /// Who opens the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Opener {
+pub(super) enum Opener {
     Sender,
     /// And it says how much it expects.
     Reader,
@@ -142,7 +150,7 @@ enum Opener {
 
 /// How the bytes are read.
 #[derive(Clone, Copy, Debug)]
-enum Reader {
+pub(super) enum Reader {
     /// Whatever has arrived, at once.
     Eager,
     /// So many bytes each millisecond.
@@ -151,63 +159,108 @@ enum Reader {
 
 /// What came of it.
 #[derive(Debug)]
-struct Outcome {
+pub(super) struct Outcome {
     /// From the first write to the last byte that was read.
-    time: Duration,
-    reader: StreamStats,
+    pub(super) time: Duration,
+    pub(super) reader: StreamStats,
 }
 
 impl Outcome {
     /// How much of the path was used, in percent.
-    fn of(&self, path: Path, bytes: u64) -> f64 {
+    pub(super) fn of(&self, path: Path, bytes: u64) -> f64 {
         100.0 * path.time(bytes).as_secs_f64() / self.time.as_secs_f64()
     }
 }
 
 /// Two ends with a path between them, on a connection whose round trip is known.
 #[derive(Debug)]
-struct Transfer {
+pub(super) struct Transfer {
     /// The sender and the reader.
-    ends: [End; 2],
-    keys: [Option<Key>; 2],
-    now: Instant,
-    to_write: u64,
+    pub(super) ends: [End; 2],
+    pub(super) keys: [Option<Key>; 2],
+    pub(super) now: Instant,
+    pub(super) to_write: u64,
     to_read: u64,
     unread: u32,
     may_read: u32,
     started: Option<Instant>,
+    /// What the clocks of both ends show: every so manieth moment. The finest where that is nothing.
+    pub(super) tick: Duration,
+    epoch: Instant,
+    /// Where the writer has so many bytes every so often, and not all of them at once.
+    pub(super) bursts: Option<(Duration, u64)>,
+    burst_at: Instant,
+    /// Where the link to the reader stands still every so often, for so long.
+    pub(super) stands_still: Option<(Duration, Duration)>,
+    stands_at: Instant,
+    may_write: u64,
 }
 
 impl Transfer {
-    fn new(path: Path, config: Config, bytes: u64) -> Self {
+    pub(super) fn new(path: Path, config: Config, bytes: u64) -> Self {
         let now = Instant::now();
         let ends = [Mode::Client, Mode::Server].map(|mode| End::new(mode, path, config.clone(), now));
-        let mut transfer =
-            Self { ends, keys: [None; 2], now, to_write: bytes, to_read: bytes, unread: 0, may_read: 0, started: None };
+        Self {
+            ends,
+            keys: [None; 2],
+            now,
+            to_write: bytes,
+            to_read: bytes,
+            unread: 0,
+            may_read: 0,
+            started: None,
+            tick: Duration::ZERO,
+            epoch: now,
+            bursts: None,
+            burst_at: now,
+            stands_still: None,
+            stands_at: now,
+            may_write: u64::MAX,
+        }
+    }
+
+    /// The same, with clocks as coarse as that, once the round trip is known.
+    pub(super) fn begun(mut self, tick: Duration) -> Self {
+        self.tick = tick;
+        let mut transfer = self;
         while transfer.ends.iter().any(|end| end.mux.liveness.rtt.minimum().is_none()) {
             transfer.pass();
         }
         transfer
     }
 
+    /// What a clock shows.
+    fn clock(&self) -> Instant {
+        match self.now.saturating_duration_since(self.epoch).as_nanos().checked_rem(self.tick.as_nanos()) {
+            Some(missed) => self.now - Duration::from_nanos(missed as u64),
+            None => self.now,
+        }
+    }
+
     /// What arrives next does, unless that is more than a millisecond off.
-    fn pass(&mut self) {
+    pub(super) fn pass(&mut self) {
         let arrivals = self.ends.iter().filter_map(|end| end.line.flying.front().map(|(at, _)| *at));
         let next = arrivals.min().map_or(self.now + MILLI, |at| at.min(self.now + MILLI));
         self.now = next.max(self.now);
+        if let Some((every, time)) = self.stands_still.filter(|_| self.now >= self.stands_at) {
+            self.stands_at = self.now + every + time;
+            self.ends[0].line.stand_still(self.now + time);
+        }
+        let clock = self.clock();
         for side in 0..2 {
             while self.ends[side].line.flying.front().is_some_and(|(at, _)| *at <= self.now) {
                 let (_, bytes) = self.ends[side].line.flying.pop_front().expect("there is one");
-                self.ends[1 - side].receive(&bytes, self.now);
+                self.ends[1 - side].receive(&bytes, clock);
             }
         }
         for end in &mut self.ends {
-            end.mux.handle_timeout(self.now);
-            end.send(self.now);
+            end.mux.handle_timeout(clock);
+            end.send(clock, self.now);
         }
     }
 
     fn open(&mut self, opener: Opener) {
+        let clock = self.clock();
         let (side, expected) = match opener {
             Opener::Sender => (0, None),
             Opener::Reader => (1, u32::try_from(self.to_read).ok()),
@@ -220,11 +273,11 @@ impl Transfer {
             end.mux.widen(growth, answer);
         }
         assert!(end.mux.flush(key).is_err());
-        end.send(self.now);
+        end.send(clock, self.now);
         self.keys[side] = Some(key);
     }
 
-    fn run(mut self, opener: Opener, reader: Reader) -> Outcome {
+    pub(super) fn run(mut self, opener: Opener, reader: Reader) -> Outcome {
         self.open(opener);
         let mut tick = self.now;
         loop {
@@ -247,20 +300,25 @@ impl Transfer {
         }
         let time = self.now.saturating_duration_since(self.started.expect("it has begun"));
         let key = self.keys[1].expect("it was accepted");
-        let reader = self.ends[1].mux.stream_stats(key, self.now).expect("it lives");
+        let reader = self.ends[1].mux.stream_stats(key, self.clock()).expect("it lives");
         Outcome { time, reader }
     }
 
     fn write(&mut self) {
         let Some(key) = self.keys[0] else { return };
+        if let Some((every, bytes)) = self.bursts.filter(|_| self.now >= self.burst_at) {
+            (self.burst_at, self.may_write) = (self.now + every, bytes);
+        }
+        let clock = self.clock();
         let end = &mut self.ends[0];
         loop {
-            let len = self.to_write.min(64 * 1024) as usize;
-            match end.mux.write(key, &[7; 64 * 1024][..len], self.now) {
+            let len = self.to_write.min(64 * 1024).min(self.may_write) as usize;
+            match end.mux.write(key, &[7; 64 * 1024][..len], clock) {
                 Ok(written @ 1..) => {
                     self.started.get_or_insert(self.now);
                     self.to_write -= written as u64;
-                    end.send(self.now);
+                    self.may_write -= if self.bursts.is_some() { written as u64 } else { 0 };
+                    end.send(clock, self.now);
                 }
                 Ok(0) | Err(_) => return,
             }
@@ -269,6 +327,7 @@ impl Transfer {
 
     fn read(&mut self) {
         let Some(key) = self.keys[1] else { return };
+        let clock = self.clock();
         let end = &mut self.ends[1];
         let mut chunks = Chunks::default();
         while self.may_read > 0 {
@@ -279,9 +338,9 @@ impl Transfer {
             let used = self.unread.min(self.may_read);
             (self.unread, self.may_read) = (self.unread - used, self.may_read - used);
             self.to_read -= u64::from(used);
-            end.mux.consume(key, used, self.now);
+            end.mux.consume(key, used, clock);
         }
-        end.send(self.now);
+        end.send(clock, self.now);
     }
 }
 
@@ -291,7 +350,7 @@ fn transfer(path: Path, bytes: u64, opener: Opener, reader: Reader) -> Outcome {
 
 fn transfer_with(config: ConfigBuilder, path: Path, bytes: u64, opener: Opener, reader: Reader) -> Outcome {
     let config = config.keep_alive_interval(None).build().expect("valid");
-    Transfer::new(path, config, bytes).run(opener, reader)
+    Transfer::new(path, config, bytes).begun(Duration::ZERO).run(opener, reader)
 }
 
 /// Windows may become twice what is under way.

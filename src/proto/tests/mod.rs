@@ -4,6 +4,7 @@
 mod arrivals;
 mod far;
 mod gathering;
+mod paths;
 mod reading;
 mod urgency;
 mod windows;

@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::memory::Reservation;
 use crate::priority::Priority;
 use crate::proto::WriteError;
-use crate::proto::limits::{PACE_BYTES, PACE_TIME, REST_AFTER, STARVATION_BYTES};
+use crate::proto::limits::{LATE_PACES, PACE_BYTES, PACE_TIME, REST_AFTER, STARVATION_BYTES};
 use crate::proto::store::Key;
 use crate::wire::{Flags, Header, PingKind, StreamId};
 use std::time::Duration;
@@ -29,6 +29,7 @@ impl Bench {
         let mut bench = Self::with(1 << 30, Config::builder().max_send_buffer(16 << 20));
         let mut sent = bench.send();
         bench.now += Duration::from_micros(micros);
+        bench.mux.heard(bench.now);
         bench.answer(&mut sent);
         assert_eq!(bench.mux.rtt(), Some(Duration::from_micros(micros)));
         bench
@@ -197,6 +198,22 @@ fn a_peer_that_does_not_answer_holds_nobody_up() {
     bench.write_all(bulk.0, 2 * FRAME);
     let (sent, _) = bench.cut();
     assert_eq!((sent[0], bytes(&sent, bulk.1)), (Ping, PACE_BYTES));
+}
+
+/// The first ping took 50 µs, and the path takes 80 ms from then on.
+#[test]
+fn y_prio_5_pings_that_are_always_late_hold_nobody_up() {
+    let (mut bench, bulk, urgent) = Bench::paced(50);
+    bench.receive(Header::WindowUpdate { id: bulk.1, flags: Flags::NONE, value: 16 << 20 });
+    for round in 0..10 {
+        bench.write_all(urgent.0, 64);
+        bench.write_all(bulk.0, BULK);
+        let (sent, mut headers) = bench.cut();
+        assert_eq!(bytes(&sent, bulk.1) < BULK, round < LATE_PACES, "round {round}");
+        bench.wait(Duration::from_millis(80));
+        headers.extend(bench.cut().1);
+        bench.answer(&mut headers);
+    }
 }
 
 #[test]
