@@ -151,8 +151,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
     ///
     /// # Errors
     ///
-    /// [`PingError::TimedOut`] after `connection_write_timeout`; the connection lives on if something else has arrived
-    /// meanwhile, or if keep-alive is off.
+    /// [`PingError::TimedOut`] after `connection_write_timeout`. That alone does not end the connection.
     pub fn poll_ping(&mut self, cx: &mut Context<'_>) -> Poll<Result<Duration, PingError>> {
         self.shared.poll_ping(cx)
     }

@@ -231,10 +231,10 @@ pub enum Violation {
         /// Credit that the frame added, in bytes.
         delta: u32,
     },
-    /// More pings than `ping_backlog` wait for an answer because the peer reads none.
+    /// More pings than `ping_backlog` wait for an answer because the peer takes none.
     #[error("too many pings without reading the answers")]
     PingFlood,
-    /// More refused streams wait to be reset than an honest peer can cause.
+    /// Thousands of refused streams wait to be reset because the peer takes no resets.
     #[error("too many refused streams without reading the resets")]
     RefusedFlood,
     /// Too many streams were opened and reset before they could be accepted.

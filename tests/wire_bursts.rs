@@ -81,6 +81,46 @@ fn w23_accepting_wakes_a_connection_that_waits_for_it() {
     }
 }
 
+/// As tokio-yamux sends them, which counts no acknowledgements. The surplus is reset, and nothing else happens.
+#[test]
+fn y_limit_4_thousands_of_streams_in_one_read_cost_the_surplus_of_them() {
+    for streams in [2_305u32, 2_400, 20_000] {
+        run(async {
+            let (near, far) = pipe(8 << 20);
+            let node = Node::new(near, quiet().build().expect("valid"), Mode::Server);
+            let mut peer = Peer::new(far);
+            peer.greet().await;
+            let ids = (0..streams).map(|n| 2 * n + 1);
+            let burst: Vec<u8> = ids.clone().flat_map(|id| update(id, Flags::SYN, 0).encode()).collect();
+            peer.send_raw(&burst).await;
+            for id in ids.clone().skip(256) {
+                peer.expect(update(id, Flags::RST, 0)).await;
+            }
+            let mut kept = Vec::new();
+            for id in ids.take(256) {
+                kept.push(node.accept().await.expect("in the backlog"));
+                peer.expect(update(id, Flags::ACK, 0)).await;
+            }
+            peer.expect_quiet().await;
+        });
+    }
+}
+
+/// All of them are given up at once, before any was accepted.
+#[test]
+fn y_limit_2_thousands_of_streams_opened_and_given_up_at_once_are_no_attack() {
+    run(async {
+        let (near, far) = pipe(8 << 20);
+        let node = Node::new(near, quiet().build().expect("valid"), Mode::Server);
+        let mut peer = Peer::new(far);
+        peer.greet().await;
+        let cancelled = (0..2_400).flat_map(|n| [Flags::SYN, Flags::RST].map(|flags| update(2 * n + 1, flags, 0)));
+        peer.send_raw(&cancelled.flat_map(|header| header.encode()).collect::<Vec<u8>>()).await;
+        peer.expect_quiet().await;
+        assert_eq!(node.num_streams().await, 0);
+    });
+}
+
 fn poll(line: &mut Line, waker: &Waker) -> Poll<()> {
     line.connection.poll(&mut Context::from_waker(waker)).map(|ended| panic!("{ended:?}"))
 }

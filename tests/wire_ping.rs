@@ -3,16 +3,19 @@
 mod stage;
 mod support;
 
-use futures::{AsyncReadExt, AsyncWriteExt, future, poll};
-use sluicegate::wire::{Flags, Header, PingKind};
-use sluicegate::{ConnectionError, Mode, PingError, Violation};
+use futures::{AsyncReadExt, AsyncWriteExt, FutureExt, future, poll};
+use sluicegate::wire::{Flags, Frame, Header, Parser, PingKind};
+use sluicegate::{ConnectionError, Mode, PingError};
 use stage::{Stage, WINDOW, assert_same, drain, pattern, reason};
 use std::cell::Cell;
 use std::pin::pin;
 use std::time::{Duration, Instant};
+use support::clock::{paused, run_paused};
 use support::node::Node;
 use support::peer::{Peer, data, ping, pong, update};
 use support::{Pipe, pipe, quiet, run};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio_util::compat::TokioAsyncReadCompatExt;
 
 /// A ping frame with everything that it may hold.
 fn raw_ping(flags: u16, id: u32, nonce: u32) -> Vec<u8> {
@@ -115,24 +118,57 @@ fn w71_w73_pings_that_ask_nothing_and_pongs_that_nobody_asked_for_are_ignored() 
     });
 }
 
+/// As a node that was paused finds them, or one whose peer pings for each of its tasks.
 #[test]
-fn w74_exactly_ping_backlog_pongs_may_be_owed() {
-    for (pings, backlog, ends) in [(32u32, 32, false), (33, 32, true), (1, 1, false), (2, 1, true), (1024, 1024, false)]
-    {
+fn y_limit_4_any_number_of_pings_in_one_read_is_answered_where_the_transport_takes_it() {
+    for (pings, backlog) in [(32u32, 32), (33, 32), (200, 32), (5_000, 32), (1, 1), (2, 1), (200, 1), (1024, 1024)] {
         run(async {
             let mut stage = Stage::with(Mode::Server, 1 << 20, quiet().ping_backlog(backlog));
             // One write, so that all of them are there in one poll of the node.
             let all: Vec<u8> = (0..pings).flat_map(|nonce| ping(nonce).encode()).collect();
             stage.peer.send_raw(&all).await;
-            if ends {
-                assert_same(stage.node.ended().await, Err::<(), _>(ConnectionError::Violation(Violation::PingFlood)));
-                stage.peer.expect_end(1).await;
-            } else {
-                for nonce in 0..pings {
-                    stage.peer.expect(pong(nonce)).await;
-                }
-                stage.expect_clean().await;
+            for nonce in 0..pings {
+                stage.peer.expect(pong(nonce)).await;
             }
+            stage.expect_clean().await;
+        });
+    }
+}
+
+/// The peer reads a little every 9 s.
+#[test]
+fn y_limit_4_pings_that_find_the_transport_full_are_answered_when_it_takes_bytes_again() {
+    for pings in [33u32, 200, 1_500, 10_000] {
+        run_paused(async {
+            let (near, far) = tokio::io::duplex(1024);
+            let node = Node::server(near.compat(), paused(quiet()).build().expect("valid"));
+            let (mut from, mut to) = tokio::io::split(far);
+            to.write_all(&update(1, Flags::SYN, 0).encode()).await.expect("room");
+            let mut stream = node.accept().await.expect("opened");
+            assert!(stream.write(&pattern(WINDOW)).await.expect("within the window") > 1024);
+            let writing = async {
+                let all: Vec<u8> = (0..pings).flat_map(|nonce| ping(nonce).encode()).collect();
+                to.write_all(&all).await.expect("the node reads on");
+            };
+            let reading = async {
+                let (mut parser, mut unparsed, mut answered) = (Parser::default(), Vec::new(), 0);
+                while answered < pings {
+                    tokio::time::sleep(Duration::from_secs(9)).await;
+                    let mut bytes = [0; 1024];
+                    for _ in 0..100 {
+                        let read = from.read(&mut bytes).now_or_never().map_or(0, |read| read.expect("no end"));
+                        unparsed.extend_from_slice(&bytes[..read]);
+                        tokio::task::yield_now().await;
+                    }
+                    let mut input = &unparsed[..];
+                    while let Some(frame) = parser.next(&mut input).expect("legal") {
+                        answered += u32::from(frame == Frame::Header(pong(answered)));
+                    }
+                    unparsed = input.to_vec();
+                }
+            };
+            future::join(writing, reading).await;
+            assert!(!node.call(|connection| connection.is_closed()).await, "{pings}");
         });
     }
 }

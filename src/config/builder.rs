@@ -31,17 +31,23 @@ impl ConfigBuilder {
         self
     }
 
-    /// The pongs that may be owed at once.
+    /// The pongs that may be owed at once to a peer that takes none.
     ///
-    /// Default 32, valid 1..=1024. Beyond it the connection ends: a peer that pings and does not read would otherwise
-    /// make it hold ever more. Pings that arrive together are owed together.
+    /// Default 32, valid 1..=1024. From half of it on, what has arrived waits until they have been written, so any number of
+    /// pings at once is answered. When more are owed and the transport has taken nothing for
+    /// [`connection_write_timeout`](Self::connection_write_timeout), the connection ends: a peer that pings and does not read
+    /// would otherwise make it hold ever more.
     pub fn ping_backlog(mut self, pongs: usize) -> Self {
         self.0.ping_backlog = pongs;
         self
     }
 
-    /// The time without a byte from the peer after which it is pinged, so that NATs keep the connection and a dead peer
-    /// is noticed.
+    /// The time without a sign of life from the peer after which it is pinged, so that NATs keep the connection and a dead
+    /// peer is noticed. Signs of life are bytes received, and a transport that takes bytes again after it was full.
+    ///
+    /// A connection that is kept alive ends with a keep-alive timeout when there has been no sign of life for
+    /// `keep_alive_interval` and [`connection_write_timeout`](Self::connection_write_timeout) together, and a ping of ours has
+    /// waited for its answer for at least `connection_write_timeout`.
     ///
     /// Default 30 s, valid 1 ms..=24 h. `None` turns it off.
     pub fn keep_alive_interval(mut self, interval: Option<Duration>) -> Self {
@@ -59,8 +65,10 @@ impl ConfigBuilder {
 
     /// The time for which the peer may make no progress before the connection ends.
     ///
-    /// That is: the transport takes no bytes while some are waiting, a ping goes unanswered and nothing else arrives
-    /// either (unless [`keep_alive_interval`](Self::keep_alive_interval) is off), or a graceful close cannot flush.
+    /// The connection ends with a write timeout when the transport has taken no byte for `connection_write_timeout` though
+    /// some were waiting, and there was no sign of life in that time either; see
+    /// [`keep_alive_interval`](Self::keep_alive_interval), which adds this time to its own, for what those are. It is also how
+    /// long the answer to a ping is waited for, and a graceful close for what is left to flush.
     ///
     /// Default 10 s, valid 1 ms..=24 h.
     pub fn connection_write_timeout(mut self, timeout: Duration) -> Self {

@@ -469,7 +469,7 @@ impl Mux {
         match kind {
             // Y-PING-1.
             PingKind::Request => {
-                self.control.owe_pong(nonce, self.config.ping_backlog())?;
+                self.control.owe_pong(nonce)?;
                 self.events.attention = true;
                 Ok(Worth::Stray)
             }

@@ -273,9 +273,12 @@ impl Mux {
         self.ledger.clocks.transport_ends(self.ledger.latest);
     }
 
-    /// The transport takes something again.
+    /// The transport takes something again. After it was full that is a sign of life (Y-PING-6).
     pub(crate) fn transport_moves(&mut self, now: Instant) {
         self.tick(now);
         self.ledger.clocks.transport_ends(self.ledger.latest);
+        if self.control.transport_took() {
+            self.liveness.heard(now);
+        }
     }
 }

@@ -97,8 +97,15 @@ pub(crate) const REST_AFTER: Duration = Duration::from_secs(1);
 pub(crate) const REST_ROUND_TRIPS: u32 = 4;
 
 /// Resets owed for streams that were refused. Stops: a peer that opens streams beyond every limit and reads nothing
-/// (Y-LIMIT-3). 16 KiB at most.
+/// (Y-LIMIT-3).
 pub(crate) const REFUSALS_OWED: usize = 2048;
+
+/// The most resets that are owed while the transport is full; then reading waits (Y-LIMIT-4). 64 KiB of the 256 KiB that a
+/// connection may take beside what is reserved.
+pub(crate) const REFUSALS_MOST: usize = 8192;
+
+/// The most pongs, where `ping_backlog` is not more. There are peers that send a ping for each of a thousand tasks. 4 KiB.
+pub(crate) const PONGS_MOST: usize = 1024;
 
 /// Ended streams that are remembered. Stops: a peer from being answered twice; late frames from looking like garbage
 /// (Y-RST-6). About 20 KiB at most.
@@ -109,8 +116,14 @@ pub(crate) const TOMBSTONES: usize = 512;
 pub(crate) const USELESS_FRAMES: Allowance = Allowance { burst: 10_000, per_second: 1_000 };
 
 /// Streams that the peer reset before they were accepted. Stops: rapid reset, which costs work without ever holding a
-/// stream (Y-LIMIT-2).
-pub(crate) const RAPID_RESETS: Allowance = Allowance { burst: 1_000, per_second: 200 };
+/// stream (Y-LIMIT-2). The burst is what an application that gives up all it has begun may send at once: peers that count no
+/// acknowledgements have been seen with 2,400 streams.
+pub(crate) const RAPID_RESETS: Allowance = Allowance { burst: 5_000, per_second: 200 };
+
+/// How long what others write does not hold up a flush that somebody waits for: then nothing new is cut until it is done
+/// (Y-SEND-5). Longer than the flushes that are known to take time, which is 100 ms for a websocket in a browser; and a
+/// transport that flushes only when its buffer is empty would otherwise never do so beside bulk.
+pub(crate) const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long a go-away that reports a violation may take to reach the transport, and how long the peer's last bytes are
 /// read and discarded after the write side has been shut, so that the go-away is not lost with them (Y-CLOSE-3).

@@ -1,8 +1,8 @@
 //! Owns [`Liveness`]: our pings, what they are for, and when the peer is taken for dead.
 //!
 //! One ping at a time, shared by keep-alive, the measuring of the round-trip time, the pacing beside what is urgent and the
-//! user (Y-PING-7). Any byte received is a sign of life; a ping is sent for keep-alive only when nothing has come for a
-//! while (Y-PING-6).
+//! user (Y-PING-7). Any byte received is a sign of life, and so is a transport that takes bytes again after it was full; a ping
+//! is sent for keep-alive only when there was none for a while (Y-PING-6).
 
 use super::rtt::Rtt;
 use crate::config::Config;
@@ -86,9 +86,14 @@ impl Liveness {
         }
     }
 
-    /// Bytes came from the peer.
+    /// The peer has given a sign of life.
     pub(super) fn heard(&mut self, now: Instant) {
         self.heard = self.heard.max(now);
+    }
+
+    /// When it last did.
+    pub(super) const fn heard_at(&self) -> Instant {
+        self.heard
     }
 
     /// What has arrived says that a round trip took up to `sample`: pings find out whether the path has become so much longer
@@ -165,7 +170,7 @@ impl Liveness {
 
     pub(super) fn handle_timeout(&mut self, now: Instant) -> Verdict {
         match self.ping {
-            Ping::InFlight { sent, .. } if now >= sent + self.timeout => self.unanswered(sent),
+            Ping::InFlight { sent, .. } if now >= sent + self.timeout => self.unanswered(sent, now),
             Ping::Idle if now >= self.idle_deadline() => {
                 self.ping = Ping::Owed(Purpose::Measure);
                 Verdict::Fine
@@ -174,12 +179,15 @@ impl Liveness {
         }
     }
 
-    /// Y-PING-8.
-    fn unanswered(&mut self, sent: Instant) -> Verdict {
-        if self.heard <= sent && self.keep_alive.is_some() {
+    /// A ping that was sent then was not answered in time (Y-PING-8).
+    fn unanswered(&mut self, sent: Instant, now: Instant) -> Verdict {
+        let given_up = now >= self.answer_by(sent);
+        if given_up && self.serves_keep_alive(sent).is_some() {
             return Verdict::Dead;
         }
-        self.ping = Ping::Idle;
+        if given_up {
+            self.ping = Ping::Idle;
+        }
         if self.user == UserPing::Waiting {
             self.user = UserPing::Done(None);
             return Verdict::UserTimedOut;
@@ -187,9 +195,23 @@ impl Liveness {
         Verdict::Fine
     }
 
+    /// How long a ping that was sent then is waited for: one that serves keep-alive until the silence is one that ends the
+    /// connection.
+    fn answer_by(&self, sent: Instant) -> Instant {
+        let answer = sent + self.timeout;
+        self.serves_keep_alive(sent).map_or(answer, |due| answer.max(due + self.timeout))
+    }
+
+    /// When a ping for keep-alive has been due, if a ping that was sent then is under way for long enough to be that one, too.
+    /// One that was sent earlier is given up before, and another one is sent: the peer answers that if it has come back.
+    fn serves_keep_alive(&self, sent: Instant) -> Option<Instant> {
+        self.keep_alive.map(|interval| self.heard + interval).filter(|due| *due <= sent + self.timeout)
+    }
+
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         match self.ping {
-            Ping::InFlight { sent, .. } => Some(sent + self.timeout),
+            Ping::InFlight { sent, .. } if self.user == UserPing::Waiting => Some(sent + self.timeout),
+            Ping::InFlight { sent, .. } => Some(self.answer_by(sent)),
             Ping::Idle => Some(self.idle_deadline()),
             Ping::Owed(_) => None,
         }
@@ -206,6 +228,7 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+    const NANO: Duration = Duration::from_nanos(1);
 
     fn liveness(keep_alive: Option<Duration>) -> (Liveness, Instant) {
         let now = Instant::now();
@@ -241,8 +264,87 @@ mod tests {
     fn a21_w75_an_unanswered_ping_and_silence_are_death() {
         let (mut live, now) = liveness(Some(30 * SECOND));
         live.ping_cut(1, now);
-        assert_eq!(live.handle_timeout(now + 9 * SECOND), Verdict::Fine);
-        assert_eq!(live.handle_timeout(now + 10 * SECOND), Verdict::Dead);
+        assert_eq!(run(&mut live, now + 40 * SECOND - NANO), Verdict::Fine);
+        assert_eq!(run(&mut live, now + 40 * SECOND), Verdict::Dead);
+    }
+
+    /// Lets time pass as the core does, up to `until`, and sends the pings that are owed. Gives the last verdict.
+    fn run(live: &mut Liveness, until: Instant) -> Verdict {
+        let mut verdict = Verdict::Fine;
+        while let Some(at) = live.poll_timeout().filter(|at| *at <= until) {
+            verdict = live.handle_timeout(at);
+            if verdict == Verdict::Dead {
+                return verdict;
+            }
+            if live.is_owed() {
+                live.ping_cut(99, at);
+            }
+            assert!(live.poll_timeout().is_none_or(|next| next > at), "a timeout that is over is told again");
+        }
+        verdict
+    }
+
+    /// A connection on which the last byte has come at this second, and whatever ping was under way then or was sent since.
+    fn silent(sent: u32, purpose: Purpose) -> (Liveness, Instant) {
+        let (mut live, now) = liveness(Some(30 * SECOND));
+        live.ping_cut(1, now);
+        live.pong(1, now);
+        live.ping = Ping::Owed(purpose);
+        live.ping_cut(2, now + sent * SECOND);
+        live.heard(now + 5 * SECOND);
+        (live, now + 5 * SECOND)
+    }
+
+    #[test]
+    fn y_ping_8_no_ping_under_way_shortens_the_silence_that_ends_a_connection() {
+        for purpose in [Purpose::Measure, Purpose::Pace] {
+            // One that was sent before the silence, at its beginning, and in the middle of it.
+            for sent in [0, 4, 5, 6, 15, 20, 24, 25, 26, 34] {
+                let (mut live, since) = silent(sent, purpose);
+                assert_eq!(run(&mut live, since + 40 * SECOND - NANO), Verdict::Fine, "{sent} {purpose:?}");
+                assert_eq!(run(&mut live, since + 40 * SECOND), Verdict::Dead, "{sent} {purpose:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn y_ping_8_an_outage_of_12_s_and_one_of_39_s_are_survived_whatever_ping_was_under_way() {
+        for (outage, sent) in [12, 39].into_iter().flat_map(|outage| [0, 5, 10, 30].map(|sent| (outage, sent))) {
+            for asks in [false, true] {
+                let (mut live, since) = silent(sent, Purpose::Measure);
+                if asks {
+                    live.user_ping();
+                }
+                assert_ne!(run(&mut live, since + outage * SECOND), Verdict::Dead);
+                live.heard(since + outage * SECOND);
+                assert_ne!(run(&mut live, since + (outage + 39) * SECOND), Verdict::Dead);
+            }
+        }
+    }
+
+    #[test]
+    fn y_ping_8_a_user_is_told_in_time_and_the_connection_lives_on() {
+        let (mut live, since) = silent(25, Purpose::Measure);
+        assert_eq!(live.user_ping(), PingProgress::Waiting);
+        assert_eq!(run(&mut live, since + 30 * SECOND), Verdict::UserTimedOut);
+        assert_eq!(live.user_ping(), PingProgress::TimedOut);
+        assert_eq!(run(&mut live, since + 40 * SECOND - NANO), Verdict::Fine);
+        assert_eq!(run(&mut live, since + 40 * SECOND), Verdict::Dead);
+    }
+
+    #[test]
+    fn y_ping_8_a_late_look_at_the_clock_is_no_silence() {
+        // The machine slept for an hour, with a ping under way or none: the peer gets the time to answer another one.
+        for sent in [4, 6] {
+            let (mut live, since) = silent(sent, Purpose::Measure);
+            let woken = since + 3600 * SECOND;
+            assert_eq!(live.handle_timeout(woken), Verdict::Fine);
+            assert_eq!(live.handle_timeout(woken), Verdict::Fine);
+            assert!(live.is_owed());
+            live.ping_cut(3, woken);
+            assert_eq!(run(&mut live, woken + 10 * SECOND - NANO), Verdict::Fine);
+            assert_eq!(run(&mut live, woken + 10 * SECOND), Verdict::Dead);
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod arrivals;
 mod budget;
 mod chunks;
 mod control;
+mod debts;
 mod flow;
 mod gathering;
 mod inbound;

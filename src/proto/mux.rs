@@ -72,7 +72,7 @@ pub(crate) struct Mux {
     pub(super) seed: u64,
     pub(super) remote_away: bool,
     pub(super) local_away: bool,
-    /// Number of the last batch that was cut, and of the last one that was flushed.
+    /// Number of the last batch that was cut, and of the last one that was flushed with all before it.
     pub(super) cut: u64,
     pub(super) flushed: u64,
     /// Streams that wait for a flush.
@@ -139,7 +139,7 @@ impl Mux {
             store: Store::new(spread),
             control_queue: Queue::new(),
             schedule: Schedule::new(),
-            control: Control::default(),
+            control: Control::new(config.ping_backlog()),
             liveness: Liveness::new(&config, now),
             pool: Pool::new(config.max_send_buffer()),
             shelf: Shelf::default(),
@@ -198,6 +198,11 @@ impl Mux {
 
     pub(crate) const fn rtt(&self) -> Option<Duration> {
         self.liveness.rtt.latest()
+    }
+
+    /// When the peer last gave a sign of life.
+    pub(crate) const fn heard_at(&self) -> Instant {
+        self.liveness.heard_at()
     }
 
     /// What has happened and was not acted on yet.
@@ -329,6 +334,7 @@ impl Mux {
         }
         self.events.released.extend(self.pool.handle_timeout(now));
         self.look_at_windows(now);
+        self.call_in_debts(now);
         self.end_pace(now);
         self.rest_if_quiet(now);
         match self.liveness.handle_timeout(now) {
@@ -344,7 +350,7 @@ impl Mux {
             return None;
         }
         let memory = sooner(self.pool.poll_timeout(), self.next_look());
-        let data = sooner(self.coalesce_until, self.pace_ends());
+        let data = sooner(sooner(self.coalesce_until, self.pace_ends()), self.debts_due());
         sooner(sooner(memory, data), sooner(self.liveness.poll_timeout(), self.rests_at()))
     }
 

@@ -55,6 +55,7 @@ impl Mux {
     /// A batch was written to the transport: `data` bytes of bodies are gone from memory, their chunks are `spent`.
     pub(crate) fn handle_written(&mut self, data: usize, spent: impl IntoIterator<Item = Bytes>) {
         if self.closed().is_none() {
+            self.control.batch_written();
             self.pool.remove(data);
             self.pool.recycle(spent);
             self.wake_writers();
@@ -66,17 +67,25 @@ impl Mux {
         self.flushing.iter(&self.store).any(|key| self.store.get(key).is_some_and(Stream::is_cut))
     }
 
-    /// The transport has flushed all that was cut (Y-SEND-3).
-    pub(crate) fn handle_flushed(&mut self) {
-        self.flushed = self.cut;
+    /// The number of the last batch that was cut.
+    pub(crate) const fn last_cut(&self) -> u64 {
+        self.cut
+    }
+
+    /// The transport has flushed the batches up to `number`, all of which had been written whole (Y-SEND-3). Others may have
+    /// been cut since (Y-SEND-5).
+    pub(crate) fn handle_flushed(&mut self, number: u64) {
+        self.flushed = number;
         let mut next = self.flushing.first();
         while let Some(key) = next {
             next = self.flushing.after(&self.store, key);
-            if self.store.get(key).is_some_and(Stream::is_cut) {
+            if self.store.get(key).is_some_and(|stream| stream.is_cut() && stream.send.last_batch <= number) {
                 self.notify(key, Ready::FLUSH);
             }
         }
-        if let Lifecycle::Closing { reason, said: true, .. } = &self.lifecycle {
+        if let Lifecycle::Closing { reason, said: true, .. } = &self.lifecycle
+            && number == self.cut
+        {
             self.fail(reason.clone());
         }
     }
@@ -200,6 +209,7 @@ impl Mux {
         {
             put(batch, &mut self.events.notes, Header::GoAway { code: *code });
             *said = true;
+            self.control.mute();
         }
     }
 }

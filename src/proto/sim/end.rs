@@ -183,7 +183,7 @@ impl End {
                 self.unsent.extend(pieces.iter().flat_map(|piece| piece.iter().copied()));
                 self.spent.extend(pieces);
             } else {
-                self.mux.handle_flushed();
+                self.mux.handle_flushed(self.mux.last_cut());
                 self.mux.handle_idle(now);
                 self.paced += u64::from(self.mux.pace_ends().is_some());
             }

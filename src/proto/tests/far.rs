@@ -135,7 +135,7 @@ impl End {
             pieces.iter().for_each(|piece| self.line.send(piece.clone(), now));
             self.mux.handle_written(data, pieces.drain(..));
         }
-        self.mux.handle_flushed();
+        self.mux.handle_flushed(self.mux.last_cut());
         self.settle();
     }
 }

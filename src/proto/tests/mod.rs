@@ -6,6 +6,7 @@ mod far;
 mod gathering;
 mod paths;
 mod reading;
+mod transport;
 mod urgency;
 mod windows;
 
@@ -127,7 +128,7 @@ impl Bench {
             sent.extend(pieces.iter().flatten());
             self.mux.handle_written(data, pieces.drain(..));
         }
-        self.mux.handle_flushed();
+        self.mux.handle_flushed(self.mux.last_cut());
         self.settle();
         let (mut parser, mut input) = (Parser::default(), &sent[..]);
         let frames = std::iter::from_fn(|| parser.next(&mut input).expect("legal"));

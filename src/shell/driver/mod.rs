@@ -8,7 +8,7 @@ mod reading;
 mod writing;
 
 use self::memory::Wait;
-use self::writing::{Gathered, Written};
+use self::writing::{Gathered, Stalled, Written};
 use super::last_words::{Gone, LastWords};
 use super::patience::Patience;
 use super::reader::Reader;
@@ -36,7 +36,7 @@ pub(crate) struct Driver<T> {
     batch: Batch,
     timer: Timer,
     /// Since when the transport has taken no bytes though some are waiting.
-    stalled: Option<Instant>,
+    stalled: Option<Stalled>,
     /// Until when a graceful close has to be done.
     close_by: Option<Instant>,
     patience: Patience,
@@ -46,8 +46,10 @@ pub(crate) struct Driver<T> {
     gathered: Option<Gathered>,
     /// What has been done with the transport and not been reported to the core.
     written: Written,
-    /// Whether somebody waited for the batch under way to be flushed when it was cut.
+    /// Whether somebody waits for what was cut to be flushed.
     awaited: bool,
+    /// Since when such a flush is pending.
+    flushing: Option<Instant>,
     /// Whether something was read and not applied yet: a poll had done enough.
     unapplied: bool,
     tap: Option<WireTap>,
@@ -65,6 +67,8 @@ enum Phase {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Outlook {
     deadline: Option<Instant>,
+    /// When the peer last gave a sign of life.
+    heard: Instant,
     closing: bool,
     closed: bool,
     /// It is at rest.
@@ -79,7 +83,7 @@ impl Outlook {
             inner.rest();
         }
         let (closing, closed) = (inner.mux.is_closing(), inner.mux.closed().is_some());
-        Self { deadline: inner.mux.poll_timeout(), closing, closed, rests }
+        Self { deadline: inner.mux.poll_timeout(), heard: inner.mux.heard_at(), closing, closed, rests }
     }
 }
 
@@ -88,6 +92,8 @@ impl Outlook {
 enum Stop {
     Waits,
     Yields,
+    /// It waits for the transport to take what is owed.
+    Holds,
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
@@ -108,6 +114,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             gathered: None,
             written: Written::default(),
             awaited: false,
+            flushing: None,
             unapplied: false,
             phase: Phase::Running,
             config,
@@ -153,7 +160,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             self.ask_for_windows(now, cx);
         }
         let (write, outlook) = self.poll_write(now, cx);
-        if read == Stop::Yields || write == Stop::Yields {
+        // What was read and had to wait for writing goes on when the transport has taken something.
+        let goes_on = read == Stop::Holds && !self.is_full();
+        if read == Stop::Yields || write == Stop::Yields || goes_on {
             cx.waker().wake_by_ref();
         }
         match self.check_time(outlook, now, cx) {
@@ -166,7 +175,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     fn check_time(&mut self, outlook: Option<Outlook>, now: Instant, cx: &mut Context<'_>) -> bool {
         let timeout = self.config.connection_write_timeout();
         let outlook = outlook.unwrap_or_else(|| self.shared.with(Outlook::of));
-        let Outlook { deadline, closing, closed, rests } = outlook;
+        let Outlook { deadline, heard, closing, closed, rests } = outlook;
         if closed || !matches!(self.phase, Phase::Running) {
             self.take_leave(now);
             return true;
@@ -177,10 +186,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         if closing && self.close_by.is_none() {
             self.close_by = now.checked_add(timeout);
         }
-        let stalled = self.stalled.and_then(|since| since.checked_add(timeout));
+        // Y-CLOSE-5: neither has it taken anything in that time, nor has the peer been heard.
+        let stalled = self.stalled.and_then(|stalled| stalled.since.max(heard).checked_add(timeout));
         let ours = stalled.into_iter().chain(self.close_by).min();
         if ours.is_some_and(|deadline| now >= deadline) {
-            // Y-CLOSE-1, Y-CLOSE-5.
+            // Y-CLOSE-1.
             self.end(ConnectionError::WriteTimeout);
             return true;
         }

@@ -21,6 +21,8 @@ enum Needs {
     Window,
     /// Memory for bytes that have arrived.
     Room(usize),
+    /// What is owed has to be written first.
+    Writing,
     /// The connection is over.
     End,
 }
@@ -33,6 +35,8 @@ enum Applied {
     UpToCrowd,
     /// As much as a poll may take.
     Enough,
+    /// As much as this end may owe (Y-LIMIT-4).
+    Indebted,
     /// The connection is over.
     Ended,
 }
@@ -75,6 +79,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                     self.unapplied = true;
                     break;
                 }
+                Applied::Indebted => {
+                    self.unapplied = true;
+                    return if self.is_full() { Stop::Holds } else { Stop::Yields };
+                }
                 Applied::Ended => return Stop::Waits,
             }
         }
@@ -110,6 +118,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 Needs::Room(bytes) => provided = self.provide(bytes),
                 Needs::Window if self.admit(now) => return Applied::UpToCrowd,
                 Needs::Window => {}
+                Needs::Writing => return Applied::Indebted,
                 Needs::End => return Applied::Ended,
             }
         }
@@ -124,6 +133,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             let needs = loop {
                 if *pieces == 0 {
                     break Needs::Nothing;
+                }
+                if inner.mux.must_write() {
+                    break Needs::Writing;
                 }
                 // What comes after the end is thrown away unseen.
                 if let Some(tap) = tap
@@ -172,6 +184,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     /// Applies what was read and waits for nobody: the connection is ending.
     pub(super) fn apply_all(&mut self, now: Instant) {
         let mut pieces = usize::MAX;
-        while self.apply(&mut pieces, now) == Applied::UpToCrowd {}
+        while matches!(self.apply(&mut pieces, now), Applied::UpToCrowd | Applied::Indebted) {
+            self.shared.with(|inner| inner.mux.forget_debts());
+        }
     }
 }

@@ -1,9 +1,9 @@
 //! The way out: batches cut from the core, written, and flushed once.
 
-use super::{Driver, Outlook, Stop};
+use super::{Driver, Outlook, Phase, Stop};
 use crate::error::ConnectionError;
 use crate::proto::Mux;
-use crate::proto::limits::{GATHER_TURNS, POLL_READ_BYTES, POLL_WRITE_BYTES};
+use crate::proto::limits::{FLUSH_PATIENCE, GATHER_TURNS, POLL_READ_BYTES, POLL_WRITE_BYTES};
 use crate::tap::Direction;
 use bytes::Bytes;
 use futures::{AsyncRead, AsyncWrite};
@@ -17,8 +17,12 @@ use web_time::Instant;
 enum Next {
     /// Write the batch.
     Batch,
-    /// All is written, or somebody waits for what was written: flush.
+    /// Somebody waits for what was written: flush.
     Flush,
+    /// There is nothing more to write, and the task is parked: flush.
+    Last,
+    /// A flush has been pending for too long: nothing is cut until it is done.
+    Drain,
     /// Others may add to the next batch first.
     Gather,
     /// The memory manager has to be asked before there is anything to send.
@@ -27,13 +31,25 @@ enum Next {
     Parked(Outlook),
 }
 
+/// The transport takes nothing.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stalled {
+    pub(super) since: Instant,
+    /// It is full: it has taken no part of a batch. Otherwise a flush is pending.
+    full: bool,
+}
+
 /// What has been done with the transport and not been reported to the core: that is done with the lock that the next
 /// batch is cut under.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Written {
     /// Bytes of bodies in a batch that has been written.
     data: Option<usize>,
-    flushed: bool,
+    /// Up to which batch all is flushed.
+    flushed: Option<u64>,
+    /// The number of the last batch that was cut, and of the last one that was written whole.
+    cut: u64,
+    whole: u64,
 }
 
 /// A batch that was put off.
@@ -45,12 +61,11 @@ pub(super) struct Gathered {
 
 impl Written {
     fn report(&mut self, mux: &mut Mux, spent: impl Iterator<Item = Bytes>) {
-        let Self { data, flushed } = std::mem::take(self);
-        if let Some(data) = data {
+        if let Some(data) = self.data.take() {
             mux.handle_written(data, spent);
         }
-        if flushed {
-            mux.handle_flushed();
+        if let Some(number) = self.flushed.take() {
+            mux.handle_flushed(number);
         }
     }
 }
@@ -66,45 +81,61 @@ impl Gathered {
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     /// Sends what there is to send. Where there is no more and the task was parked, also says what it waits for.
+    ///
+    /// A flush that is pending stops nothing (Y-SEND-5): it is asked for again when there is no more to write, or the poll has
+    /// done enough.
     pub(super) fn poll_write(&mut self, now: Instant, cx: &mut Context<'_>) -> (Stop, Option<Outlook>) {
-        let mut left = POLL_WRITE_BYTES;
+        let (mut left, mut pending) = (POLL_WRITE_BYTES, false);
         // What comes next is decided when the task has its turn again.
         while left > 0 {
-            let next = if !self.writer.is_empty() {
-                Next::Batch
-            } else if self.awaited {
-                Next::Flush
-            } else {
-                self.cut(now, cx)
-            };
-            let done = match next {
+            match self.next(pending, now, cx) {
                 Next::Batch => {
                     left = left.saturating_sub(self.writer.len());
-                    self.poll_batch(now, cx)
+                    if self.poll_batch(now, cx).is_pending() {
+                        self.flush_beside(now, cx);
+                        return (Stop::Waits, None);
+                    }
                 }
-                Next::Flush => self.poll_flush(now, cx),
+                Next::Flush => pending = self.poll_flush(now, cx).is_pending(),
+                next @ (Next::Last | Next::Drain) => {
+                    if self.poll_flush(now, cx).is_pending() {
+                        self.stalls(next == Next::Drain, now);
+                        return (Stop::Waits, None);
+                    }
+                }
                 Next::Gather | Next::Wish => return (Stop::Yields, None),
                 Next::Parked(outlook) => {
                     self.moves(now);
                     return (Stop::Waits, Some(outlook));
                 }
-            };
-            if done.is_pending() {
+            }
+            if !matches!(self.phase, Phase::Running) {
                 return (Stop::Waits, None);
             }
         }
         // Nothing written stays unflushed while the task yields.
-        let flushed = self.poll_flush(now, cx);
+        let _ = self.poll_flush(now, cx);
         self.report();
-        match flushed {
-            Poll::Ready(()) => (Stop::Yields, None),
-            Poll::Pending => (Stop::Waits, None),
+        (Stop::Yields, None)
+    }
+
+    /// What is to be done next; a flush may be `pending` since a moment ago.
+    fn next(&mut self, pending: bool, now: Instant, cx: &Context<'_>) -> Next {
+        let waited = self.flushing.map(|since| now.saturating_duration_since(since));
+        if !self.writer.is_empty() {
+            Next::Batch
+        } else if self.awaited && !pending {
+            Next::Flush
+        } else if waited.is_some_and(|waited| waited >= FLUSH_PATIENCE) {
+            Next::Drain
+        } else {
+            self.cut(pending, now, cx)
         }
     }
 
     /// Cuts the next batch and hands it to the writer. When there is none and nothing is left to flush, the task is
     /// parked in the critical section that saw so.
-    fn cut(&mut self, now: Instant, cx: &Context<'_>) -> Next {
+    fn cut(&mut self, pending: bool, now: Instant, cx: &Context<'_>) -> Next {
         let (batch, unflushed) = (&mut self.batch, self.writer.needs_flush());
         let (written, spent, gathered) = (&mut self.written, self.writer.spent(), &mut self.gathered);
         let awaited = &mut self.awaited;
@@ -112,7 +143,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             written.report(&mut inner.mux, spent);
             // Whoever waits for a flush does not wait for the others to have nothing more to send.
             if unflushed && inner.mux.wants_flush() {
-                return Next::Flush;
+                *awaited = true;
+                if !pending {
+                    return Next::Flush;
+                }
             }
             // Nothing written stays unflushed while the others have their turn.
             let waiting = if unflushed { None } else { inner.mux.gathers() };
@@ -124,7 +158,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 inner.mux.gathered_in_vain();
             }
             if inner.mux.poll_transmit(batch, inner.mux.batch_budget(), now) {
-                *awaited = inner.mux.wants_flush();
+                *awaited |= inner.mux.wants_flush();
+                written.cut = inner.mux.last_cut();
                 return Next::Batch;
             }
             if inner.mux.has_wishes() {
@@ -133,7 +168,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             if unflushed {
                 // What is written while a flush is pending does not wait for it.
                 inner.park_driver(cx);
-                return Next::Flush;
+                return Next::Last;
             }
             inner.mux.handle_idle(now);
             inner.park_driver(cx);
@@ -172,38 +207,60 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         }
         match result {
             Poll::Ready(Ok(data)) => {
-                self.written.data = Some(data);
+                (self.written.data, self.written.whole) = (Some(data), self.written.cut);
                 Poll::Ready(())
             }
             Poll::Ready(Err(error)) => self.write_failed(error, now, cx),
             Poll::Pending => {
-                self.stalls(now);
+                self.stalls(true, now);
                 Poll::Pending
             }
         }
     }
 
+    /// Flushes, as far as batches were written whole.
     fn poll_flush(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
         match self.writer.poll_flush(&mut self.io, cx) {
             Poll::Ready(Ok(())) => {
-                self.moves(now);
-                (self.written.flushed, self.awaited) = (true, false);
+                self.written.flushed = Some(self.written.whole);
+                (self.awaited, self.flushing) = (false, None);
+                if self.writer.is_empty() {
+                    self.moves(now);
+                }
                 Poll::Ready(())
             }
             Poll::Ready(Err(error)) => self.write_failed(error, now, cx),
             Poll::Pending => {
-                self.stalls(now);
+                if self.awaited {
+                    self.flushing.get_or_insert(now);
+                }
                 Poll::Pending
             }
+        }
+    }
+
+    /// The transport is full. Where somebody waits for a flush of what it has taken, that may be done all the same.
+    fn flush_beside(&mut self, now: Instant, cx: &mut Context<'_>) {
+        if self.awaited && matches!(self.phase, Phase::Running) && self.poll_flush(now, cx).is_ready() {
+            self.report();
         }
     }
 
     /// The transport takes nothing, though something is waiting.
-    fn stalls(&mut self, now: Instant) {
-        if self.stalled.is_none() {
-            self.stalled = Some(now);
-            self.shared.with(|inner| inner.mux.transport_stalls(now));
+    fn stalls(&mut self, full: bool, now: Instant) {
+        let before = self.stalled.map(|stalled| stalled.full);
+        if before.is_none() || (full && before == Some(false)) {
+            self.stalled = Some(Stalled { since: self.stalled.map_or(now, |stalled| stalled.since), full });
+            self.shared.with(|inner| match full {
+                true => inner.mux.transport_is_full(now),
+                false => inner.mux.transport_stalls(now),
+            });
         }
+    }
+
+    /// Whether the transport has not taken what it was given last.
+    pub(super) const fn is_full(&self) -> bool {
+        matches!(self.stalled, Some(Stalled { full: true, .. }))
     }
 
     /// The transport has taken something, or nothing is waiting.
