@@ -2,19 +2,26 @@
 
 use super::moody::Moody;
 use super::oracle::{Oracle, REFUSAL, ReadEnd, pattern};
-use super::{Chance, Load, Reached};
+use super::{Chance, Load, Reached, Weather};
 use crate::config::{Charging, Config};
 use crate::error::StreamError;
 use crate::memory::{MemoryManager, Reservation};
 use crate::mode::Mode;
 use crate::priority::Priority;
 use crate::proto::{Admission, Batch, Chunks, FlushError, Key, Mux, ReadError, Taken, WriteError, first_reservation};
-use crate::wire::{Frame, Parser};
+use crate::wire::{Frame, Header, Parser, PingKind};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use web_time::Instant;
+
+/// As it is by default.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+
+/// Pings beyond the core's after which there are no more bursts in a run: two ends that owe each other more than a ring holds
+/// at all, and both of whose transports are full, wait for each other.
+const MANY_PINGS: u64 = 300;
 
 /// A stream as the application holds it.
 #[derive(Debug)]
@@ -48,12 +55,24 @@ pub(super) struct End {
     pub(super) smaller: u64,
     /// How often something waited beside something urgent.
     paced: u64,
+    /// Whether something has arrived that waits until what is owed has left, and how often that was so.
+    pub(super) is_held_back: bool,
+    held_back: u64,
+    /// Pings that were sent beside those of the core.
+    pub(super) foreign_pings: u64,
     /// Whether an error of the connection is to be expected.
     pub(super) may_end: bool,
 }
 
 impl End {
-    pub(super) fn new(side: usize, volume: u64, load: Load, chance: &mut Chance, now: Instant) -> Self {
+    pub(super) fn new(
+        side: usize,
+        volume: u64,
+        load: Load,
+        weather: Weather,
+        chance: &mut Chance,
+        now: Instant,
+    ) -> Self {
         let limits: &[u64] = load.pick(&[2 << 20, 16 << 20, 1 << 30], &[300_000, 1 << 20]);
         let limit = Arc::new(Moody::new(limits, chance));
         let used = load == Load::Scarce || chance.of(2);
@@ -68,7 +87,7 @@ impl End {
             .max_message_size(chance.pick(&[1024, 16 << 10, 64 << 10]) as u32)
             .write_coalesce_delay(Duration::from_micros(chance.pick(&[0, 0, 100])))
             .refusal_code(REFUSAL)
-            .keep_alive_interval(None)
+            .keep_alive_interval((weather != Weather::Jumps).then_some(KEEP_ALIVE))
             .build()
             .expect("valid");
         let mode = if side == 0 { Mode::Client } else { Mode::Server };
@@ -92,6 +111,9 @@ impl End {
             jumped: Duration::ZERO,
             smaller: 0,
             paced: 0,
+            is_held_back: false,
+            held_back: 0,
+            foreign_pings: 0,
             may_end: false,
         }
     }
@@ -103,6 +125,8 @@ impl End {
             withheld: stats.refusals.credit,
             smaller: self.smaller,
             paced: self.paced,
+            held_back: self.held_back,
+            outages: 0,
         }
     }
 
@@ -137,9 +161,20 @@ impl End {
     pub(super) fn receive(&mut self, bytes: &[u8], chance: &mut Chance, now: Instant) {
         self.mux.heard(now);
         self.unparsed.extend_from_slice(bytes);
+        self.apply(chance, now);
+    }
+
+    /// Hands what has arrived to the core, unless what is owed has to leave first.
+    pub(super) fn apply(&mut self, chance: &mut Chance, now: Instant) {
         let unparsed = std::mem::take(&mut self.unparsed);
         let mut input = unparsed.as_slice();
-        while let Some(frame) = self.parser.next(&mut input).expect("our own frames are legal") {
+        loop {
+            self.is_held_back = self.mux.must_write() && !input.is_empty();
+            if self.is_held_back {
+                self.held_back += 1;
+                break;
+            }
+            let Some(frame) = self.parser.next(&mut input).expect("our own frames are legal") else { break };
             if let Frame::Body(bytes) = frame
                 && let Some(needed) = self.mux.lacks(bytes.len())
             {
@@ -190,11 +225,29 @@ impl End {
         }
         let len = room.min(self.unsent.len());
         let sent: Vec<u8> = self.unsent.drain(..len).collect();
+        if len > 0 {
+            self.mux.transport_moves(now);
+        }
+        if !self.unsent.is_empty() {
+            self.mux.transport_is_full(now);
+        }
         if self.unsent.is_empty() && !sent.is_empty() {
             self.mux.handle_written(std::mem::take(&mut self.unsent_data), self.spent.drain(..));
         }
         self.settle();
         sent
+    }
+
+    /// Sends many pings at once, as peers do for each of their tasks.
+    pub(super) fn burst(&mut self, chance: &mut Chance) {
+        if !self.unsent.is_empty() || self.foreign_pings >= MANY_PINGS {
+            return;
+        }
+        let pings = chance.pick(&[33, 200, 700]);
+        self.foreign_pings += pings;
+        for nonce in 0..pings {
+            self.unsent.extend(Header::Ping { kind: PingKind::Request, nonce: nonce as u32 }.encode());
+        }
     }
 
     // ---- the application -----------------------------------------------------------------------------------------

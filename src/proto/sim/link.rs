@@ -52,6 +52,11 @@ impl Link {
         if room >= self.capacity.div_ceil(3) { room } else { 0 }
     }
 
+    /// Whether thousands of small frames go through it in good time.
+    pub(super) fn is_wide(&self) -> bool {
+        self.capacity >= 4_096
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.in_flight == 0
     }
@@ -80,6 +85,17 @@ impl Link {
         }
         self.in_flight -= piece.len();
         Some(piece)
+    }
+
+    /// Nothing arrives before `until`.
+    pub(super) fn stand_still(&mut self, until: Instant) {
+        self.busy_until = self.busy_until.max(until);
+        self.flying.iter_mut().for_each(|(at, _)| *at = (*at).max(until));
+    }
+
+    /// The path becomes longer or shorter.
+    pub(super) fn change_path(&mut self, latency: Duration) {
+        self.latency = latency;
     }
 
     pub(super) fn next_arrival(&self) -> Option<Instant> {

@@ -4,7 +4,7 @@ use super::end::End;
 use super::invariants::{check_credit, check_traffic};
 use super::link::Link;
 use super::oracle::Oracle;
-use super::{Chance, Load, Reached};
+use super::{Chance, Load, Reached, Weather};
 use crate::error::{ConnectionError, Side};
 use std::time::Duration;
 use web_time::Instant;
@@ -15,6 +15,10 @@ pub(super) struct Pair {
     /// From each end to the other.
     links: [Link; 2],
     oracle: Oracle,
+    weather: Weather,
+    /// Until when the links have stood still last.
+    still_until: Instant,
+    outages: u64,
     now: Instant,
 }
 
@@ -38,9 +42,10 @@ impl Pair {
     pub(super) fn new(load: Load, chance: &mut Chance) -> Self {
         let now = Instant::now();
         let links = [Link::new(load, chance, now), Link::new(load, chance, now)];
-        let ends = [0, 1].map(|side| End::new(side, links[side].volume(), load, chance, now));
+        let weather = [Weather::Jumps, Weather::Outages, Weather::Bursts][chance.below(3)];
+        let ends = [0, 1].map(|side| End::new(side, links[side].volume(), load, weather, chance, now));
         let oracle = Oracle::new(ends.each_ref().map(End::may_withhold));
-        Self { ends, links, oracle, now }
+        Self { ends, links, oracle, weather, still_until: now, outages: 0, now }
     }
 
     pub(super) fn run(mut self, chance: &mut Chance, ending: Ending) -> Reached {
@@ -51,7 +56,7 @@ impl Pair {
                     end.act(&mut self.oracle, chance, now);
                 }
             }
-            self.ends.iter_mut().for_each(|end| end.may_jump(chance));
+            self.weather(chance);
             self.step(chance);
         }
         match ending {
@@ -71,7 +76,7 @@ impl Pair {
             self.ends.iter().for_each(End::check_empty);
         }
         self.oracle.check_complete();
-        let mut reached = Reached::default();
+        let mut reached = Reached { outages: self.outages, ..Reached::default() };
         self.ends.iter_mut().for_each(|end| reached += end.reached());
         reached
     }
@@ -90,7 +95,14 @@ impl Pair {
             self.links[side].send(&sent, self.now);
         }
         for side in 0..2 {
-            while let Some(bytes) = self.links[1 - side].receive(chance, self.now) {
+            if self.ends[side].is_held_back {
+                let now = self.ends[side].clock(self.now, chance);
+                self.ends[side].apply(chance, now);
+                moved |= !self.ends[side].is_held_back;
+            }
+            while !self.ends[side].is_held_back
+                && let Some(bytes) = self.links[1 - side].receive(chance, self.now)
+            {
                 moved = true;
                 let now = self.ends[side].clock(self.now, chance);
                 self.ends[side].receive(&bytes, chance, now);
@@ -107,15 +119,47 @@ impl Pair {
     }
 
     fn is_quiet(&self) -> bool {
-        self.links.iter().all(Link::is_empty) && self.ends.iter().all(|end| end.unsent.is_empty())
+        let done = |end: &End| end.unsent.is_empty() && !end.is_held_back;
+        self.links.iter().all(Link::is_empty) && self.ends.iter().all(done)
+    }
+
+    /// What happens beside the application, now and then.
+    fn weather(&mut self, chance: &mut Chance) {
+        if self.weather == Weather::Jumps {
+            self.ends.iter_mut().for_each(|end| end.may_jump(chance));
+            return;
+        }
+        if self.weather == Weather::Bursts && chance.of(20) && self.links.iter().all(Link::is_wide) {
+            self.ends[chance.below(2)].burst(chance);
+        }
+        if chance.of(40) {
+            let latency = Duration::from_micros(chance.pick(&[0, 10, 1_000, 50_000]));
+            self.links.iter_mut().for_each(|link| link.change_path(latency));
+        }
+        // A silence before it, or another outage before anything came, would add to it.
+        let heard = self.ends.iter().all(|end| {
+            let heard = end.mux.heard_at();
+            heard >= self.still_until && self.now.saturating_duration_since(heard) < Duration::from_secs(5)
+        });
+        let enough = self.weather == Weather::Bursts && self.outages == 3;
+        if heard && !enough && chance.of(20) {
+            let seconds = match self.weather {
+                Weather::Bursts => chance.pick(&[1, 3]),
+                Weather::Jumps | Weather::Outages => chance.pick(&[1, 12, 30]),
+            };
+            self.still_until = self.now + Duration::from_secs(seconds);
+            self.links.iter_mut().for_each(|link| link.stand_still(self.still_until));
+            self.outages += 1;
+        }
     }
 
     /// Lets the clock jump to what happens next, if that is soon.
     fn pass_time(&mut self) -> bool {
         let arrivals = self.links.iter().filter_map(Link::next_arrival);
         let timeouts = self.ends.iter().filter_map(End::next_timeout);
+        let under_way = self.links.iter().any(|link| link.next_arrival().is_some());
         match arrivals.chain(timeouts).min() {
-            Some(at) if at < self.now + Duration::from_secs(5) => {
+            Some(at) if under_way || at < self.now + Duration::from_secs(5) => {
                 // What is due already was looked at by a clock that was behind.
                 self.now = at.max(self.now + Duration::from_micros(1));
                 true
@@ -138,7 +182,7 @@ impl Pair {
             }
         }
         self.ends.iter().for_each(End::check_empty);
-        check_traffic(&self.ends[0].mux, &self.ends[1].mux);
+        check_traffic(&self.ends[0], &self.ends[1]);
     }
 
     /// Each end accepts what there is, and reads and finishes what it holds; streams that are done are dropped.
