@@ -1,12 +1,13 @@
 //! Roof: [`Connection`], a transport with streams on it, driven poll by poll.
 //!
-//! Owns the driver and the four things that may be waited for on a connection. Only `poll` and `poll_close` do IO.
+//! Owns the driver and the things that may be waited for on a connection. Only `poll` and `poll_close` do IO.
 
 use crate::config::{Config, RefusedOpen};
-use crate::error::{ConnectionError, OpenError, PingError};
+use crate::error::{ConnectionError, OpenError};
 use crate::mode::Mode;
+use crate::ping::Ping;
 use crate::proto::Mux;
-use crate::shell::{Driver, Opener, Shared};
+use crate::shell::{Driver, Opener, Place, Shared, What};
 use crate::stats::{ConnectionStats, NodeStats, Source};
 use crate::stream::Stream;
 use futures::{AsyncRead, AsyncWrite};
@@ -120,7 +121,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
     }
 
     pub(crate) fn poll_open(&mut self, refused: RefusedOpen, cx: &mut Context<'_>) -> Poll<Result<Stream, OpenError>> {
-        let opened = self.opener.poll(&self.shared, &self.config, refused, cx);
+        let opened = self.opener.poll(&self.shared, &self.config, refused, &mut Place::Own, cx);
         opened.map_ok(|(key, id)| Stream::new(self.shared.clone(), key, id))
     }
 
@@ -130,7 +131,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
         self.shared.with(|inner| match inner.reason() {
             Some(reason) => Poll::Ready(reason),
             None => {
-                inner.park_outbound(cx);
+                inner.park(What::Outbound, &mut Place::Own, cx);
                 Poll::Pending
             }
         })
@@ -143,17 +144,28 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
     ///
     /// Why the connection ended; [`ConnectionError::Closed`] where that was in good order.
     pub fn poll_inbound(&mut self, cx: &mut Context<'_>) -> Poll<Result<Stream, ConnectionError>> {
-        let accepted = self.shared.poll_accept(cx);
+        let accepted = self.shared.poll_accept(&mut Place::Own, cx);
         accepted.map_ok(|(key, id)| Stream::new(self.shared.clone(), key, id))
     }
 
-    /// Measures the round-trip time with a ping. A ping that is under way for another reason is shared.
+    /// Measures the round-trip time: a future to be polled beside [`poll`](Connection::poll), which sends the ping. Any
+    /// number of them may be under way.
     ///
-    /// # Errors
+    /// ```
+    /// # async fn example<T: futures::AsyncRead + futures::AsyncWrite + Unpin>(mut connection: sluicegate::Connection<T>) {
+    /// use std::future::{Future, poll_fn};
+    /// use std::pin::Pin;
     ///
-    /// [`PingError::TimedOut`] after `connection_write_timeout`. That alone does not end the connection.
-    pub fn poll_ping(&mut self, cx: &mut Context<'_>) -> Poll<Result<Duration, PingError>> {
-        self.shared.poll_ping(cx)
+    /// let mut ping = connection.ping();
+    /// let answered = poll_fn(|cx| {
+    ///     let _ = connection.poll(cx);
+    ///     Pin::new(&mut ping).poll(cx)
+    /// });
+    /// println!("round trip: {:?}", answered.await);
+    /// # }
+    /// ```
+    pub fn ping(&self) -> Ping {
+        Ping::new(self.shared.clone())
     }
 
     /// Closes in good order: what was written goes out, then the go-away; the write side of the transport is shut and

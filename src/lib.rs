@@ -70,6 +70,7 @@ mod mode;
 mod muxer;
 #[cfg(feature = "libp2p")]
 mod negotiation;
+mod ping;
 mod priority;
 mod proto;
 mod session;
@@ -89,6 +90,7 @@ pub use deadlines::Deadlines;
 pub use error::{ConnectionError, OpenError, PingError, Side, StreamError, Violation};
 pub use memory::{MemoryLimit, MemoryManager, MemoryScope, Refused, Reservation, Unlimited};
 pub use mode::Mode;
+pub use ping::Ping;
 pub use priority::Priority;
 pub use session::{Session, SessionDriver};
 pub use stats::{

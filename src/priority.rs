@@ -11,7 +11,8 @@
 /// * **Memory.** A [`MemoryLimit`](crate::MemoryLimit) grants a reservation only while the sum of all reservations
 ///   stays within `limit * (1 + priority) / 256`, which is go-libp2p's rule. The rest of the limit is kept for what is
 ///   more urgent.
-/// * **Sending.** The scheduler keeps four buckets and sends higher buckets first, without ever starving a lower one.
+/// * **Sending.** The scheduler keeps four buckets and sends higher buckets first, without ever starving a lower one: one
+///   that waits gets a frame after 256 KiB of higher ones, and a sixteenth of the send buffers is each bucket's own.
 ///   Streams whose priorities fall in the same bucket take turns.
 ///
 /// | level | value | share of the memory limit | bucket |

@@ -6,10 +6,10 @@ use crate::config::Config;
 use crate::connection::Connection;
 use crate::error::{ConnectionError, OpenError, PingError};
 use crate::mode::Mode;
-use crate::shell::{Opener, Shared, Turns};
+use crate::ping::Ping;
+use crate::shell::{Opener, Place, Shared, What};
 use crate::stats::{ConnectionStats, Source};
 use crate::stream::Stream;
-use crate::sync::{AtomicU64, Ordering};
 use event_listener::Event;
 use futures::{AsyncRead, AsyncWrite};
 use std::fmt;
@@ -26,7 +26,7 @@ use std::time::Duration;
 /// with the last of them the connection closes in good order.
 ///
 /// Every future may be dropped at any time: what it waited for is then as if it had not been asked for, but for
-/// [`close`](Session::close), which goes on.
+/// [`close`](Session::close), which goes on. One that is kept and not polled holds up nobody else.
 ///
 /// ```
 /// # futures::executor::block_on(async {
@@ -69,12 +69,6 @@ pub struct Session(Arc<Handle>);
 struct Handle {
     shared: Arc<Shared>,
     config: Config,
-    opening: Turns<()>,
-    accepting: Turns<()>,
-    /// What came of the last ping.
-    pinging: Turns<Option<Result<Duration, PingError>>>,
-    /// Pings that have come to an end.
-    pings: AtomicU64,
     ended: Arc<Event>,
 }
 
@@ -87,62 +81,44 @@ impl Session {
     {
         let connection = Connection::new(io, config.clone(), mode);
         let ended = Arc::new(Event::new());
-        let handle = Handle {
-            shared: connection.shared().clone(),
-            config,
-            opening: Turns::default(),
-            accepting: Turns::default(),
-            pinging: Turns::default(),
-            pings: AtomicU64::new(0),
-            ended: ended.clone(),
-        };
+        let handle = Handle { shared: connection.shared().clone(), config, ended: ended.clone() };
         (Self(Arc::new(handle)), SessionDriver { connection, ended: Ended(ended) })
     }
 
-    /// Opens a stream; as [`Connection::poll_outbound`]. Callers are served in the order in which they came.
+    /// Opens a stream; as [`Connection::poll_outbound`]. Callers who wait are woken together, in the order in which they
+    /// came, and served in that in which they are polled then.
     ///
     /// # Errors
     ///
     /// [`OpenError`]: only one of them is the end of the connection.
     pub async fn open(&self) -> Result<Stream, OpenError> {
-        let Handle { shared, config, opening, .. } = &*self.0;
-        let _turn = opening.next().await;
-        let mut opener = Opener::default();
-        let (key, id) = poll_fn(|cx| opener.poll(shared, config, config.refused_open(), cx)).await?;
+        let Handle { shared, config, .. } = &*self.0;
+        let (mut caller, mut opener) = (Caller::new(shared, What::Outbound), Opener::default());
+        let (key, id) = poll_fn(|cx| opener.poll(shared, config, config.refused_open(), &mut caller.place, cx)).await?;
         Ok(Stream::new(shared.clone(), key, id))
     }
 
-    /// Accepts the oldest stream that the peer has opened, and acknowledges it; as [`Connection::poll_inbound`].
+    /// Accepts the oldest stream that the peer has opened, and acknowledges it; as [`Connection::poll_inbound`]. Callers who
+    /// wait are served as those of [`open`](Session::open) are.
     ///
     /// # Errors
     ///
     /// Why the connection ended; [`ConnectionError::Closed`] where that was in good order.
     pub async fn accept(&self) -> Result<Stream, ConnectionError> {
-        let Handle { shared, accepting, .. } = &*self.0;
-        let _turn = accepting.next().await;
-        let (key, id) = poll_fn(|cx| shared.poll_accept(cx)).await?;
+        let shared = &self.0.shared;
+        let mut caller = Caller::new(shared, What::Inbound);
+        let (key, id) = poll_fn(|cx| shared.poll_accept(&mut caller.place, cx)).await?;
         Ok(Stream::new(shared.clone(), key, id))
     }
 
-    /// Measures the round-trip time with a ping; as [`Connection::poll_ping`]. Callers that wait at the same time share
-    /// one ping.
+    /// Measures the round-trip time: a [`Ping`] that is polled to its end. It leaves after this call, so the answer is a
+    /// round trip old at most.
     ///
     /// # Errors
     ///
     /// [`PingError`].
     pub async fn ping(&self) -> Result<Duration, PingError> {
-        let Handle { shared, pinging, pings, .. } = &*self.0;
-        let before = pings.load(Ordering::Acquire);
-        let turn = pinging.next().await;
-        if pings.load(Ordering::Acquire) > before
-            && let Some(result) = turn.left()
-        {
-            return result;
-        }
-        let result = poll_fn(|cx| shared.poll_ping(cx)).await;
-        turn.leave(Some(result.clone()));
-        pings.fetch_add(1, Ordering::Release);
-        result
+        Ping::new(self.0.shared.clone()).await
     }
 
     /// Tells the peer that it may open no more streams; as [`Connection::go_away`].
@@ -206,6 +182,27 @@ impl Session {
     /// A number that no other connection of this process has.
     pub fn id(&self) -> u64 {
         self.0.shared.id()
+    }
+}
+
+/// A caller who may have to wait. Dropping it leaves nothing behind.
+struct Caller<'a> {
+    shared: &'a Shared,
+    what: What,
+    place: Place,
+}
+
+impl<'a> Caller<'a> {
+    const fn new(shared: &'a Shared, what: What) -> Self {
+        Self { shared, what, place: Place::Among(None) }
+    }
+}
+
+impl Drop for Caller<'_> {
+    fn drop(&mut self) {
+        if self.place.is_taken() {
+            self.shared.with(|inner| inner.leave(self.what, &mut self.place));
+        }
     }
 }
 

@@ -150,7 +150,8 @@ fn calls<T: AsyncRead + AsyncWrite + Unpin>(io: T, other: T, config: Config, mod
     let code = 7;
     connection.close_with(code);
     connection.go_away();
-    let _ = (connection.poll_ping(cx), connection.rtt(), connection.num_streams(), connection.stats());
+    let _: sluicegate::Ping = connection.ping();
+    let _ = (connection.rtt(), connection.num_streams(), connection.stats());
     let _ = (connection.is_closed(), connection.closed(), connection.id(), connection.get_ref());
     println!("{connection}");
 }

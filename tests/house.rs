@@ -34,6 +34,7 @@ const FLOORS: &[(&str, Floor)] = &[
     ("connection", Floor::Roof),
     ("session", Floor::Roof),
     ("stream", Floor::Roof),
+    ("ping", Floor::Roof),
     ("deadlines", Floor::Roof),
     ("tokio_io", Floor::Roof),
     ("metrics", Floor::Roof),

@@ -71,7 +71,7 @@ fn errors_of(fails: fn() -> io::Error) -> Vec<Box<dyn Error>> {
     let flushed = stream.flush().now_or_never().expect("at once").expect_err("lost");
     let Poll::Ready(Err(opening)) = connection.poll_outbound(cx) else { panic!("it opens") };
     let Poll::Ready(Err(accepting)) = connection.poll_inbound(cx) else { panic!("it accepts") };
-    let Poll::Ready(Err(ping)) = connection.poll_ping(cx) else { panic!("it is answered") };
+    let Some(Err(ping)) = connection.ping().now_or_never() else { panic!("it is answered") };
     let converted = [io::Error::from(ended.clone()), opening.clone().into(), ping.clone().into()];
     let own: [Box<dyn Error>; 4] = [Box::new(ended), Box::new(opening), Box::new(accepting), Box::new(ping)];
     let streams = [read, written, flushed].into_iter().chain(converted);

@@ -160,7 +160,7 @@ fn y_close_7_a_transport_that_fails_is_never_touched_again() {
                 assert_same(opened.map(|_| ()), Err::<(), _>(OpenError::Connection(error.clone())));
                 let accepted = poll_fn(|cx| connection.poll_inbound(cx)).await;
                 assert_same(accepted.map(|_| ()), Err::<(), _>(&error));
-                let pinged = poll_fn(|cx| connection.poll_ping(cx)).await;
+                let pinged = connection.ping().await;
                 assert_same(pinged.map(|_| ()), Err::<(), _>(PingError::Connection(error.clone())));
                 assert_same(reason(&stream.read(&mut [0; 8]).await.expect_err("over")), &error);
                 assert_same(reason(&stream.write(b"x").await.expect_err("over")), &error);

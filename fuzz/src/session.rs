@@ -6,6 +6,7 @@ use super::link::Link;
 use futures::{AsyncRead, AsyncWrite};
 use sluicegate::wire::HEADER_LEN;
 use sluicegate::{Config, Connection, MemoryLimit, Mode, Stream};
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -66,7 +67,7 @@ fn feed(far: &Link, input: &mut Input<'_>) {
 fn act(connection: &mut Connection<Link>, streams: &mut Vec<Stream>, input: &mut Input<'_>, cx: &mut Context<'_>) {
     match input.below(16) {
         0 => streams.extend(ready(connection.poll_outbound(cx))),
-        1 => drop(connection.poll_ping(cx)),
+        1 => drop(Pin::new(&mut connection.ping()).poll(cx)),
         2 if input.below(8) == 0 => connection.go_away(),
         3 if input.below(16) == 0 => connection.close_with(input.byte().into()),
         4..=6 => streams.extend(ready(connection.poll_inbound(cx))),

@@ -39,6 +39,16 @@ impl Node {
         assert_eq!(self.memory.reserved(), 0);
     }
 
+    /// The same for nodes that share a budget: what one of them is about to do may take some of it for a moment.
+    pub async fn end_all<const N: usize>(nodes: [Self; N]) {
+        let memory = nodes.each_ref().map(|node| node.memory.clone());
+        for Self { driver, .. } in nodes {
+            driver.abort();
+            let _ = driver.await;
+        }
+        memory.into_iter().for_each(|memory| assert_eq!(memory.reserved(), 0));
+    }
+
     fn new(link: Link, memory: Arc<MemoryLimit>, mode: Mode, settings: ConfigBuilder) -> Self {
         let config = settings.memory(memory.clone()).build().expect("valid");
         let (session, driver) = Session::new(link, config, mode);

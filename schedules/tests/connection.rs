@@ -16,5 +16,7 @@ mod opening;
 mod pinging;
 #[path = "connection/reading.rs"]
 mod reading;
+#[path = "connection/waiting.rs"]
+mod waiting;
 #[path = "connection/writing.rs"]
 mod writing;

@@ -135,7 +135,8 @@ impl ConfigBuilder {
     /// The bytes that one connection accepts from its writers and has not yet handed to the transport.
     ///
     /// Default 256 KiB, valid 64 KiB..=64 MiB. The first 64 KiB are part of a connection's fixed cost; more is reserved
-    /// from the [memory manager](Self::memory), at the priority of the stream that writes.
+    /// from the [memory manager](Self::memory), at the priority of the stream that writes. A sixteenth of what there is
+    /// belongs to the streams of each of the four levels of [`Priority`] alone.
     pub fn max_send_buffer(mut self, bytes: usize) -> Self {
         self.0.max_send_buffer = bytes;
         self

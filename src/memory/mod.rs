@@ -66,8 +66,9 @@ pub trait MemoryManager: fmt::Debug + Send + Sync + 'static {
     /// Whether `bytes` more could be reserved now at this priority; of 0 bytes, whether no more is reserved than this
     /// priority may fill. Nothing is reserved by it.
     ///
-    /// It is asked before a stream gets credit where that is not reserved ([`Charging::Used`](crate::Charging::Used)),
-    /// and about windows that have grown: where there is no room for 0 bytes, they become smaller again as they are used.
+    /// It is asked before a stream gets credit where that is not reserved ([`Charging::Used`](crate::Charging::Used)), for
+    /// opens that wait for memory, and about windows that have grown: where there is no room for 0 bytes, they become smaller
+    /// again as they are used.
     /// With thresholds that rise with the priority the least urgent give way first.
     ///
     /// The default reserves the bytes and releases them, and has always room for 0. For a moment it takes them from others,

@@ -168,14 +168,16 @@ impl Mux {
         if bytes.is_empty() {
             return Ok(0);
         }
-        let room = self.pool.room(stream.priority, stream.motion().unsent.len(), bytes.len());
+        let closed = !stream.motion().woken && self.pool.is_closed_to(stream.priority, stream.send.turn);
+        let own = stream.motion().unsent.len();
+        let room = if closed { 0 } else { self.pool.room(stream.priority, own, bytes.len()) };
         let wanted = bytes.len().min(room);
         let written = stream.send.window.take(wanted);
         if written == 0 {
             stream.interest = stream.interest | Ready::WRITE;
             self.ledger.tick(now);
             let priority = stream.priority;
-            let growth = if room == 0 { self.pool.growth(priority) } else { None };
+            let growth = if room == 0 && !closed { self.pool.growth(priority) } else { None };
             if room == 0 {
                 self.pool.wait(&mut self.store, key, priority);
             }
@@ -188,16 +190,24 @@ impl Mux {
             }
             return Err(WriteError::Blocked { growth });
         }
-        let stalled = stream.stall.cause().is_some();
+        let (stalled, priority) = (stream.stall.cause().is_some(), stream.priority);
+        stream.send.turn = self.pool.turn(priority);
         let bytes = bytes.get(..written).unwrap_or(bytes);
+        let mut waited = false;
         match &mut stream.motion {
-            Some(motion) => motion.unsent.push(bytes, &mut self.pool.spares),
+            Some(motion) => {
+                (motion.woken, waited) = (false, motion.room_links.is_queued());
+                motion.unsent.push(bytes, &mut self.pool.spares);
+            }
             None => {
                 let motion = self.store.motion(key);
                 motion.into_iter().for_each(|motion| motion.unsent.push(bytes, &mut self.pool.spares));
             }
         }
-        self.pool.add(written);
+        self.pool.add(priority, written);
+        if waited {
+            self.pool.leave(&mut self.store, key, priority);
+        }
         if stalled {
             self.ledger.tick(now);
             self.end_stall(key);
@@ -374,6 +384,7 @@ impl Mux {
             self.ledger.released(before, reservation.bytes());
             self.ledger.reserved(priority, reservation.bytes());
         }
+        self.pool.shift(before, priority, stream.motion().unsent.len());
         self.move_in_line(key);
         self.pool.leave(&mut self.store, key, before);
         // It waits for room no more until it asks again.
@@ -392,7 +403,7 @@ impl Mux {
     }
 
     /// Lets the SYN of a lazily opened stream leave (Y-OPEN-2).
-    fn send_syn(&mut self, key: Key) {
+    pub(super) fn send_syn(&mut self, key: Key) {
         let lazy = self.lifecycle_is_open();
         let Some(stream) = self.store.get_mut(key).filter(|stream| stream.handshake == Handshake::Lazy) else { return };
         if lazy && stream.send.state != SendState::Reset && !stream.owed.syn {
@@ -407,11 +418,9 @@ impl Mux {
 
     /// Wakes writers that wait for room in the pool, as many as there is room for.
     pub(super) fn wake_writers(&mut self) {
-        let mut woken = 0;
-        while let Some(key) = self.pool.next_waiting(&mut self.store, woken) {
-            let Some(stream) = self.store.get(key) else { continue };
-            woken = woken.saturating_add(usize::from(stream.interest.contains(Ready::WRITE)));
-            if stream.stall.cause() != Some(Cause::Window) {
+        let mut round = self.pool.round();
+        while let Some(key) = self.pool.next_waiting(&mut self.store, &mut round) {
+            if self.store.get(key).is_some_and(|stream| stream.stall.cause() != Some(Cause::Window)) {
                 self.end_stall(key);
             }
             self.notify(key, Ready::WRITE);

@@ -438,8 +438,8 @@ impl Mux {
         let news = stream.reset.is_none();
         stream.reset.get_or_insert(ResetCause { by: ResetBy::Remote, code });
         stream.owed = Default::default();
-        let unsent = stream.drop_unsent();
-        self.pool.remove(unsent);
+        let (priority, unsent) = (stream.priority, stream.drop_unsent());
+        self.pool.remove(priority, unsent);
         self.stop_asking(key);
         self.notify(key, Ready::ALL);
         // Y-OPEN-10: it leaves the backlog and is never handed out.
@@ -474,7 +474,7 @@ impl Mux {
                 Ok(Worth::Stray)
             }
             PingKind::Response if self.liveness.pong(nonce, now) => {
-                self.events.pong = true;
+                self.events.pong |= self.liveness.user.take_ended();
                 self.pong();
                 Ok(Worth::Useful)
             }

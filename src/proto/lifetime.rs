@@ -66,7 +66,7 @@ impl Mux {
         let priority = stream.priority;
         self.end_stall(key);
         self.stop_asking(key);
-        self.pool.remove(unsent);
+        self.pool.remove(priority, unsent);
         self.schedule.remove(&mut self.store, key, priority);
         self.notify(key, Ready::ALL);
         self.queue_control(key);

@@ -21,6 +21,16 @@ pub(crate) const STARVATION_BYTES: u32 = 256 * 1024;
 /// moves, however full the budget is.
 pub(crate) const SEND_BASE: usize = 64 * 1024;
 
+/// One in so many parts of the send buffers is each bucket's own: 4 KiB of the base, and 16 KiB, which is a frame, of 256.
+/// Stops: writers of other buckets from keeping one from ever getting a byte in, which the guard above would then never
+/// see (Y-MEM-6).
+pub(crate) const SEND_PARTS: usize = 16;
+
+/// Writes that are taken in of a bucket while another one of it waits in vain, before only those who have waited are served.
+/// Stops: small writes, for which there is room sooner, from keeping others waiting for ever. With 8 a few small ones still
+/// find the room that large ones leave.
+pub(crate) const WRITES_AHEAD: u8 = 8;
+
 /// What a stream takes itself, in bytes. It stays reserved of a window when the application has let go of the stream and
 /// the peer was not told yet, and is all that is reserved for one where memory is charged as it is used. Stops: a peer
 /// that reads nothing from making streams that are no more cost memory.

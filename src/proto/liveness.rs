@@ -5,6 +5,7 @@
 //! is sent for keep-alive only when there was none for a while (Y-PING-6).
 
 use super::rtt::Rtt;
+use super::user_pings::UserPings;
 use crate::config::Config;
 use std::time::Duration;
 use web_time::Instant;
@@ -17,7 +18,8 @@ pub(super) struct Liveness {
     heard: Instant,
     next_measure: Instant,
     ping: Ping,
-    user: UserPing,
+    /// The application's pings.
+    pub(super) user: UserPings,
     pub(super) rtt: Rtt,
 }
 
@@ -37,14 +39,6 @@ enum Purpose {
     Pace,
 }
 
-/// What the user's ping has come to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum UserPing {
-    None,
-    Waiting,
-    Done(Option<Duration>),
-}
-
 /// How the user's ping stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PingProgress {
@@ -61,8 +55,6 @@ pub(crate) enum PingProgress {
 pub(super) enum Verdict {
     /// Nothing to do.
     Fine,
-    /// The user's ping was not answered in time.
-    UserTimedOut,
     /// The peer sent nothing at all.
     Dead,
 }
@@ -81,7 +73,7 @@ impl Liveness {
             next_measure: now + config.measure_rtt_interval(),
             // Y-PING-5: the first ping leaves at once, so that windows can grow after one round trip.
             ping: Ping::Owed(Purpose::Measure),
-            user: UserPing::None,
+            user: UserPings::new(config.connection_write_timeout()),
             rtt: Rtt::default(),
         }
     }
@@ -112,6 +104,7 @@ impl Liveness {
     pub(super) fn ping_cut(&mut self, nonce: u32, now: Instant) {
         let purpose = if let Ping::Owed(purpose) = self.ping { purpose } else { Purpose::Measure };
         self.ping = Ping::InFlight { nonce, sent: now, purpose };
+        self.user.ping_cut(now);
         if purpose == Purpose::Measure {
             self.next_measure = now + self.measure;
         }
@@ -125,10 +118,8 @@ impl Liveness {
                     Purpose::Measure => self.rtt.sample(sent, now),
                     Purpose::Pace => self.rtt.sample_loaded(sent, now),
                 };
-                self.ping = if self.rtt.is_doubted() { Ping::Owed(Purpose::Measure) } else { Ping::Idle };
-                if self.user == UserPing::Waiting {
-                    self.user = UserPing::Done(Some(rtt));
-                }
+                self.user.answered(rtt);
+                self.ping = if self.rtt.is_doubted() { Ping::Owed(Purpose::Measure) } else { self.next_ping() };
                 true
             }
             Ping::InFlight { .. } | Ping::Idle | Ping::Owed(_) => false,
@@ -150,25 +141,26 @@ impl Liveness {
         }
     }
 
-    /// Asks for a ping on the user's behalf, or says how the one asked for stands; the end of one is told once.
-    pub(super) fn user_ping(&mut self) -> PingProgress {
-        match self.user {
-            UserPing::None => {
-                self.user = UserPing::Waiting;
-                if self.ping == Ping::Idle {
-                    self.ping = Ping::Owed(Purpose::Measure);
-                }
-                PingProgress::Waiting
-            }
-            UserPing::Waiting => PingProgress::Waiting,
-            UserPing::Done(result) => {
-                self.user = UserPing::None;
-                result.map_or(PingProgress::TimedOut, PingProgress::Answered)
-            }
+    /// Asks for a ping on the user's behalf, or says how the one that `ticket` is for stands; the end of one is told once.
+    pub(super) fn user_ping(&mut self, ticket: &mut Option<u64>, now: Instant) -> PingProgress {
+        let own = ticket.unwrap_or_else(|| self.user.ask(now));
+        *ticket = Some(own);
+        let progress = self.user.progress(own);
+        if progress != PingProgress::Waiting {
+            *ticket = None;
+        } else if self.ping == Ping::Idle {
+            self.ping = self.next_ping();
         }
+        progress
+    }
+
+    /// What follows a ping that is over: one for those who have asked since it was cut (Y-PING-7).
+    fn next_ping(&self) -> Ping {
+        if self.user.is_asked() { Ping::Owed(Purpose::Measure) } else { Ping::Idle }
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) -> Verdict {
+        self.user.handle_timeout(now);
         match self.ping {
             Ping::InFlight { sent, .. } if now >= sent + self.timeout => self.unanswered(sent, now),
             Ping::Idle if now >= self.idle_deadline() => {
@@ -186,11 +178,7 @@ impl Liveness {
             return Verdict::Dead;
         }
         if given_up {
-            self.ping = Ping::Idle;
-        }
-        if self.user == UserPing::Waiting {
-            self.user = UserPing::Done(None);
-            return Verdict::UserTimedOut;
+            self.ping = self.next_ping();
         }
         Verdict::Fine
     }
@@ -209,12 +197,12 @@ impl Liveness {
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        match self.ping {
-            Ping::InFlight { sent, .. } if self.user == UserPing::Waiting => Some(sent + self.timeout),
+        let own = match self.ping {
             Ping::InFlight { sent, .. } => Some(self.answer_by(sent)),
             Ping::Idle => Some(self.idle_deadline()),
             Ping::Owed(_) => None,
-        }
+        };
+        own.into_iter().chain(self.user.poll_timeout()).min()
     }
 
     fn idle_deadline(&self) -> Instant {
@@ -313,7 +301,7 @@ mod tests {
             for asks in [false, true] {
                 let (mut live, since) = silent(sent, Purpose::Measure);
                 if asks {
-                    live.user_ping();
+                    live.user_ping(&mut None, since);
                 }
                 assert_ne!(run(&mut live, since + outage * SECOND), Verdict::Dead);
                 live.heard(since + outage * SECOND);
@@ -325,9 +313,10 @@ mod tests {
     #[test]
     fn y_ping_8_a_user_is_told_in_time_and_the_connection_lives_on() {
         let (mut live, since) = silent(25, Purpose::Measure);
-        assert_eq!(live.user_ping(), PingProgress::Waiting);
-        assert_eq!(run(&mut live, since + 30 * SECOND), Verdict::UserTimedOut);
-        assert_eq!(live.user_ping(), PingProgress::TimedOut);
+        let (mut ticket, asked) = (None, since + 20 * SECOND);
+        assert_eq!(live.user_ping(&mut ticket, asked), PingProgress::Waiting);
+        assert_eq!(run(&mut live, asked + 10 * SECOND), Verdict::Fine);
+        assert_eq!(live.user_ping(&mut ticket, asked + 10 * SECOND), PingProgress::TimedOut);
         assert_eq!(run(&mut live, since + 40 * SECOND - NANO), Verdict::Fine);
         assert_eq!(run(&mut live, since + 40 * SECOND), Verdict::Dead);
     }
@@ -398,14 +387,48 @@ mod tests {
     #[test]
     fn b2_a_users_ping_times_out_and_the_next_one_works() {
         let (mut live, now) = liveness(None);
+        let (mut first, mut second) = (None, None);
+        assert_eq!(live.user_ping(&mut first, now), PingProgress::Waiting);
         live.ping_cut(1, now);
-        assert_eq!(live.user_ping(), PingProgress::Waiting);
-        assert_eq!(live.handle_timeout(now + 10 * SECOND), Verdict::UserTimedOut);
-        assert_eq!(live.user_ping(), PingProgress::TimedOut);
-        assert_eq!(live.user_ping(), PingProgress::Waiting);
+        assert_eq!(live.handle_timeout(now + 10 * SECOND), Verdict::Fine);
+        assert_eq!(live.user_ping(&mut first, now + 10 * SECOND), PingProgress::TimedOut);
+        assert_eq!(live.user_ping(&mut second, now + 10 * SECOND), PingProgress::Waiting);
         assert!(live.is_owed());
         live.ping_cut(2, now + 11 * SECOND);
+        assert!(!live.pong(1, now + 12 * SECOND), "too late, and for another one");
+        assert_eq!(live.user_ping(&mut second, now + 12 * SECOND), PingProgress::Waiting);
         assert!(live.pong(2, now + 12 * SECOND));
-        assert_eq!(live.user_ping(), PingProgress::Answered(SECOND));
+        assert_eq!(live.user_ping(&mut second, now + 12 * SECOND), PingProgress::Answered(SECOND));
+    }
+
+    #[test]
+    fn y_ping_7_a_call_does_not_share_the_ping_that_is_under_way() {
+        let (mut live, now) = liveness(None);
+        live.ping_cut(1, now);
+        let (mut ticket, later) = (None, now + 9 * SECOND);
+        assert_eq!(live.user_ping(&mut ticket, later), PingProgress::Waiting);
+        assert!(!live.is_owed(), "one at a time");
+        assert!(live.pong(1, later));
+        assert_eq!(live.user_ping(&mut ticket, later), PingProgress::Waiting, "answered in no time");
+        assert!(live.is_owed());
+        live.ping_cut(2, later);
+        assert!(live.pong(2, later + SECOND));
+        assert_eq!(live.user_ping(&mut ticket, later + SECOND), PingProgress::Answered(SECOND));
+    }
+
+    #[test]
+    fn y_ping_8_a_call_has_its_own_time_though_another_ping_times_out() {
+        let (mut live, now) = liveness(None);
+        live.ping_cut(1, now);
+        let (mut ticket, end) = (None, now + 10 * SECOND);
+        assert_eq!(live.user_ping(&mut ticket, now + 9 * SECOND), PingProgress::Waiting);
+        assert_eq!(live.handle_timeout(end), Verdict::Fine);
+        assert_eq!(live.user_ping(&mut ticket, end), PingProgress::Waiting, "timed out at once");
+        assert!(live.is_owed());
+        live.ping_cut(2, end);
+        assert_eq!(live.handle_timeout(end + 9 * SECOND), Verdict::Fine);
+        assert_eq!(live.user_ping(&mut ticket, end + 9 * SECOND), PingProgress::Waiting);
+        assert_eq!(live.handle_timeout(end + 10 * SECOND), Verdict::Fine);
+        assert_eq!(live.user_ping(&mut ticket, end + 10 * SECOND), PingProgress::TimedOut);
     }
 }

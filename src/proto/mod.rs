@@ -4,6 +4,7 @@
 //! runtime. The same code runs in production, in a simulation with a virtual clock and under a fuzzer. [`Mux`] is the
 //! room that the shell talks to; the others are its parts. Uses `wire` and the pantry.
 
+mod announce;
 mod app;
 mod arrivals;
 mod budget;
@@ -33,6 +34,7 @@ mod stream;
 mod tombstones;
 mod transmit;
 mod urgency;
+mod user_pings;
 mod windows;
 mod withheld;
 
@@ -41,11 +43,12 @@ mod sim;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use announce::Announced;
 pub(crate) use app::{FlushError, ReadError, Taken, WriteError};
 pub(crate) use chunks::Chunks;
 pub(crate) use inbound::Admission;
 pub(crate) use liveness::PingProgress;
-pub(crate) use mux::{Events, Mux, OpenBlocked};
+pub(crate) use mux::{Mux, OpenBlocked};
 pub(crate) use notes::{Note, Notes};
 pub(crate) use ready::Ready;
 pub(crate) use spread::{Spread, trim};

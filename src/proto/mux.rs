@@ -85,6 +85,8 @@ pub(crate) struct Mux {
     pub(super) moved: Option<Instant>,
     pub(super) events: Events,
     pub(super) next_id: Option<StreamId>,
+    /// The streams that this end has opened before this one have been announced, or are over.
+    pub(super) unannounced: Option<StreamId>,
     /// Streams without an ACK, kept by `set_handshake`, `insert` and `unlink`.
     pub(super) unacknowledged: usize,
     pub(super) inbound: usize,
@@ -116,8 +118,11 @@ pub(crate) struct Events {
     pub(crate) openable: bool,
     /// Look at the ping.
     pub(crate) pong: bool,
-    /// There is work for the driver.
+    /// There is something to send.
     pub(crate) attention: bool,
+    /// What the driver waits for besides is another thing now: until when, or for which memory. It has to know also
+    /// while the transport takes nothing.
+    pub(crate) outlook: bool,
 }
 
 /// Why a stream cannot be opened now.
@@ -167,6 +172,7 @@ impl Mux {
             moved: Some(now),
             events: Events { attention: true, ..Events::default() },
             next_id: StreamId::new(mode.first_id()),
+            unannounced: StreamId::new(mode.first_id()),
             unacknowledged: 0,
             inbound: 0,
             config,
@@ -243,15 +249,22 @@ impl Mux {
         Ok((key, id))
     }
 
-    /// Asks for a ping, or says how the one asked for stands.
-    pub(crate) fn ping(&mut self) -> Result<PingProgress, ConnectionError> {
+    /// Asks for a ping, or says how the one that `ticket` is for stands.
+    pub(crate) fn ping(&mut self, ticket: &mut Option<u64>, now: Instant) -> Result<PingProgress, ConnectionError> {
         if let Lifecycle::Closed(reason) = &self.lifecycle {
             return Err(reason.clone());
         }
-        let progress = self.liveness.user_ping();
         // Who asks how it stands has no work for the driver, which may be the same task.
-        self.events.attention |= self.liveness.is_owed();
+        let asks = ticket.is_none();
+        let progress = self.liveness.user_ping(ticket, now);
+        self.events.attention |= asks;
+        self.events.outlook |= asks;
         Ok(progress)
+    }
+
+    /// Nobody waits for that ping any more.
+    pub(crate) fn forget_ping(&mut self, ticket: u64) {
+        self.liveness.user.forget(ticket);
     }
 
     /// Tells the peer that no new streams are taken; the open ones live on (Y-AWAY-3).
@@ -276,7 +289,7 @@ impl Mux {
         if matches!(self.lifecycle, Lifecycle::Open) {
             self.lifecycle = Lifecycle::Closing { code, reason, said: false };
             self.coalesce_until = None;
-            self.events.attention = true;
+            (self.events.attention, self.events.outlook) = (true, true);
             self.events.openable = true;
         }
     }
@@ -339,9 +352,9 @@ impl Mux {
         self.rest_if_quiet(now);
         match self.liveness.handle_timeout(now) {
             Verdict::Fine => {}
-            Verdict::UserTimedOut => self.events.pong = true,
             Verdict::Dead => self.fail(ConnectionError::KeepAliveTimeout),
         }
+        self.events.pong |= self.liveness.user.take_ended();
     }
 
     /// When [`Mux::handle_timeout`] has to be called.

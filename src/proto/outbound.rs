@@ -56,7 +56,7 @@ impl Mux {
     pub(crate) fn handle_written(&mut self, data: usize, spent: impl IntoIterator<Item = Bytes>) {
         if self.closed().is_none() {
             self.control.batch_written();
-            self.pool.remove(data);
+            self.pool.written(data);
             self.pool.recycle(spent);
             self.wake_writers();
         }
@@ -188,6 +188,7 @@ impl Mux {
                 batch.body(piece);
             }
             self.schedule.sent(priority, len);
+            self.pool.cut(priority, len as usize);
             self.has_sent(priority, len as usize, now);
         }
         let Some(stream) = self.store.get_mut(key) else { return };

@@ -2,10 +2,12 @@
 //!
 //! What is in the pool is covered by the peers' credit (Y-SEND-1), so only the socket keeps it there: it drains whenever
 //! the connection moves. A small base needs no reservation, so that a connection moves however full the budget is
-//! (Y-MEM-5). Buckets may fill shares of it as they do of the budget, so low ones never keep a high one from writing
-//! (Y-MEM-6). Capacity that nobody uses holds chunks to be used again.
+//! (Y-MEM-5). Buckets may fill shares of it as they do of the budget, so low ones never keep a high one from writing, and a
+//! part is each bucket's own, so high ones never keep a low one from it either (Y-MEM-6). Capacity that nobody uses holds
+//! chunks to be used again.
 
-use super::limits::{POOL_IDLE, SEND_BASE};
+use super::limits::{POOL_IDLE, SEND_BASE, SEND_PARTS, WRITES_AHEAD};
+use super::ready::Ready;
 use super::spares::Spares;
 use super::store::{Key, Queue, RoomPlace, Store};
 use crate::memory::Reservation;
@@ -22,6 +24,10 @@ const CRUMB: usize = 1024;
 #[derive(Debug)]
 pub(super) struct Pool {
     used: usize,
+    /// The same by bucket.
+    by_bucket: [usize; Priority::BUCKETS],
+    /// Of that, what has been cut and not been written to the transport yet.
+    in_batch: [usize; Priority::BUCKETS],
     max: usize,
     reservation: Option<Reservation>,
     /// The highest priority at which more memory has been refused since anything left. Until something does it is not asked
@@ -31,15 +37,42 @@ pub(super) struct Pool {
     idle_since: Option<Instant>,
     /// Chunks in the part of the capacity that is not used.
     pub(super) spares: Spares,
-    /// Writers that found no room, by bucket. Each is there once, however often it asks.
+    /// Writers that found no room, by bucket. Each is there once, however often it asks, until it is served.
     waiting: [Queue<RoomPlace>; Priority::BUCKETS],
+    turns: [Turn; Priority::BUCKETS],
+}
+
+/// How those are served who wait in a bucket.
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    /// How many of them have been, modulo 65,535: never 0, which is the turn of a stream that was not written to.
+    number: u16,
+    /// Writes of others that were taken in since.
+    ahead: u8,
+}
+
+/// A look at those who wait: how far it has come, and how many were woken.
+#[derive(Debug)]
+pub(super) struct Round {
+    next: [Option<Key>; Priority::BUCKETS],
+    woken: [usize; Priority::BUCKETS],
 }
 
 impl Pool {
     pub(super) fn new(max: usize) -> Self {
         let waiting = std::array::from_fn(|_| Queue::new());
-        let spares = Spares::default();
-        Self { used: 0, max: max.max(SEND_BASE), reservation: None, refused: None, idle_since: None, spares, waiting }
+        Self {
+            used: 0,
+            by_bucket: [0; Priority::BUCKETS],
+            in_batch: [0; Priority::BUCKETS],
+            max: max.max(SEND_BASE),
+            reservation: None,
+            refused: None,
+            idle_since: None,
+            spares: Spares::default(),
+            waiting,
+            turns: [Turn { number: 1, ahead: 0 }; Priority::BUCKETS],
+        }
     }
 
     pub(super) const fn used(&self) -> usize {
@@ -63,9 +96,29 @@ impl Pool {
         if room < wants.min(CRUMB) { 0 } else { room }
     }
 
-    /// Bytes of a bucket's share that are not used.
+    /// Bytes that a bucket may add: what is not used of its share, and of its own part at least (Y-MEM-6).
     fn free(&self, bucket: usize) -> usize {
-        Priority::level_of(bucket).threshold(self.capacity()).saturating_sub(self.used)
+        self.shared(bucket).max(self.own(bucket))
+    }
+
+    /// Bytes of a bucket's share that are not used. The shares below the highest leave more than the parts of all others
+    /// free anyway.
+    fn shared(&self, bucket: usize) -> usize {
+        let mut share = Priority::level_of(bucket).threshold(self.capacity());
+        if bucket == Priority::ALWAYS.bucket() {
+            share = (0..bucket).fold(share, |share, other| share.saturating_sub(self.own(other)));
+        }
+        share.saturating_sub(self.used)
+    }
+
+    /// Bytes of a bucket's own part that are not used.
+    fn own(&self, bucket: usize) -> usize {
+        self.part().saturating_sub(self.by_bucket.get(bucket).copied().unwrap_or_default())
+    }
+
+    /// How much each bucket has for itself.
+    fn part(&self) -> usize {
+        self.capacity() / SEND_PARTS
     }
 
     /// Bytes by which the pool wants to be larger, for a writer of `priority` that found too little room.
@@ -96,19 +149,54 @@ impl Pool {
         excess
     }
 
-    pub(super) fn add(&mut self, bytes: usize) {
+    /// `bytes` of a stream of `priority` were taken in.
+    pub(super) fn add(&mut self, priority: Priority, bytes: usize) {
         self.idle_since = None;
         self.used = self.used.saturating_add(bytes);
+        more(&mut self.by_bucket, priority, bytes);
+        let bucket = priority.bucket();
+        if self.waiting.get(bucket).is_some_and(|waiting| !waiting.is_empty())
+            && let Some(turn) = self.turns.get_mut(bucket)
+        {
+            turn.ahead = turn.ahead.saturating_add(1);
+        }
         let free = self.capacity().saturating_sub(self.used);
         if self.spares.len() > free {
             self.spares.shrink(free);
         }
     }
 
-    /// `bytes` have been written to the transport, or dropped.
-    pub(super) const fn remove(&mut self, bytes: usize) {
+    /// `bytes` of a stream of `priority` were put into a batch. It may be of another one when they have been written.
+    pub(super) fn cut(&mut self, priority: Priority, bytes: usize) {
+        more(&mut self.in_batch, priority, bytes);
+    }
+
+    /// `bytes` of a batch have been written to the transport.
+    pub(super) fn written(&mut self, bytes: usize) {
+        let mut left = bytes;
+        for (used, batch) in self.by_bucket.iter_mut().zip(&mut self.in_batch) {
+            let gone = left.min(*batch);
+            (*batch, *used, left) = (batch.saturating_sub(gone), used.saturating_sub(gone), left.saturating_sub(gone));
+        }
+        debug_assert_eq!(left, 0, "more was written than was cut");
+        self.less(bytes);
+    }
+
+    /// `bytes` of a stream of `priority` were dropped before they were put into a batch.
+    pub(super) fn remove(&mut self, priority: Priority, bytes: usize) {
+        less(&mut self.by_bucket, priority, bytes);
+        self.less(bytes);
+    }
+
+    const fn less(&mut self, bytes: usize) {
         self.refused = None;
         self.used = self.used.saturating_sub(bytes);
+    }
+
+    /// A stream that has `bytes` here, and in no batch, is of another priority now.
+    pub(super) fn shift(&mut self, before: Priority, after: Priority, bytes: usize) {
+        less(&mut self.by_bucket, before, bytes);
+        more(&mut self.by_bucket, after, bytes);
     }
 
     /// There is nothing to send at the moment.
@@ -143,34 +231,98 @@ impl Pool {
         self.spares.keep(chunk, self.capacity().saturating_sub(self.used));
     }
 
+    /// Whether a stream that was last written to at this turn waits for its next one: it has gone before those who wait, and
+    /// enough others have. While nothing is buffered nobody waits, since there may be no other occasion to wake anybody.
+    pub(super) fn is_closed_to(&self, priority: Priority, last: u16) -> bool {
+        let bucket = priority.bucket();
+        let passed = |turn: &Turn| turn.ahead >= WRITES_AHEAD && turn.number == last;
+        self.turns.get(bucket).is_some_and(passed)
+            && self.used > 0
+            && self.waiting.get(bucket).is_some_and(|waiting| !waiting.is_empty())
+    }
+
+    /// The turn at which a stream of this priority is written to now.
+    pub(super) fn turn(&self, priority: Priority) -> u16 {
+        self.turns.get(priority.bucket()).map_or(0, |turn| turn.number)
+    }
+
+    /// A writer waits for room. One that was woken for some, and comes when others have had their turns, is the next.
     pub(super) fn wait(&mut self, store: &mut Store, key: Key, priority: Priority) {
+        let late = store.motion(key).is_some_and(|motion| std::mem::take(&mut motion.woken));
         if let Some(waiting) = self.waiting.get_mut(priority.bucket()) {
-            waiting.push(store, key);
+            if late {
+                waiting.push_front(store, key)
+            } else {
+                waiting.push(store, key)
+            };
         }
     }
 
     /// The writer waits no more, or not at this priority.
     pub(super) fn leave(&mut self, store: &mut Store, key: Key, priority: Priority) {
-        if let Some(waiting) = self.waiting.get_mut(priority.bucket()) {
-            waiting.remove(store, key);
+        let bucket = priority.bucket();
+        if let Some((waiting, turn)) = self.waiting.get_mut(bucket).zip(self.turns.get_mut(bucket))
+            && waiting.remove(store, key)
+        {
+            *turn = Turn { number: turn.number.checked_add(1).unwrap_or(1), ahead: 0 };
         }
     }
 
-    /// The next writer to wake for the room that there is, the highest bucket first. `woken` is how many were woken for
-    /// it already. When the pool is empty everyone is woken: there may be no other occasion.
-    pub(super) fn next_waiting(&mut self, store: &mut Store, woken: usize) -> Option<Key> {
-        let expected = woken.saturating_mul(TYPICAL_WRITE);
-        let room: [bool; Priority::BUCKETS] =
-            std::array::from_fn(|bucket| self.used == 0 || self.free(bucket) > expected);
-        let mut buckets = self.waiting.iter_mut().zip(room).rev().filter(|(_, room)| *room);
-        buckets.find_map(|(waiting, _)| waiting.pop(store))
+    /// Begins to look for writers to wake.
+    pub(super) fn round(&self) -> Round {
+        Round { next: self.waiting.each_ref().map(Queue::first), woken: [0; Priority::BUCKETS] }
+    }
+
+    /// The next writer to tell of the room that there is, the highest bucket first, and one of each bucket whose own part
+    /// is free. When the pool is empty everyone is woken: there may be no other occasion.
+    ///
+    /// A writer keeps its place until it is served: else all who found no room would come again behind those who did, in
+    /// the same order each time. One that was woken and has not come by the next round loses it.
+    pub(super) fn next_waiting(&mut self, store: &mut Store, round: &mut Round) -> Option<Key> {
+        let expected =
+            round.woken.iter().fold(0_usize, |sum, woken| sum.saturating_add(*woken)).saturating_mul(TYPICAL_WRITE);
+        (0..Priority::BUCKETS).rev().find_map(|bucket| {
+            let (next, woken) = round.next.get_mut(bucket).zip(round.woken.get_mut(bucket))?;
+            // One writer gets half of what there is: where more is left than that, there is room for another.
+            let own = *woken == 0 && self.own(bucket) > self.part() / 2;
+            if !own && self.used > 0 && self.shared(bucket) <= expected {
+                return None;
+            }
+            let waiting = self.waiting.get_mut(bucket)?;
+            let key = (*next)?;
+            *next = waiting.after(store, key);
+            if let Some(motion) = store.motion(key) {
+                motion.woken = true;
+            }
+            if store.get(key).is_some_and(|stream| stream.interest.contains(Ready::WRITE)) {
+                *woken = woken.saturating_add(1);
+            } else {
+                waiting.remove(store, key);
+                store.still(key);
+            }
+            Some(key)
+        })
     }
 
     /// Forgets all bytes; gives back the reservation.
     pub(super) fn clear(&mut self) -> Option<Reservation> {
         (self.used, self.refused, self.idle_since) = (0, None, None);
+        (self.by_bucket, self.in_batch) = Default::default();
         self.spares.shrink(0);
         self.reservation.take()
+    }
+}
+
+fn more(sums: &mut [usize; Priority::BUCKETS], priority: Priority, bytes: usize) {
+    if let Some(sum) = sums.get_mut(priority.bucket()) {
+        *sum = sum.saturating_add(bytes);
+    }
+}
+
+fn less(sums: &mut [usize; Priority::BUCKETS], priority: Priority, bytes: usize) {
+    if let Some(sum) = sums.get_mut(priority.bucket()) {
+        debug_assert!(*sum >= bytes, "bytes of another bucket");
+        *sum = sum.saturating_sub(bytes);
     }
 }
 
@@ -178,6 +330,7 @@ impl Pool {
 mod tests {
     use super::*;
     use crate::memory::{MemoryLimit, MemoryManager};
+    use quickcheck::quickcheck;
     use std::sync::Arc;
 
     fn reserve(bytes: usize) -> (Arc<MemoryLimit>, Reservation) {
@@ -192,7 +345,7 @@ mod tests {
         for priority in [Priority::new(0), Priority::LOW, Priority::MEDIUM, Priority::HIGH, Priority::ALWAYS] {
             let before = pool.used();
             while pool.room(priority, 0, CRUMB) > 0 {
-                pool.add(pool.room(priority, 0, CRUMB));
+                pool.add(priority, pool.room(priority, 0, CRUMB));
             }
             let share = Priority::level_of(priority.bucket()).threshold(SEND_BASE);
             assert!(
@@ -211,7 +364,7 @@ mod tests {
             for turn in 0..1000 {
                 let own = &mut own[turn % streams];
                 let room = pool.room(Priority::MEDIUM, *own, SEND_BASE);
-                pool.add(room);
+                pool.add(Priority::MEDIUM, room);
                 *own += room;
             }
             assert!(pool.room(Priority::MEDIUM, 0, CRUMB / 2) >= CRUMB / 2, "beside {streams}");
@@ -221,12 +374,12 @@ mod tests {
     #[test]
     fn what_was_refused_is_not_asked_for_again_until_something_leaves() {
         let mut pool = Pool::new(3 * SEND_BASE);
-        pool.add(SEND_BASE);
+        pool.add(Priority::MEDIUM, SEND_BASE);
         pool.refuse(Priority::MEDIUM);
         pool.refuse(Priority::LOW);
         let asks = |pool: &Pool| [Priority::LOW, Priority::MEDIUM, Priority::HIGH].map(|p| pool.growth(p).is_some());
         assert_eq!(asks(&pool), [false, false, true]);
-        pool.remove(1);
+        pool.remove(Priority::MEDIUM, 1);
         assert_eq!(asks(&pool), [true; 3]);
     }
 
@@ -239,17 +392,83 @@ mod tests {
         assert_eq!((excess.bytes(), pool.capacity(), pool.growth(Priority::MEDIUM)), (SEND_BASE, 3 * SEND_BASE, None));
         drop(excess);
         let now = Instant::now();
-        pool.add(1);
+        pool.add(Priority::LOW, 1);
         pool.idle(now);
         assert_eq!(pool.poll_timeout(), None);
-        pool.remove(1);
+        pool.remove(Priority::LOW, 1);
         pool.idle(now);
         assert!(pool.handle_timeout(now).is_none());
-        pool.add(1);
-        pool.remove(1);
+        pool.add(Priority::LOW, 1);
+        pool.remove(Priority::LOW, 1);
         assert!(pool.handle_timeout(now + POOL_IDLE).is_none());
         pool.idle(now + POOL_IDLE);
         drop(pool.handle_timeout(now + 2 * POOL_IDLE));
         assert_eq!((limit.reserved(), pool.capacity(), pool.poll_timeout()), (0, SEND_BASE, None));
+    }
+
+    #[test]
+    fn y_mem_6_each_bucket_has_a_part_that_no_other_takes() {
+        const LEVELS: [Priority; 4] = [Priority::LOW, Priority::MEDIUM, Priority::HIGH, Priority::ALWAYS];
+        for fills in LEVELS {
+            let mut pool = Pool::new(SEND_BASE);
+            while pool.room(fills, 0, 1) > 0 {
+                pool.add(fills, pool.room(fills, 0, 1));
+            }
+            let part = SEND_BASE / SEND_PARTS;
+            for other in LEVELS.into_iter().filter(|other| *other != fills) {
+                assert!(pool.room(other, 0, 1) >= part / 2, "{other:?} beside {fills:?}");
+                while pool.room(other, 0, 1) > 0 && pool.own(other.bucket()) > 0 {
+                    pool.add(other, pool.room(other, 0, 1).min(pool.own(other.bucket())));
+                }
+            }
+            assert!(pool.used() <= SEND_BASE, "{} beside {fills:?}", pool.used());
+        }
+    }
+
+    #[test]
+    fn y_mem_6_the_parts_grow_with_the_buffers() {
+        let mut pool = Pool::new(4 * SEND_BASE);
+        assert_eq!(pool.part(), 4 * 1024);
+        let (_limit, reservation) = reserve(3 * SEND_BASE);
+        assert!(pool.grow(reservation).is_none());
+        assert_eq!(pool.part(), 16 * 1024);
+    }
+
+    quickcheck! {
+        /// Whoever writes, drops, cuts and changes its priority in whatever order: no more is used than there is, no bucket
+        /// is without room while its own part is free, and in the end the sums are zero.
+        fn y_mem_6_capacity_is_never_passed(steps: Vec<(u8, u8, u16)>) -> bool {
+            let mut pool = Pool::new(SEND_BASE);
+            let mut queued = [0_usize; Priority::BUCKETS];
+            let mut batch = 0;
+            for (step, which, bytes) in steps {
+                let bucket = usize::from(which) % Priority::BUCKETS;
+                let (priority, bytes) = (Priority::level_of(bucket), usize::from(bytes));
+                let own = bytes.min(queued[bucket]);
+                match step % 5 {
+                    0 | 1 => {
+                        let room = pool.room(priority, 0, bytes).min(bytes);
+                        pool.add(priority, room);
+                        queued[bucket] += room;
+                    }
+                    2 => {
+                        pool.cut(priority, own);
+                        (queued[bucket], batch) = (queued[bucket] - own, batch + own);
+                    }
+                    3 => {
+                        pool.remove(priority, own);
+                        queued[bucket] -= own;
+                    }
+                    _ => pool.written(std::mem::take(&mut batch)),
+                }
+                let kept: usize = (0..Priority::BUCKETS).map(|bucket| pool.own(bucket)).sum();
+                if pool.used() + kept > SEND_BASE || pool.used() != batch + queued.iter().sum::<usize>() {
+                    return false;
+                }
+            }
+            pool.written(batch);
+            (0..).zip(queued).for_each(|(bucket, bytes)| pool.remove(Priority::level_of(bucket), bytes));
+            pool.used() == 0 && pool.by_bucket == [0; Priority::BUCKETS] && pool.in_batch == [0; Priority::BUCKETS]
+        }
     }
 }

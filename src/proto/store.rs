@@ -295,6 +295,19 @@ impl<P: Place> Queue<P> {
         true
     }
 
+    /// Puts a stream at the beginning; says whether it was not queued before.
+    pub(super) fn push_front(&mut self, store: &mut Store, key: Key) -> bool {
+        let Some(links) = store.motion(key).map(P::of).filter(|links| !links.queued) else {
+            return false;
+        };
+        *links = Links { previous: None, next: self.head, queued: true };
+        match self.head.replace(key).and_then(|head| moving(store, head)) {
+            Some(head) => P::of(head).previous = Some(key),
+            None => self.tail = Some(key),
+        }
+        true
+    }
+
     pub(super) const fn first(&self) -> Option<Key> {
         self.head
     }

@@ -370,7 +370,7 @@ impl Mux {
             self.windows.grown.entry(key).or_insert(Usage { since: now, received });
             if self.windows.look_at.is_none() {
                 self.windows.look_at = now.checked_add(WINDOW_LOOK);
-                self.events.attention = true;
+                (self.events.attention, self.events.outlook) = (true, true);
             }
         }
     }

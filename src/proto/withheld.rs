@@ -103,7 +103,7 @@ impl Mux {
         if let Asking::Withheld(place) = stream.motion().asking {
             self.withheld.line.remove(&place);
             self.stand_in_line(key);
-            self.events.attention = true;
+            (self.events.attention, self.events.outlook) = (true, true);
         }
     }
 }

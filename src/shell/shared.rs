@@ -4,12 +4,13 @@
 //! only when the lock is open again log, wake, let go of wakers and give memory back: all of these run code that is not ours.
 
 use super::log::say;
+use super::waiters::{Place, Waiters};
 use super::waiting::Waiting;
 use crate::clock::Time;
 use crate::error::{ConnectionError, PingError};
 use crate::memory::{MemoryManager, Reservation};
 use crate::proto::limits::LOCK_TURNS;
-use crate::proto::{Chunks, Events, Key, Mux, Notes, PingProgress, Ready};
+use crate::proto::{Chunks, Key, Mux, Notes, PingProgress, Ready};
 use crate::stats::{ConnectionStats, Source, StreamStats};
 
 use crate::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
@@ -39,13 +40,28 @@ pub(crate) struct Inner {
     /// The driver is done: everything that waits on the connection gets its reason now.
     ended: bool,
     driver: Slot,
-    inbound: Slot,
-    outbound: Slot,
-    ping: Slot,
+    /// Whether the driver waits for the transport to take what is written: more to send is no news then.
+    full: bool,
+    inbound: Waiters,
+    outbound: Waiters,
+    pings: Waiters,
+    /// Whether any of those who open waits for memory: the driver tells them when it is worth another try.
+    lacks_memory: bool,
     streams: Waiting,
     retired: Vec<Waker>,
     /// Room for the wakers of all whom a read concerns.
     room: Vec<Waker>,
+}
+
+/// What callers wait for on a connection as a whole.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum What {
+    /// A stream to accept.
+    Inbound,
+    /// A stream that can be opened.
+    Outbound,
+    /// The end of a ping.
+    Pong,
 }
 
 /// Room for one waker.
@@ -86,9 +102,11 @@ impl Shared {
             mux,
             ended: false,
             driver: Slot::default(),
-            inbound: Slot::default(),
-            outbound: Slot::default(),
-            ping: Slot::default(),
+            full: false,
+            inbound: Waiters::default(),
+            outbound: Waiters::default(),
+            pings: Waiters::default(),
+            lacks_memory: false,
             streams: Waiting::default(),
             retired: Vec::new(),
             room: Vec::new(),
@@ -117,29 +135,36 @@ impl Shared {
     }
 
     /// The oldest stream that waits to be accepted, with its id; or why there will be none.
-    pub(crate) fn poll_accept(&self, cx: &Context<'_>) -> Poll<Result<(Key, u32), ConnectionError>> {
+    pub(crate) fn poll_accept(&self, place: &mut Place, cx: &Context<'_>) -> Poll<Result<(Key, u32), ConnectionError>> {
         self.with(|inner| {
             if let Some(key) = inner.mux.accept() {
+                inner.leave(What::Inbound, place);
                 return Poll::Ready(Ok((key, inner.mux.stream_id(key).unwrap_or_default())));
             }
             match inner.reason() {
                 Some(reason) => Poll::Ready(Err(reason)),
                 None => {
-                    inner.park_inbound(cx);
+                    inner.park(What::Inbound, place, cx);
                     Poll::Pending
                 }
             }
         })
     }
 
-    /// How long a ping took, which may be under way already.
-    pub(crate) fn poll_ping(&self, cx: &Context<'_>) -> Poll<Result<Duration, PingError>> {
-        self.with(|inner| match inner.mux.ping() {
+    /// How long the ping took that `ticket` is for; without one it is asked for now.
+    pub(crate) fn poll_ping(
+        &self,
+        ticket: &mut Option<u64>,
+        place: &mut Place,
+        cx: &Context<'_>,
+    ) -> Poll<Result<Duration, PingError>> {
+        let now = self.now();
+        self.with(|inner| match inner.mux.ping(ticket, now) {
             Ok(PingProgress::Answered(rtt)) => Poll::Ready(Ok(rtt)),
             Ok(PingProgress::TimedOut) => Poll::Ready(Err(PingError::TimedOut)),
             Err(reason) if inner.ended() => Poll::Ready(Err(reason.into())),
             Ok(PingProgress::Waiting) | Err(_) => {
-                inner.park_ping(cx);
+                inner.park(What::Pong, place, cx);
                 Poll::Pending
             }
         })
@@ -236,34 +261,75 @@ impl fmt::Debug for Shared {
 impl Inner {
     /// Puts the driver to sleep: it has seen, in this critical section, that there is nothing to do.
     pub(crate) fn park_driver(&mut self, cx: &Context<'_>) {
-        self.mux.events_mut().attention = false;
+        let events = self.mux.events_mut();
+        (events.attention, events.outlook, self.full) = (false, false, false);
         self.driver.park(cx, &mut self.retired);
     }
 
-    /// Parks whoever accepts streams: it has seen that there is none.
-    pub(crate) fn park_inbound(&mut self, cx: &Context<'_>) {
-        self.mux.events_mut().incoming = false;
-        self.inbound.park(cx, &mut self.retired);
+    /// The same for one that waits for the transport: it is woken by what it waits for besides, and by more to send only if
+    /// it is parked for that already.
+    pub(crate) fn park_full_driver(&mut self, cx: &Context<'_>) {
+        self.full |= !self.driver.is_taken();
+        self.mux.events_mut().outlook = false;
+        self.driver.park(cx, &mut self.retired);
     }
 
-    pub(crate) fn park_outbound(&mut self, cx: &Context<'_>) {
-        self.mux.events_mut().openable = false;
-        self.outbound.park(cx, &mut self.retired);
+    /// Parks a caller: it has seen, in this critical section, that there is nothing of that.
+    pub(crate) fn park(&mut self, what: What, place: &mut Place, cx: &Context<'_>) {
+        let events = self.mux.events_mut();
+        let (happened, waiters) = match what {
+            What::Inbound => (&mut events.incoming, &mut self.inbound),
+            What::Outbound => (&mut events.openable, &mut self.outbound),
+            What::Pong => (&mut events.pong, &mut self.pings),
+        };
+        *happened = false;
+        waiters.park(place, cx, &mut self.retired);
     }
 
-    pub(crate) fn park_ping(&mut self, cx: &Context<'_>) {
-        self.mux.events_mut().pong = false;
-        self.ping.park(cx, &mut self.retired);
+    /// A caller waits no more, be it that it has what it waited for.
+    pub(crate) fn leave(&mut self, what: What, place: &mut Place) {
+        if !place.is_taken() {
+            return;
+        }
+        match what {
+            What::Inbound => self.inbound.leave(place, &mut self.retired),
+            What::Outbound => self.outbound.leave(place, &mut self.retired),
+            What::Pong => self.pings.leave(place, &mut self.retired),
+        }
+        if matches!(what, What::Outbound) && self.lacks_memory && self.outbound.is_empty() {
+            // What is released is for others.
+            self.lacks_memory = false;
+            self.mux.events_mut().outlook = true;
+        }
+    }
+
+    /// Parks a caller who opens a stream and was refused the memory for it.
+    pub(crate) fn park_for_memory(&mut self, place: &mut Place, cx: &Context<'_>) {
+        self.park(What::Outbound, place, cx);
+        self.mux.events_mut().outlook |= !self.lacks_memory;
+        self.lacks_memory = true;
+    }
+
+    /// Whether somebody who opens a stream waits for memory.
+    pub(crate) const fn lacks_memory(&self) -> bool {
+        self.lacks_memory
+    }
+
+    /// There may be memory for a stream: whoever opens tries again. Says whether anybody does.
+    pub(crate) fn memory_released(&mut self) -> bool {
+        self.mux.events_mut().openable = true;
+        std::mem::replace(&mut self.lacks_memory, false)
     }
 
     /// Parks a task that waits for one thing on a stream.
-    pub(crate) fn park(&mut self, key: Key, what: Ready, cx: &Context<'_>) {
+    pub(crate) fn park_stream(&mut self, key: Key, what: Ready, cx: &Context<'_>) {
         self.streams.park(key, what, cx, &mut self.retired);
     }
 
     /// Nothing moves: gives back what holds nothing.
     pub(crate) fn rest(&mut self) {
         self.streams.rest();
+        [&mut self.inbound, &mut self.outbound, &mut self.pings].into_iter().for_each(Waiters::rest);
         self.room = Vec::new();
     }
 
@@ -308,7 +374,7 @@ impl Inner {
         }
         let waker = match events.ready.as_slice() {
             [] => {
-                events.attention = false;
+                (events.attention, events.outlook) = (false, false);
                 self.driver.0.take()
             }
             &[(key, what)] if what.is_single() && !driver => {
@@ -322,15 +388,16 @@ impl Inner {
 
     /// Whether the driver is parked, and there is work for it.
     fn calls_driver(&mut self) -> bool {
-        self.mux.events_mut().attention && self.driver.is_taken()
+        let (full, events) = (self.full, self.mux.events_mut());
+        (events.outlook || events.attention && !full) && self.driver.is_taken()
     }
 
     /// Whether anybody else waits for what has happened to the connection as a whole.
     fn calls_others(&mut self) -> bool {
         let events = self.mux.events_mut();
-        (events.incoming && self.inbound.is_taken())
-            || (events.openable && self.outbound.is_taken())
-            || (events.pong && self.ping.is_taken())
+        (events.incoming && !self.inbound.is_empty())
+            || (events.openable && !self.outbound.is_empty())
+            || (events.pong && !self.pings.is_empty())
     }
 
     fn collect(&mut self) -> Concerned {
@@ -347,19 +414,22 @@ impl Inner {
         }
         effects.released = std::mem::take(&mut events.released);
         effects.notes = std::mem::take(&mut events.notes);
-        let Events { incoming, openable, pong, attention, .. } = events;
         let connection = [
-            (incoming, &mut self.inbound),
-            (openable, &mut self.outbound),
-            (pong, &mut self.ping),
-            (attention, &mut self.driver),
+            (&mut events.incoming, &mut self.inbound),
+            (&mut events.openable, &mut self.outbound),
+            (&mut events.pong, &mut self.pings),
         ];
-        for (happened, slot) in connection {
+        for (happened, waiters) in connection {
             // An event that finds nobody waiting is kept: whoever comes looks at the state itself.
-            if *happened && slot.is_taken() {
+            if *happened && !waiters.is_empty() {
                 *happened = false;
-                slot.0.take().into_iter().for_each(|waker| effects.wake(waker));
+                waiters.take().for_each(|waker| effects.wake(waker));
             }
+        }
+        if self.calls_driver() {
+            let events = self.mux.events_mut();
+            (events.attention, events.outlook) = (false, false);
+            self.driver.0.take().into_iter().for_each(|waker| effects.wake(waker));
         }
         effects
     }
@@ -475,7 +545,7 @@ mod tests {
                 for _ in 0..woken {
                     let window = Reservation::new(&shared.memory, bytes, Priority::ALWAYS).expect("no limit");
                     let (key, _) = inner.mux.open(window).expect("opens");
-                    inner.park(key, Ready::READ, &cx);
+                    inner.park_stream(key, Ready::READ, &cx);
                     inner.mux.events_mut().ready.push((key, Ready::READ));
                 }
             });

@@ -133,7 +133,7 @@ impl Stream {
             }
             let taken = inner.mux.read(key, chunks);
             if let Err(ReadError::Blocked) = taken {
-                inner.park(key, Ready::READ, cx);
+                inner.park_stream(key, Ready::READ, cx);
             }
             taken.map(|taken| (Got::Chunks, taken))
         }));

@@ -32,7 +32,7 @@ impl Stream {
         self.shared.poll_with(&mut self.yields, cx, |inner| {
             let result = inner.mux.write(self.key, buf, now);
             if let Err(WriteError::Blocked { .. }) = result {
-                inner.park(self.key, Ready::WRITE, cx);
+                inner.park_stream(self.key, Ready::WRITE, cx);
             }
             result
         })
@@ -46,7 +46,7 @@ impl Stream {
         let result = ready!(self.shared.poll_with(&mut self.yields, cx, |inner| {
             let result = result(&mut inner.mux, self.key);
             if let Err(FlushError::Blocked) = result {
-                inner.park(self.key, Ready::FLUSH, cx);
+                inner.park_stream(self.key, Ready::FLUSH, cx);
             }
             result
         }));

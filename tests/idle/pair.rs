@@ -49,10 +49,9 @@ impl Pair {
 
     pub fn ping(&mut self) {
         for end in 0..2 {
-            let mut answered = false;
-            while !answered {
-                let connection = if end == 0 { &mut self.client } else { &mut self.server };
-                answered = poll_fn(|cx| connection.poll_ping(cx)).now_or_never().is_some();
+            let connection = if end == 0 { &mut self.client } else { &mut self.server };
+            let mut ping = connection.ping();
+            while (&mut ping).now_or_never().is_none() {
                 self.run();
             }
         }

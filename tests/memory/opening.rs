@@ -109,24 +109,34 @@ fn an_outbound_stream_that_is_refused_fails_and_harms_nobody() {
     });
 }
 
+/// Whoever opens waits for the connection, and that for memory.
+fn drive(connection: &mut Connection<Pipe>) {
+    for _ in 0..4 {
+        let _ = connection.poll(&mut Context::from_waker(Waker::noop()));
+    }
+}
+
 /// A connection without a task. Somebody else has all the memory there is.
-fn starved() -> (Arc<Watched>, Connection<Pipe>) {
+fn starved() -> (Arc<Watched>, Connection<Pipe>, Pipe) {
     let memory = Watched::new(WINDOW);
     memory.reserve(WINDOW, Priority::ALWAYS).unwrap();
     let config = quiet().memory(memory.clone()).refused_open(RefusedOpen::Wait).build().unwrap();
-    (memory, Connection::new(pipe(4096).0, config, Mode::Client))
+    let (near, far) = pipe(4096);
+    (memory, Connection::new(near, config, Mode::Client), far)
 }
 
 #[test]
 fn an_open_that_waits_for_memory_is_woken_when_some_is_released() {
-    let (memory, mut connection) = starved();
+    let (memory, mut connection, _far) = starved();
     let (counter, waker) = Counter::new();
     let cx = &mut Context::from_waker(&waker);
     for _ in 0..3 {
         assert!(connection.poll_outbound(cx).is_pending());
+        drive(&mut connection);
         assert_eq!((memory.limit.reserved(), memory.waiting(), counter.count()), (WINDOW, 1, 0));
     }
     memory.release(WINDOW);
+    drive(&mut connection);
     assert_eq!(counter.count(), 1);
     match connection.poll_outbound(cx) {
         Poll::Ready(Ok(stream)) => assert_eq!((stream.id(), memory.limit.reserved()), (1, WINDOW)),
@@ -145,11 +155,14 @@ fn an_open_through_libp2p_waits_for_memory_under_every_setting() {
         let memory = Watched::new(WINDOW);
         memory.reserve(WINDOW, Priority::ALWAYS).unwrap();
         let config = quiet().memory(memory.clone()).refused_open(choice).build().unwrap();
-        let mut connection = Connection::new(pipe(4096).0, config, Mode::Client);
+        let (near, _far) = pipe(4096);
+        let mut connection = Connection::new(near, config, Mode::Client);
         let (counter, waker) = Counter::new();
         let cx = &mut Context::from_waker(&waker);
         assert!(StreamMuxer::poll_outbound(Pin::new(&mut connection), cx).is_pending());
+        drive(&mut connection);
         memory.release(WINDOW);
+        drive(&mut connection);
         assert_eq!(counter.count(), 1);
         assert!(StreamMuxer::poll_outbound(Pin::new(&mut connection), cx).is_ready());
     }
@@ -158,25 +171,31 @@ fn an_open_through_libp2p_waits_for_memory_under_every_setting() {
 // Memory that somebody else was quicker to take is waited for again.
 #[test]
 fn an_open_that_comes_too_late_for_released_memory_waits_on() {
-    let (memory, mut connection) = starved();
+    let (memory, mut connection, _far) = starved();
     let (counter, waker) = Counter::new();
     let cx = &mut Context::from_waker(&waker);
     assert!(connection.poll_outbound(cx).is_pending());
+    drive(&mut connection);
     memory.release(WINDOW);
     memory.reserve(1, Priority::ALWAYS).unwrap();
+    drive(&mut connection);
     assert!(connection.poll_outbound(cx).is_pending());
+    drive(&mut connection);
     assert_eq!((counter.count(), memory.waiting()), (1, 1));
     memory.release(1);
+    drive(&mut connection);
     assert_eq!(counter.count(), 2);
     assert!(connection.poll_outbound(cx).is_ready());
 }
 
 #[test]
 fn giving_up_an_open_that_waits_leaves_nothing_behind() {
-    let (memory, mut connection) = starved();
+    let (memory, mut connection, _far) = starved();
     assert!(connection.poll_outbound(&mut Context::from_waker(Waker::noop())).is_pending());
+    drive(&mut connection);
     assert_eq!((connection.num_streams(), memory.limit.reserved()), (0, WINDOW));
     memory.release(WINDOW);
+    drive(&mut connection);
     // Nobody asks again: nothing is taken.
     assert_eq!((connection.num_streams(), memory.limit.reserved()), (0, 0));
     drop(connection);

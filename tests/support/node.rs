@@ -3,9 +3,10 @@
 use super::Transport;
 use futures::channel::{mpsc, oneshot};
 use futures::{SinkExt, StreamExt};
-use sluicegate::{Config, Connection, ConnectionError, Mode, OpenError, PingError, Stream};
+use sluicegate::{Config, Connection, ConnectionError, Mode, OpenError, Ping, PingError, Stream};
 use std::collections::VecDeque;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -90,7 +91,7 @@ async fn drive<T: Transport>(
     mut connection: Connection<T>,
     mut commands: mpsc::UnboundedReceiver<Command<T>>,
 ) -> Result<(), ConnectionError> {
-    let (mut opens, mut accepts, mut pings) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
+    let (mut opens, mut accepts, mut pings) = (VecDeque::new(), VecDeque::new(), Vec::new());
     let mut closing = false;
     poll_fn(|cx| {
         let mut gone = false;
@@ -98,7 +99,7 @@ async fn drive<T: Transport>(
             match commands.poll_next_unpin(cx) {
                 Poll::Ready(Some(Command::Open(answer))) => opens.push_back(answer),
                 Poll::Ready(Some(Command::Accept(answer))) => accepts.push_back(answer),
-                Poll::Ready(Some(Command::Ping(answer))) => pings.push_back(answer),
+                Poll::Ready(Some(Command::Ping(answer))) => pings.push((connection.ping(), answer)),
                 Poll::Ready(Some(Command::Call(call))) => call(&mut connection),
                 Poll::Ready(Some(Command::Close)) => closing = true,
                 Poll::Ready(None) => {
@@ -111,7 +112,13 @@ async fn drive<T: Transport>(
         let ended = if closing { connection.poll_close(cx) } else { connection.poll(cx) };
         answer(&mut opens, cx, |cx| connection.poll_outbound(cx));
         answer(&mut accepts, cx, |cx| connection.poll_inbound(cx));
-        answer(&mut pings, cx, |cx| connection.poll_ping(cx));
+        pings.retain_mut(|(ping, answer): &mut (Ping, oneshot::Sender<_>)| match Pin::new(ping).poll(cx) {
+            Poll::Pending => !answer.is_canceled(),
+            Poll::Ready(result) => {
+                let _ = std::mem::replace(answer, oneshot::channel().0).send(result);
+                false
+            }
+        });
         match ended {
             Poll::Ready(result) if closing || gone => Poll::Ready(result),
             _ if gone => Poll::Ready(Ok(())),

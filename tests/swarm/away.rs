@@ -12,7 +12,7 @@ use libp2p::core::{Endpoint, Transport};
 use libp2p::{identity, noise, tcp};
 use sluicegate::{Config, Connection, ConnectionError, MemoryLimit, Side, Stream};
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 const LEN: usize = 600 << 10;
@@ -36,9 +36,10 @@ fn w77_go_away_from_the_peer_leaves_live_streams_alone() {
         let mut stream = poll_fn(|cx| connection.poll_outbound(cx)).await.expect("opens");
         driven(&mut connection, negotiate(&mut stream)).await;
         connection.go_away();
+        let mut ping = connection.ping();
         let answered = poll_fn(|cx| {
             let _ = connection.poll(cx);
-            connection.poll_ping(cx)
+            Pin::new(&mut ping).poll(cx)
         });
         answered.await.expect("what was said before the ping has been heard");
         // It is the last stream: when it has ended, the host closes in good order.

@@ -73,9 +73,8 @@ fn whoever_waits_for_memory_opens_when_it_is_released() {
             opener.await.expect("no panic");
         }
         dropper.await.expect("no panic");
+        Node::end_all([holding, waiting]).await;
         assert_eq!((budget.reserved(), budget.peak()), (0, WINDOW));
-        holding.end().await;
-        waiting.end().await;
     });
 }
 

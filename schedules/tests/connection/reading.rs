@@ -52,7 +52,6 @@ fn credit_that_waits_leaves_when_memory_is_released() {
         drop(reader.await.expect("no panic"));
         // Nothing is held for a stream whose end has left.
         far.hear(|peer| peer.of(1).flags.contains(Flags::FIN)).await;
-        holding.end().await;
-        waiting.end().await;
+        Node::end_all([holding, waiting]).await;
     });
 }

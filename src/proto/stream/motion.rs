@@ -23,6 +23,8 @@ pub(in crate::proto) struct Motion {
     pub(in crate::proto) unread: ReceiveBuffer,
     /// There is something new for the reader, who may be about to write.
     pub(in crate::proto) answering: bool,
+    /// Whether its writer was woken for room in the send buffers, and has got none since.
+    pub(in crate::proto) woken: bool,
     pub(in crate::proto) asking: Asking,
     /// Credit that may leave though the rest of it waits, in bytes.
     pub(in crate::proto) trickle: u32,
@@ -48,6 +50,7 @@ impl Motion {
             unsent: SendBuffer::new(),
             unread: ReceiveBuffer::new(),
             answering: false,
+            woken: false,
             asking: Asking::No,
             trickle: 0,
             control_links: Links::new(),
@@ -78,10 +81,11 @@ impl Motions {
     pub(in crate::proto) fn put(&mut self, motion: &mut Option<Box<Motion>>, streams: usize) {
         let room = if self.kept.len() < KEPT { MANY } else { FEW };
         if motion.as_deref().is_some_and(Motion::is_over)
-            && let Some(motion) = motion.take()
+            && let Some(mut motion) = motion.take()
             && self.kept.len() < KEPT.max(streams)
             && motion.unsent.room().max(motion.unread.room()) <= room
         {
+            motion.woken = false;
             self.kept.push(motion);
         }
     }

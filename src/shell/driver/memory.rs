@@ -5,6 +5,8 @@ use crate::memory::Reservation;
 use crate::priority::Priority;
 use crate::proto::Answer;
 use crate::shell::listen::ask_or_listen;
+use crate::shell::opener::least_reservation;
+use crate::shell::shared::Inner;
 use futures::future::BoxFuture;
 use futures::{AsyncRead, AsyncWrite, FutureExt};
 use std::fmt;
@@ -20,7 +22,7 @@ pub(super) enum Provided {
     Nothing,
 }
 
-/// A wait for memory, for the most urgent credit that is withheld.
+/// A wait for memory: for the most urgent credit that is withheld, or for a stream that is to be opened.
 pub(super) struct Wait {
     bytes: usize,
     priority: Priority,
@@ -36,7 +38,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             self.credit = None;
             return;
         };
-        let mut wait = match self.credit.take().filter(|wait| wait.priority >= priority && wait.bytes <= bytes) {
+        let mut wait = match self.credit.take().filter(|wait| wait.is_for(bytes, priority)) {
             Some(wait) => wait,
             None => {
                 match self.ask_or_listen(bytes, priority, now) {
@@ -48,6 +50,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         };
         match wait.released.poll_unpin(cx) {
             Poll::Pending => self.credit = Some(wait),
+            Poll::Ready(()) if self.shared.with(|inner| inner.mux.withheld().is_none()) => {
+                self.pass_on(bytes, priority)
+            }
             // It is asked for in the next poll. A manager that says so without need costs polls, and not the thread.
             Poll::Ready(()) => cx.waker().wake_by_ref(),
         }
@@ -57,6 +62,48 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     fn ask_or_listen(&mut self, bytes: usize, priority: Priority, now: Instant) -> Result<(), BoxFuture<'static, ()>> {
         let shared = self.shared.clone();
         ask_or_listen(shared.time(), shared.memory(), bytes, priority, || self.ask_again(priority, now))
+    }
+
+    /// Waits for memory in the place of all who open streams and were refused it: they may be futures that nobody polls, and
+    /// then others do not wait behind them.
+    pub(super) fn wait_for_openers(&mut self, lacks: bool, cx: &mut Context<'_>) {
+        let before = self.opening.take().filter(|_| lacks);
+        if !lacks {
+            return;
+        }
+        let (time, memory) = (self.shared.time(), self.shared.memory());
+        let (bytes, priority) = (least_reservation(&self.config), Priority::ALWAYS);
+        let again = || memory.has_room(bytes, priority).then_some(());
+        let wait = before.map_or_else(
+            || {
+                ask_or_listen(time, memory, bytes, priority, again).map_err(|released| Wait {
+                    bytes,
+                    priority,
+                    released,
+                })
+            },
+            Err,
+        );
+        if let Err(mut wait) = wait
+            && wait.released.poll_unpin(cx).is_pending()
+        {
+            self.opening = Some(wait);
+        } else if !self.shared.with(Inner::memory_released) {
+            self.pass_on(bytes, priority);
+        }
+    }
+
+    /// Memory was released and nobody here needs it any more, who was told of it in the place of others: they are told when
+    /// some is released.
+    fn pass_on(&self, bytes: usize, priority: Priority) {
+        drop(Reservation::new(self.shared.memory(), bytes, priority));
+    }
+
+    /// Whether the driver would wait for less memory than it has to by now: while it asked for some, which is without the
+    /// lock, others have gone on.
+    pub(super) fn overlooks(credit: Option<&Wait>, opening: bool, inner: &Inner) -> bool {
+        let credit = |(bytes, priority)| !credit.is_some_and(|wait| wait.is_for(bytes, priority));
+        inner.mux.withheld().is_some_and(credit) || (inner.lacks_memory() && !opening)
     }
 
     /// Asks for the most urgent credit again; nothing where some of this priority still waits.
@@ -92,6 +139,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             }
             Err(_) => Provided::Nothing,
         }
+    }
+}
+
+impl Wait {
+    /// Whether it is over when so much can be had at this priority, if not before.
+    fn is_for(&self, bytes: usize, priority: Priority) -> bool {
+        self.priority >= priority && self.bytes <= bytes
     }
 }
 

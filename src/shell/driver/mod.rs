@@ -42,6 +42,8 @@ pub(crate) struct Driver<T> {
     patience: Patience,
     /// What credit that is withheld waits for.
     credit: Option<Wait>,
+    /// What those wait for who open streams and were refused the memory.
+    opening: Option<Wait>,
     /// How often a batch has been put off for more to come, and how much waited then.
     gathered: Option<Gathered>,
     /// What has been done with the transport and not been reported to the core.
@@ -111,6 +113,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             close_by: None,
             patience: Patience::default(),
             credit: None,
+            opening: None,
             gathered: None,
             written: Written::default(),
             awaited: false,
@@ -148,9 +151,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     fn poll_running(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let read = self.poll_read(now, cx);
         // Time passes after what had arrived before it was read: a task that slept is not a peer that was silent.
-        let (closed, asks) = self.shared.with(|inner| {
+        let (closed, asks, lacks) = self.shared.with(|inner| {
             inner.mux.handle_timeout(now);
-            (inner.mux.closed().is_some(), inner.mux.has_wishes() || inner.mux.withheld().is_some())
+            let asks = inner.mux.has_wishes() || inner.mux.withheld().is_some();
+            (inner.mux.closed().is_some(), asks, inner.lacks_memory())
         });
         if closed || !matches!(self.phase, Phase::Running) {
             self.take_leave(now);
@@ -159,22 +163,38 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         if asks || self.credit.is_some() {
             self.ask_for_windows(now, cx);
         }
+        if lacks || self.opening.is_some() {
+            self.wait_for_openers(lacks, cx);
+        }
         let (write, outlook) = self.poll_write(now, cx);
         // What was read and had to wait for writing goes on when the transport has taken something.
         let goes_on = read == Stop::Holds && !self.is_full();
         if read == Stop::Yields || write == Stop::Yields || goes_on {
             cx.waker().wake_by_ref();
         }
+        let outlook = outlook.unwrap_or_else(|| self.park_full(cx));
         match self.check_time(outlook, now, cx) {
             true => Poll::Ready(()),
             false => Poll::Pending,
         }
     }
 
-    /// Sets the alarm, by what was seen when the task was parked if it was; says whether the phase has changed.
-    fn check_time(&mut self, outlook: Option<Outlook>, now: Instant, cx: &mut Context<'_>) -> bool {
+    /// Parks the task, which waits for the transport or goes on in a moment: what it waits for besides may change while the
+    /// transport takes nothing.
+    fn park_full(&self, cx: &Context<'_>) -> Outlook {
+        let (outlook, overlooks) = self.shared.with(|inner| {
+            inner.park_full_driver(cx);
+            (Outlook::of(inner), Self::overlooks(self.credit.as_ref(), self.opening.is_some(), inner))
+        });
+        if overlooks {
+            cx.waker().wake_by_ref();
+        }
+        outlook
+    }
+
+    /// Sets the alarm, by what was seen when the task was parked; says whether the phase has changed.
+    fn check_time(&mut self, outlook: Outlook, now: Instant, cx: &mut Context<'_>) -> bool {
         let timeout = self.config.connection_write_timeout();
-        let outlook = outlook.unwrap_or_else(|| self.shared.with(Outlook::of));
         let Outlook { deadline, heard, closing, closed, rests } = outlook;
         if closed || !matches!(self.phase, Phase::Running) {
             self.take_leave(now);
@@ -225,7 +245,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 let batch = &mut self.batch;
                 self.shared.with(|inner| inner.mux.poll_transmit(batch, BATCH_BYTES, now));
                 self.load();
-                self.credit = None;
+                (self.credit, self.opening) = (None, None);
                 self.phase = Phase::Leaving(LastWords::new(false, now));
             }
         }
@@ -259,7 +279,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     }
 
     fn ended(&mut self) {
-        self.credit = None;
+        (self.credit, self.opening) = (None, None);
         self.phase = Phase::Ended;
         self.shared.with(Inner::end);
         self.rest();

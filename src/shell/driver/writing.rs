@@ -138,7 +138,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     fn cut(&mut self, pending: bool, now: Instant, cx: &Context<'_>) -> Next {
         let (batch, unflushed) = (&mut self.batch, self.writer.needs_flush());
         let (written, spent, gathered) = (&mut self.written, self.writer.spent(), &mut self.gathered);
-        let awaited = &mut self.awaited;
+        let (awaited, credit, opening) = (&mut self.awaited, self.credit.as_ref(), self.opening.is_some());
         let next = self.shared.with(|inner| {
             written.report(&mut inner.mux, spent);
             // Whoever waits for a flush does not wait for the others to have nothing more to send.
@@ -162,7 +162,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 written.cut = inner.mux.last_cut();
                 return Next::Batch;
             }
-            if inner.mux.has_wishes() {
+            // What was decided without the lock has to hold still: nobody wakes a task that is not parked.
+            if inner.mux.has_wishes() || Self::overlooks(credit, opening, inner) {
                 return Next::Wish;
             }
             if unflushed {
