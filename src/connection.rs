@@ -7,6 +7,8 @@ use crate::error::{ConnectionError, OpenError};
 use crate::mode::Mode;
 use crate::ping::Ping;
 use crate::proto::Mux;
+#[cfg(feature = "libp2p")]
+use crate::shell::Hold;
 use crate::shell::{Driver, Opener, Place, Shared, What};
 use crate::stats::{ConnectionStats, NodeStats, Source};
 use crate::stream::Stream;
@@ -78,8 +80,20 @@ pub struct Connection<T> {
     shared: Arc<Shared>,
     config: Config,
     opener: Opener,
+    /// Who accepts streams when it has been dropped.
+    acceptor: Acceptor,
+    #[cfg(feature = "libp2p")]
+    hold: Hold,
     /// The place among the connections of the node. Given up also where freeing memory panics.
     _listed: Option<Listed>,
+}
+
+/// Who accepts the streams that nobody has accepted when a connection is dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Acceptor {
+    Nobody,
+    /// The handles of a session.
+    Session,
 }
 
 /// A connection that its node counts.
@@ -96,7 +110,23 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
         let shared = Arc::new(Shared::new(mux));
         let listed = config.stats().map(|stats| Listed::new(stats, &shared));
         let driver = Driver::new(io, shared.clone(), config.clone());
-        Self { driver, shared, config, opener: Opener::default(), _listed: listed }
+        let opener = Opener::default();
+        Self {
+            driver,
+            shared,
+            config,
+            opener,
+            acceptor: Acceptor::Nobody,
+            #[cfg(feature = "libp2p")]
+            hold: Hold::default(),
+            _listed: listed,
+        }
+    }
+
+    /// Leaves what was not accepted to the handles of a session when it is dropped.
+    pub(crate) fn for_session(mut self) -> Self {
+        self.acceptor = Acceptor::Session;
+        self
     }
 
     /// Moves bytes both ways. Ready when the connection is over: `Ok` when it was closed in good order by either side.
@@ -128,17 +158,34 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
     /// Waits, in the place of whoever opens, for the end of the connection.
     #[cfg(feature = "libp2p")]
     pub(crate) fn poll_opener_end(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionError> {
+        let now = self.shared.now();
         self.shared.with(|inner| match inner.reason() {
             Some(reason) => Poll::Ready(reason),
             None => {
+                inner.mux.wait_for_end(now);
                 inner.park(What::Outbound, &mut Place::Own, cx);
                 Poll::Pending
             }
         })
     }
 
+    /// Ready when the end of the connection can be told: no stream waits to be accepted, or nobody accepts any.
+    #[cfg(feature = "libp2p")]
+    pub(crate) fn poll_backlog(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.hold.poll(&self.shared, cx)
+    }
+
+    /// A stream was accepted.
+    #[cfg(feature = "libp2p")]
+    pub(crate) fn backlog_moves(&mut self, cx: &Context<'_>) {
+        self.hold.moves(cx);
+    }
+
     /// Accepts the oldest stream that the peer has opened, and acknowledges it. Not calling this is back-pressure: after
     /// `accept_backlog` streams the peer waits, or is refused.
+    ///
+    /// Streams that came before the end of the connection are accepted after it, too, and read: all of them where that was in
+    /// good order, otherwise those that are complete or on which bytes have arrived. Then comes the error.
     ///
     /// # Errors
     ///
@@ -169,8 +216,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
     }
 
     /// Closes in good order: what was written goes out, then the go-away; the write side of the transport is shut and
-    /// what the peer still sends is discarded. Bounded by `connection_write_timeout` and two seconds. Ready when that is
-    /// done; streams fail then, after the bytes that they have received.
+    /// what the peer still sends is discarded, until the peer has ended its side or said go-away too, for at most a second.
+    /// Ready when that is done; streams fail then, after the bytes that they have received. It takes as long as the
+    /// transport needs, and fails with [`ConnectionError::WriteTimeout`] where that stands still, which is that it takes
+    /// nothing and gives nothing for `connection_write_timeout`, or after [`Config::close_timeout`].
     ///
     /// # Errors
     ///
@@ -244,6 +293,9 @@ impl<T> Drop for Connection<T> {
             inner.mux.tick(now);
             inner.mux.fail(ConnectionError::Dropped);
             inner.end();
+            if self.acceptor == Acceptor::Nobody {
+                inner.mux.drain(now);
+            }
         });
     }
 }

@@ -17,7 +17,7 @@ use libp2p_core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade};
 use std::convert::Infallible;
 use std::iter::{Once, once};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 /// The name that is negotiated.
 const PROTOCOL: &str = "/yamux/1.0.0";
@@ -66,17 +66,25 @@ where
 
     fn poll_inbound(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Stream, ConnectionError>> {
         let this = self.get_mut();
-        Self::poll_inbound(this, cx).map_ok(|stream| watched(this.config(), stream, Side::Remote))
+        let accepted = Self::poll_inbound(this, cx).map_ok(|stream| watched(this.config(), stream, Side::Remote));
+        if accepted.is_ready() {
+            this.backlog_moves(cx);
+        }
+        accepted
     }
 
     /// A stream that cannot be opened is waited for, with memory as with the backlog: an error would end the connection.
-    /// The swarm gives up on its own time; where no stream will ever be opened, only the end of the connection is left.
+    /// The swarm gives up on its own time; where no stream will ever be opened, only the end of the connection is left, which
+    /// comes with the last stream or after [`Config::drain_timeout`]; it is kept back as in `poll`.
     fn poll_outbound(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Stream, ConnectionError>> {
         let this = self.get_mut();
         match this.poll_open(RefusedOpen::Wait, cx) {
             Poll::Ready(Ok(stream)) => Poll::Ready(Ok(watched(this.config(), stream, Side::Local))),
-            Poll::Ready(Err(OpenError::Connection(reason))) => Poll::Ready(Err(reason)),
-            Poll::Ready(Err(_)) => this.poll_opener_end(cx).map(Err),
+            Poll::Ready(Err(OpenError::Connection(reason))) => this.poll_backlog(cx).map(|()| Err(reason)),
+            Poll::Ready(Err(_)) => {
+                let reason = ready!(this.poll_opener_end(cx));
+                this.poll_backlog(cx).map(|()| Err(reason))
+            }
             Poll::Pending => Poll::Pending,
         }
     }
@@ -85,9 +93,15 @@ where
         Self::poll_close(self.get_mut(), cx)
     }
 
+    /// The end of the connection is an error here, and drops the muxer: it is kept back while there are streams to accept
+    /// that came before it, for a second after the last one that was accepted.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<StreamMuxerEvent, ConnectionError>> {
         let this = self.get_mut();
-        match Self::poll(this, cx) {
+        let polled = Self::poll(this, cx);
+        if polled.is_ready() {
+            ready!(this.poll_backlog(cx));
+        }
+        match polled {
             Poll::Ready(Ok(())) => {
                 Poll::Ready(Err(this.closed().unwrap_or(ConnectionError::Closed { by: Side::Remote })))
             }

@@ -79,7 +79,7 @@ impl Session {
     where
         T: AsyncRead + AsyncWrite + Unpin,
     {
-        let connection = Connection::new(io, config.clone(), mode);
+        let connection = Connection::new(io, config.clone(), mode).for_session();
         let ended = Arc::new(Event::new());
         let handle = Handle { shared: connection.shared().clone(), config, ended: ended.clone() };
         (Self(Arc::new(handle)), SessionDriver { connection, ended: Ended(ended) })
@@ -99,7 +99,8 @@ impl Session {
     }
 
     /// Accepts the oldest stream that the peer has opened, and acknowledges it; as [`Connection::poll_inbound`]. Callers who
-    /// wait are served as those of [`open`](Session::open) are.
+    /// wait are served as those of [`open`](Session::open) are. What came before the end of the connection is accepted after
+    /// it, also when the driver is gone; the last handle that is dropped drops the rest of it.
     ///
     /// # Errors
     ///
@@ -126,7 +127,7 @@ impl Session {
         self.0.shared.with(|inner| inner.mux.go_away());
     }
 
-    /// Closes in good order, and waits for that; as [`Connection::poll_close`].
+    /// Closes in good order, and waits for that; as [`Connection::poll_close`], with its bounds.
     ///
     /// # Errors
     ///

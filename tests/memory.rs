@@ -4,12 +4,15 @@
 mod api;
 #[path = "memory/charging.rs"]
 mod charging;
+#[path = "memory/ended.rs"]
+mod ended;
 #[path = "memory/expecting.rs"]
 mod expecting;
 #[path = "memory/faults.rs"]
 mod faults;
 #[path = "memory/growth.rs"]
 mod growth;
+mod line;
 #[path = "memory/manager.rs"]
 mod manager;
 #[path = "memory/opening.rs"]

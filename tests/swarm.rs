@@ -8,6 +8,8 @@ mod support;
 mod away;
 #[path = "swarm/host.rs"]
 mod host;
+#[path = "swarm/memory_transport.rs"]
+mod memory_transport;
 #[path = "swarm/protocols.rs"]
 mod protocols;
 #[path = "swarm/whole.rs"]

@@ -68,11 +68,36 @@ impl ConfigBuilder {
     /// The connection ends with a write timeout when the transport has taken no byte for `connection_write_timeout` though
     /// some were waiting, and there was no sign of life in that time either; see
     /// [`keep_alive_interval`](Self::keep_alive_interval), which adds this time to its own, for what those are. It is also how
-    /// long the answer to a ping is waited for, and a graceful close for what is left to flush.
+    /// long the answer to a ping is waited for, and for how long a graceful close may stand still; see
+    /// [`close_timeout`](Self::close_timeout).
     ///
     /// Default 10 s, valid 1 ms..=24 h.
     pub fn connection_write_timeout(mut self, timeout: Duration) -> Self {
         self.0.connection_write_timeout = timeout;
+        self
+    }
+
+    /// The time that a close in good order may take at most, however the transport moves, until its go-away has been flushed.
+    ///
+    /// Before that it ends only where it stands still: where the transport has taken no byte and nothing was read for
+    /// [`connection_write_timeout`](Self::connection_write_timeout). Either is
+    /// [`ConnectionError::WriteTimeout`](crate::ConnectionError::WriteTimeout).
+    ///
+    /// Default 120 s, valid 1 ms..=24 h.
+    pub fn close_timeout(mut self, timeout: Duration) -> Self {
+        self.0.close_timeout = timeout;
+        self
+    }
+
+    /// Through libp2p: the time for which somebody waits for a stream that can never be opened, as the peer has said
+    /// go-away or all ids of this end have been used, while streams that are open keep the connection. Then it closes in
+    /// good order, its streams fail, and the swarm can dial anew.
+    ///
+    /// Default 60 s, valid 1 ms..=24 h. `None` waits for the last stream however long that takes. It counts from the first
+    /// open that was wanted in vain; a connection that nobody wants to open streams on is not affected. Sessions and
+    /// [`Connection::poll_outbound`](crate::Connection::poll_outbound) are not either: there such an open fails at once.
+    pub fn drain_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.0.drain_timeout = timeout;
         self
     }
 
@@ -273,6 +298,8 @@ mod tests {
             .keep_alive_interval(None)
             .measure_rtt_interval(3 * second)
             .connection_write_timeout(4 * second)
+            .close_timeout(7 * second)
+            .drain_timeout(None)
             .max_incoming_streams(5)
             .initial_stream_window(300_000)
             .max_stream_window(400_000)
@@ -292,6 +319,7 @@ mod tests {
         assert_eq!(config.keep_alive_interval(), None);
         assert_eq!(config.measure_rtt_interval(), 3 * second);
         assert_eq!(config.connection_write_timeout(), 4 * second);
+        assert_eq!((config.close_timeout(), config.drain_timeout()), (7 * second, None));
         assert_eq!(config.max_incoming_streams(), 5);
         assert_eq!(config.initial_stream_window(), 300_000);
         assert_eq!(config.max_stream_window(), 400_000);

@@ -79,6 +79,15 @@ impl Settings {
             "less would end every connection at once, and more would keep dead ones",
         )?;
         within_time(
+            "close_timeout",
+            self.close_timeout,
+            TIMES,
+            "less would close nothing, and more would never give up",
+        )?;
+        if let Some(timeout) = self.drain_timeout {
+            within_time("drain_timeout", timeout, TIMES, "less would end streams at once, and `None` never does")?;
+        }
+        within_time(
             "write_coalesce_delay",
             self.write_coalesce_delay,
             Duration::ZERO..=Duration::from_secs(1),
@@ -182,8 +191,11 @@ mod tests {
         times("keep_alive_interval", min, max, |b, v| b.keep_alive_interval(Some(v)));
         times("measure_rtt_interval", min, max, |b, v| b.measure_rtt_interval(v));
         times("connection_write_timeout", min, max, |b, v| b.connection_write_timeout(v));
+        times("close_timeout", min, max, |b, v| b.close_timeout(v));
+        times("drain_timeout", min, max, |b, v| b.drain_timeout(Some(v)));
         times("write_coalesce_delay", Duration::ZERO, Duration::from_secs(1), |b, v| b.write_coalesce_delay(v));
         assert_eq!(build(settings().keep_alive_interval(None)), Ok(()));
+        assert_eq!(build(settings().drain_timeout(None)), Ok(()));
     }
 
     #[test]

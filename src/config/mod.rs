@@ -85,6 +85,16 @@ impl Config {
         self.0.connection_write_timeout
     }
 
+    /// Time that a close in good order may take at most. See [`ConfigBuilder::close_timeout`].
+    pub fn close_timeout(&self) -> Duration {
+        self.0.close_timeout
+    }
+
+    /// Time for which a Swarm waits for a stream that cannot be opened any more. See [`ConfigBuilder::drain_timeout`].
+    pub fn drain_timeout(&self) -> Option<Duration> {
+        self.0.drain_timeout
+    }
+
     /// Streams that the peer may have open at once. See [`ConfigBuilder::max_incoming_streams`].
     pub fn max_incoming_streams(&self) -> usize {
         self.0.max_incoming_streams
@@ -203,6 +213,8 @@ struct Settings {
     keep_alive_interval: Option<Duration>,
     measure_rtt_interval: Duration,
     connection_write_timeout: Duration,
+    close_timeout: Duration,
+    drain_timeout: Option<Duration>,
     max_incoming_streams: usize,
     initial_stream_window: u32,
     max_stream_window: u32,
@@ -230,6 +242,8 @@ impl Default for Settings {
             keep_alive_interval: Some(Duration::from_secs(30)),
             measure_rtt_interval: Duration::from_secs(30),
             connection_write_timeout: Duration::from_secs(10),
+            close_timeout: Duration::from_secs(120),
+            drain_timeout: Some(Duration::from_secs(60)),
             max_incoming_streams: 1000,
             initial_stream_window: YAMUX_WINDOW,
             max_stream_window: 16 * MIB,
@@ -263,6 +277,8 @@ mod tests {
         assert_eq!(config.keep_alive_interval(), Some(Duration::from_secs(30)));
         assert_eq!(config.measure_rtt_interval(), Duration::from_secs(30));
         assert_eq!(config.connection_write_timeout(), Duration::from_secs(10));
+        assert_eq!(config.close_timeout(), Duration::from_secs(120));
+        assert_eq!(config.drain_timeout(), Some(Duration::from_secs(60)));
         assert_eq!(config.max_incoming_streams(), 1000);
         assert_eq!(config.initial_stream_window(), 262_144);
         assert_eq!(config.max_stream_window(), 16_777_216);

@@ -23,7 +23,8 @@ use web_time::Instant;
 /// What was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Taken {
-    /// Bytes. Report them with [`Mux::consume`] when the application has used them: at the latest when `due` are used.
+    /// Bytes. Report them with [`Mux::consume`] when the application has used them: at the latest when `due` are used, or
+    /// where that is 0 with every chunk.
     Bytes { due: u32 },
     /// Nothing: the peer has finished.
     End,
@@ -98,8 +99,13 @@ impl Mux {
         let stream = self.store.get_mut(key).filter(|_| alive)?;
         self.answering.end(stream);
         let read = stream.motion.as_mut()?.unread.copy_all(into, SMALL_READ, &mut self.pool)?;
-        let due = stream.receive.window.until_due();
+        let (due, over) = (stream.due(), stream.is_receive_over());
+        stream.receive.lent = 0;
         self.store.still(key);
+        if over {
+            // Y-MEM-13.
+            self.give_back(key);
+        }
         Some((read, Taken::Bytes { due }))
     }
 
@@ -108,10 +114,12 @@ impl Mux {
         self.send_syn(key);
         let Some(stream) = self.store.get_mut(key) else { return Err(ReadError::Failed(StreamError::ReadClosed)) };
         self.answering.end(stream);
+        stream.receive.lent = 0;
         // Y-RST-2: what arrived before an end of any kind is delivered before it.
         if let Some(motion) = stream.motion.as_mut().filter(|motion| !motion.unread.is_empty()) {
             motion.unread.take(chunks, &mut self.shelf, TAKE);
-            let due = stream.receive.window.until_due();
+            stream.receive.lent = u32::try_from(chunks.memory()).unwrap_or(u32::MAX);
+            let due = stream.due();
             self.store.still(key);
             return Ok(Taken::Bytes { due });
         }
@@ -141,10 +149,12 @@ impl Mux {
 
     /// Takes back what a reader needs no more: chunks that were read to their end, and storage for them.
     pub(crate) fn reuse(&mut self, chunks: &mut Chunks) {
-        if !matches!(self.lifecycle, Lifecycle::Closed(_)) {
-            chunks.spent().into_iter().flatten().for_each(|chunk| self.pool.reuse(chunk));
-            self.shelf.put(chunks);
+        if matches!(self.lifecycle, Lifecycle::Closed(_)) {
+            chunks.forget_spent();
+            return;
         }
+        chunks.spent().into_iter().flatten().for_each(|chunk| self.pool.reuse(chunk));
+        self.shelf.put(chunks);
     }
 
     /// The application has used `bytes`, or they were discarded for it: memory is given back, credit may be due, and the
@@ -246,6 +256,7 @@ impl Mux {
         let out = stream.motion().unsent.is_empty() && !stream.owed.syn && !stream.send.lost;
         let sent = out && stream.send.last_batch > 0 && stream.send.last_batch <= self.flushed;
         match &self.lifecycle {
+            Lifecycle::Closed(reason) if self.is_complete(stream, reason) => Ok(()),
             Lifecycle::Closed(reason) if !sent => Err(FlushError::Failed(reason.clone().into())),
             _ => self.await_flush(key, out),
         }
@@ -263,8 +274,10 @@ impl Mux {
             return Err(FlushError::Failed(stream.reset_error()));
         }
         if let Lifecycle::Closed(reason) = &self.lifecycle {
-            return Err(FlushError::Failed(reason.clone().into()));
+            let complete = self.store.get(key).is_some_and(|stream| self.is_complete(stream, reason));
+            return if complete { Ok(()) } else { Err(FlushError::Failed(reason.clone().into())) };
         }
+        let Some(stream) = self.store.get_mut(key) else { return Ok(()) };
         stream.send.state = stream.send.state.on(SendEvent::Finish);
         self.end_stall(key);
         let Some(stream) = self.store.get(key) else { return Ok(()) };
@@ -286,6 +299,10 @@ impl Mux {
 
     /// Ends both halves at once, with a code that the peer sees (Y-RST-4). What was queued is dropped.
     pub(crate) fn reset(&mut self, key: Key, code: u32) {
+        if let Some(stream) = self.store.get_mut(key) {
+            // The handle has let go of what it had taken.
+            stream.receive.lent = 0;
+        }
         let told = self.end_with_reset(key, code);
         add(&mut self.ledger.resets.application, told.into());
     }
@@ -295,9 +312,11 @@ impl Mux {
         let Some(stream) = self.store.get_mut(key) else { return false };
         let over = stream.is_wire_over() || stream.reset.is_some() || matches!(self.lifecycle, Lifecycle::Closed(_));
         self.leave_backlog(key);
+        let (arriving, latest) = (self.arriving(key), self.ledger.latest());
         let Some(stream) = self.store.get_mut(key) else { return false };
         if over && stream.receive.window.held() == 0 {
             // Nothing is left of it, neither to be told nor to be dropped.
+            self.give_back(key);
             return false;
         }
         if !over {
@@ -307,6 +326,9 @@ impl Mux {
         stream.receive.state = stream.receive.state.on(ReceiveEvent::LocalReset);
         self.answering.end(stream);
         stream.drop_unread();
+        // All that has come counts as read: it is gone.
+        stream.receive.window.consume(stream.receive.window.held().saturating_sub(arriving), latest);
+        stream.receive.window.rest();
         self.give_back(key);
         self.end_halves(key, ResetCause { by: ResetBy::Local, code });
         told
@@ -318,6 +340,7 @@ impl Mux {
     pub(crate) fn stop(&mut self, key: Key, unread: u32, now: Instant) {
         let Some(stream) = self.store.get_mut(key) else { return };
         stream.receive.state = stream.receive.state.on(ReceiveEvent::Stop);
+        stream.receive.lent = 0;
         self.answering.end(stream);
         let dropped = stream.drop_unread().saturating_add(unread);
         // What is discarded needs no memory, nor a larger window (Y-FLOW-10).
@@ -336,6 +359,7 @@ impl Mux {
         let Some(stream) = self.store.get_mut(key) else { return };
         stream.handle = Handle::Released;
         stream.interest = Ready::NONE;
+        stream.receive.lent = 0;
         self.flushing.remove(&mut self.store, key);
         let Some(stream) = self.store.get_mut(key) else { return };
         let unsaid = stream.handshake == Handshake::Lazy && stream.motion().unsent.is_empty() && !stream.owed.syn;

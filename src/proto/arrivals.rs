@@ -93,6 +93,7 @@ impl Mux {
         let Some(stream) = self.store.get_mut(key) else { return };
         stream.receive.state = stream.receive.state.on(ReceiveEvent::RemoteReset);
         stream.owed = Owed { syn: false, reset: true };
+        self.take_stock(key);
         self.end_halves(key, ResetCause { by: ResetBy::Overrun, code });
     }
 }

@@ -12,7 +12,7 @@ use super::stall::Cause;
 use super::store::Key;
 use super::stream::{Handshake, HandshakeEvent, ReceiveEvent, ReceiveState, ResetBy, ResetCause, SendEvent};
 use super::tombstones::{Answer, Tombstone};
-use crate::error::{ConnectionError, Side, Violation};
+use crate::error::{ConnectionError, Violation};
 use crate::memory::Reservation;
 use crate::stats::{Resets, add, count};
 use crate::wire::{Flags, Frame, Header, PingKind, StreamId};
@@ -63,7 +63,7 @@ enum Opener {
 
 /// What was wrong with a frame that is not worth ending the connection for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Worth {
+pub(super) enum Worth {
     Useful,
     /// It changed nothing: counted (Y-LIMIT-1).
     Useless,
@@ -424,6 +424,7 @@ impl Mux {
             return Worth::Useless;
         }
         self.stop_asking(key);
+        self.take_stock(key);
         self.notify(key, Ready::READ);
         self.settle(key);
         Worth::Useful
@@ -481,18 +482,5 @@ impl Mux {
             // Y-PING-2, Y-PING-3.
             PingKind::Response | PingKind::Unflagged => Ok(Worth::Useless),
         }
-    }
-
-    fn on_go_away(&mut self, code: u32) -> Worth {
-        self.events.notes.debug(|| Note::GoesAway { code });
-        if code != 0 {
-            // Y-AWAY-2.
-            self.fail(ConnectionError::GoAway { by: Side::Remote, code });
-            return Worth::Useful;
-        }
-        let news = !std::mem::replace(&mut self.remote_away, true);
-        self.events.openable = true;
-        self.close_if_drained();
-        if news { Worth::Useful } else { Worth::Useless }
     }
 }

@@ -142,7 +142,6 @@ impl Ledger {
         self.windows
     }
 
-    #[cfg(test)]
     pub(super) const fn latest(&self) -> Instant {
         self.latest
     }
@@ -230,13 +229,15 @@ impl Mux {
         }
     }
 
-    /// Gives the memory of a stream's window back. What the stream itself takes stays reserved while it is on the wire
-    /// (Y-MEM-8).
+    /// Gives the memory of a stream's window back, but for what holds the bytes that are unread. What the stream itself takes
+    /// stays reserved while it is on the wire (Y-MEM-4, Y-MEM-8).
     pub(super) fn give_back(&mut self, key: Key) {
         let Some(stream) = self.store.get_mut(key) else { return };
+        let unread = stream.motion().unread.capacity().saturating_add(stream.receive.lent as usize);
+        let kept = if stream.linked { unread.saturating_add(STREAM_BOOKS) } else { unread };
         let released = match &mut stream.reservation {
-            Some(reservation) if stream.linked => {
-                let excess = reservation.bytes().saturating_sub(STREAM_BOOKS);
+            Some(reservation) if kept > 0 => {
+                let excess = reservation.bytes().saturating_sub(kept);
                 (excess > 0).then(|| reservation.split(excess))
             }
             _ => stream.reservation.take(),

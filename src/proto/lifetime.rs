@@ -5,11 +5,10 @@
 use super::mux::{Lifecycle, Mux};
 use super::ready::Ready;
 use super::store::Key;
-use super::stream::{Handle, Handshake, ReceiveState, ResetBy, ResetCause, SendEvent};
+use super::stream::{Handle, Handshake, ReceiveState, ResetCause, SendEvent};
 use super::tombstones::{Answer, Tombstone};
 use super::withheld::Asking;
 use crate::error::ConnectionError;
-use std::collections::VecDeque;
 
 impl Mux {
     /// Ends the connection: every stream fails, everything queued is dropped, all memory but that of unread bytes is
@@ -18,14 +17,14 @@ impl Mux {
         if matches!(self.lifecycle, Lifecycle::Closed(_)) {
             return;
         }
+        self.part_with_backlog(&reason);
         self.lifecycle = Lifecycle::Closed(reason);
         self.transport_moves_no_more();
         self.control.clear();
         self.tombstones.clear();
         self.shelf.clear();
-        self.incoming = VecDeque::new();
         self.forget_windows();
-        self.body = None;
+        self.give_up_body();
         self.coalesce_until = None;
         self.events.released.extend(self.pool.clear());
         self.events.released.extend(self.ahead.take());
@@ -44,16 +43,12 @@ impl Mux {
         if let Some(motion) = &mut stream.motion {
             (motion.asking, motion.trickle) = (Asking::No, 0);
         }
-        let orphan = stream.handle == Handle::Released || stream.handshake == Handshake::Incoming;
-        // What the application has taken and not read yet is held as well (Y-MEM-4).
-        let unread = stream.receive.window.held() > 0;
+        stream.receive.window.rest();
+        let orphan = stream.handle == Handle::Released;
         self.notify(key, Ready::ALL);
         self.unlink(key, None);
-        // All of it at once, now that the stream is no more on the wire.
         if orphan {
             self.remove(key);
-        } else if !unread {
-            self.give_back(key);
         }
     }
 
@@ -142,12 +137,9 @@ impl Mux {
         if let Some(stream) = self.store.get_mut(key) {
             // The count above is done with this stream whatever happens to its handshake from here on.
             stream.handshake = Handshake::Done;
-            let dropped = stream.reset.is_some_and(|reset| reset.by == ResetBy::Local);
-            if stream.receive.window.held() == 0 || dropped {
-                // Y-MEM-4: nothing can arrive and nothing is left.
-                self.give_back(key);
-            }
         }
+        // Y-MEM-4: nothing can arrive.
+        self.take_stock(key);
     }
 
     pub(super) fn remove(&mut self, key: Key) {
@@ -156,6 +148,8 @@ impl Mux {
         }
         if let Some(stream) = self.store.get_mut(key) {
             self.answering.end(stream);
+            stream.drop_unread();
+            stream.receive.lent = 0;
         }
         self.end_stall(key);
         self.give_back(key);

@@ -139,6 +139,17 @@ pub(crate) const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
 /// read and discarded after the write side has been shut, so that the go-away is not lost with them (Y-CLOSE-3).
 pub(crate) const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// What is still read after a write has failed, in bytes (Y-CLOSE-6): as much as four streams with their first windows may
+/// have sent. Stops: a peer that only sends from keeping a connection that cannot answer.
+pub(crate) const SALVAGE_BYTES: usize = 1024 * 1024;
+/// How long that may take, and how long nothing comes before there is nothing more: sockets say only that they have nothing
+/// at the moment, those of tokio also after 128 reads that brought something.
+pub(crate) const SALVAGE_TIME: Duration = Duration::from_secs(1);
+pub(crate) const SALVAGE_QUIET: Duration = Duration::from_millis(50);
+/// How long a muxer keeps the end of its connection back for streams that nobody has accepted, after the last one that
+/// somebody has (Y-CLOSE-10).
+#[cfg(feature = "libp2p")]
+pub(crate) const BACKLOG_HOLD: Duration = Duration::from_secs(1);
 /// Bytes read in one poll before the driver yields.
 pub(crate) const POLL_READ_BYTES: usize = 128 * 1024;
 

@@ -6,6 +6,7 @@
 use super::budget::Budget;
 use super::chunks::Shelf;
 use super::control::Control;
+use super::ends::Ends;
 use super::gathering::Answering;
 use super::inbound::Body;
 use super::ledger::Ledger;
@@ -56,6 +57,7 @@ pub(crate) struct Mux {
     pub(super) ledger: Ledger,
     /// Nobody opens or accepts streams any more.
     draining: bool,
+    pub(super) ends: Ends,
     /// The body that is arriving.
     pub(super) body: Option<Body>,
     /// When the last of any body came.
@@ -152,6 +154,7 @@ impl Mux {
             incoming: VecDeque::new(),
             ledger: Ledger::new(now),
             draining: false,
+            ends: Ends::default(),
             body: None,
             last_data: now,
             windows: Windows::default(),
@@ -308,35 +311,18 @@ impl Mux {
         self.close_if_drained();
     }
 
-    /// After a go-away with code 0 from the peer, and where nobody uses it here, the connection closes when its last
-    /// stream has ended (Y-AWAY-1).
+    /// After a go-away with code 0 from the peer, where nobody uses it here, and where no stream can be opened any more, the
+    /// connection closes when its last stream has ended (Y-AWAY-1, Y-AWAY-4).
     pub(super) fn close_if_drained(&mut self) {
-        if self.store.live() > 0 {
-            return;
-        }
-        if self.remote_away {
-            self.begin_close(0, ConnectionError::Closed { by: Side::Remote });
-        } else if self.draining {
-            self.begin_close(0, ConnectionError::Closed { by: Side::Local });
+        if self.store.live() == 0 && (self.remote_away || self.draining || self.ends.is_retiring()) {
+            self.close_drained();
         }
     }
 
-    /// The transport takes no more bytes. What the peer said last explains it better than the error does (Y-CLOSE-6).
-    pub(crate) fn handle_write_error(&mut self, error: ConnectionError) {
-        self.fail(if self.remote_away { ConnectionError::Closed { by: Side::Remote } } else { error });
-    }
-
-    /// The transport has ended, `inside` a frame or not (Y-EOF-1, Y-EOF-3).
-    pub(crate) fn handle_eof(&mut self, inside: bool) {
-        // A stream whose SYN has not left is none that the peer could have ended.
-        let known = |key| self.store.get(key).is_some_and(|stream| stream.handshake != Handshake::Lazy);
-        let open = self.store.live() > 0 && self.store.keys().any(|key| known(key) && self.is_linked(key));
-        let clean = !inside && (self.remote_away || !open);
-        self.fail(match (&self.lifecycle, clean) {
-            (Lifecycle::Closing { reason, .. }, true) => reason.clone(),
-            (_, true) => ConnectionError::Closed { by: Side::Remote },
-            (_, false) => ConnectionError::UnexpectedEof,
-        });
+    /// Closes in good order what has no use any more.
+    pub(super) fn close_drained(&mut self) {
+        let by = if self.remote_away { Side::Remote } else { Side::Local };
+        self.begin_close(0, ConnectionError::Closed { by });
     }
 
     /// Lets time pass.
@@ -350,6 +336,7 @@ impl Mux {
         self.call_in_debts(now);
         self.end_pace(now);
         self.rest_if_quiet(now);
+        self.close_if_overdue(now);
         match self.liveness.handle_timeout(now) {
             Verdict::Fine => {}
             Verdict::Dead => self.fail(ConnectionError::KeepAliveTimeout),
@@ -364,7 +351,8 @@ impl Mux {
         }
         let memory = sooner(self.pool.poll_timeout(), self.next_look());
         let data = sooner(sooner(self.coalesce_until, self.pace_ends()), self.debts_due());
-        sooner(sooner(memory, data), sooner(self.liveness.poll_timeout(), self.rests_at()))
+        let life = sooner(self.liveness.poll_timeout(), self.ends.overdue_at());
+        sooner(sooner(memory, data), sooner(life, self.rests_at()))
     }
 
     pub(super) fn insert(&mut self, id: StreamId, handshake: Handshake, reservation: Reservation) -> Key {

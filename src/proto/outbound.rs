@@ -57,6 +57,7 @@ impl Mux {
         if self.closed().is_none() {
             self.control.batch_written();
             self.pool.written(data);
+            self.ends.written = self.cut;
             self.pool.recycle(spent);
             self.wake_writers();
         }
@@ -173,7 +174,7 @@ impl Mux {
             self.cut_owed(key, batch, number, now);
         }
         let Some(stream) = self.store.get_mut(key) else { return };
-        stream.send.last_batch = number;
+        let before = std::mem::replace(&mut stream.send.last_batch, number);
         let (id, priority, buffered) = (stream.id, stream.priority, stream.motion().unsent.len());
         let mut left = buffered.min(max);
         let len = u32::try_from(left).unwrap_or(u32::MAX);
@@ -195,6 +196,8 @@ impl Mux {
         if stream.motion().unsent.is_empty() && stream.send.state == SendState::Closing {
             // Y-SEND-2, Y-FIN-4: the FIN is a frame of its own, never on a body.
             stream.send.state = stream.send.state.on(SendEvent::FinCut);
+            stream.send.fin_alone = len == 0 && before < number;
+            self.ends.last_fin = number;
             put(batch, &mut self.events.notes, Header::Data { id, flags: Flags::FIN, len: 0 });
             stream.sent.data_frame();
         }

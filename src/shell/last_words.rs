@@ -5,7 +5,8 @@
 
 use super::reader::Reader;
 use super::writer::Writer;
-use crate::proto::limits::LAST_WORDS;
+use crate::proto::limits::{LAST_WORDS, POLL_READ_BYTES};
+use crate::wire::{Frame, Header};
 use futures::{AsyncRead, AsyncWrite};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -15,7 +16,9 @@ use web_time::Instant;
 pub(super) struct LastWords {
     step: Step,
     deadline: Instant,
-    reading: Reading,
+    peer: Peer,
+    /// Whether what the peer sends can be told apart.
+    frames: Frames,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,14 +27,32 @@ enum Step {
     Speak,
     /// Shut the write side.
     Shut,
-    /// Read until the peer has shut its side too.
+    /// Read until the peer has shut its side too, or has said that it goes away.
     Listen,
 }
 
+/// What is known of the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reading {
-    Open,
-    Ended,
+pub(super) enum Peer {
+    /// It may go on.
+    Talks,
+    /// It has said that it goes away, and nothing on a stream since (Y-CLOSE-13).
+    Left,
+    /// Its side of the transport has ended.
+    Gone,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Frames {
+    Legal,
+    Garbled,
+}
+
+/// Whether the transport has anything to read at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Incoming {
+    Nothing,
+    More,
 }
 
 /// Nothing more can or need be done with the transport.
@@ -40,10 +61,8 @@ pub(super) struct Gone;
 
 #[expect(clippy::arithmetic_side_effects, reason = "an instant a second from now can be told")]
 impl LastWords {
-    /// `ended` where the peer's side of the transport has ended.
-    pub(super) fn new(ended: bool, now: Instant) -> Self {
-        let reading = if ended { Reading::Ended } else { Reading::Open };
-        Self { step: Step::Speak, deadline: now + LAST_WORDS, reading }
+    pub(super) fn new(peer: Peer, now: Instant) -> Self {
+        Self { step: Step::Speak, deadline: now + LAST_WORDS, peer, frames: Frames::Legal }
     }
 
     pub(super) const fn deadline(&self) -> Instant {
@@ -64,7 +83,7 @@ impl LastWords {
         if now >= self.deadline {
             return Poll::Ready(Gone);
         }
-        self.listen(io, reader, cx);
+        let mut incoming = self.listen(io, reader, cx);
         loop {
             let step = match self.step {
                 Step::Speak => match speak(io, writer, cx) {
@@ -80,29 +99,50 @@ impl LastWords {
                     Poll::Ready(Err(_)) => return Poll::Ready(Gone),
                     Poll::Pending => return Poll::Pending,
                 },
-                Step::Listen if self.reading == Reading::Ended => return Poll::Ready(Gone),
-                Step::Listen => return Poll::Pending,
+                Step::Listen => {
+                    let over = match self.peer {
+                        Peer::Gone => true,
+                        Peer::Left => incoming == Incoming::Nothing,
+                        Peer::Talks => false,
+                    };
+                    return if over { Poll::Ready(Gone) } else { Poll::Pending };
+                }
             };
             self.step = step;
-            self.listen(io, reader, cx);
+            incoming = self.listen(io, reader, cx);
         }
     }
 
     /// Reads and throws away, also while writing: a peer that must write before it reads gets on.
-    fn listen<T: AsyncRead + Unpin>(&mut self, io: &mut T, reader: &mut Reader, cx: &mut Context<'_>) {
-        let mut left = crate::proto::limits::POLL_READ_BYTES;
-        while self.reading == Reading::Open {
-            reader.discard();
-            match reader.poll_fill(io, cx) {
+    fn listen<T: AsyncRead + Unpin>(&mut self, io: &mut T, reader: &mut Reader, cx: &mut Context<'_>) -> Incoming {
+        let mut left = POLL_READ_BYTES;
+        while self.peer != Peer::Gone {
+            self.look(reader);
+            match reader.poll_fill(io, usize::MAX, cx) {
                 Poll::Ready(Ok(read @ 1..)) if read < left => left = left.saturating_sub(read),
                 Poll::Ready(Ok(1..)) => {
                     cx.waker().wake_by_ref();
-                    return;
+                    return Incoming::More;
                 }
-                Poll::Ready(Ok(0) | Err(_)) => self.reading = Reading::Ended,
-                Poll::Pending => return,
+                Poll::Ready(Ok(0) | Err(_)) => self.peer = Peer::Gone,
+                Poll::Pending => break,
             }
         }
+        Incoming::Nothing
+    }
+
+    /// Looks for a go-away in what was read.
+    fn look(&mut self, reader: &mut Reader) {
+        while self.frames == Frames::Legal {
+            match reader.next() {
+                Ok(Some(Frame::Header(Header::GoAway { .. }))) => self.peer = Peer::Left,
+                Ok(Some(Frame::Header(Header::Data { .. } | Header::WindowUpdate { .. }))) => self.peer = Peer::Talks,
+                Ok(Some(Frame::Header(Header::Ping { .. }) | Frame::Body(_))) => {}
+                Ok(None) => return,
+                Err(_) => self.frames = Frames::Garbled,
+            }
+        }
+        reader.discard();
     }
 }
 

@@ -5,6 +5,8 @@
 
 mod deadline;
 mod driver;
+#[cfg(feature = "libp2p")]
+mod hold;
 mod last_words;
 mod listen;
 mod log;
@@ -20,6 +22,8 @@ mod writer;
 
 pub(crate) use deadline::Deadline;
 pub(crate) use driver::Driver;
+#[cfg(feature = "libp2p")]
+pub(crate) use hold::Hold;
 pub(crate) use opener::Opener;
 pub(crate) use shared::{Shared, What, Yields};
 pub(crate) use timer::Timer;

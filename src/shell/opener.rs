@@ -88,6 +88,7 @@ impl Opener {
             // The reason is told when the driver is done: until then the peer is still being told, too.
             OpenBlocked::Failed(OpenError::Connection(_)) if !inner.ended() => {}
             OpenBlocked::Failed(error) => {
+                inner.mux.retire();
                 inner.leave(What::Outbound, place);
                 return Poll::Ready(Err(error));
             }

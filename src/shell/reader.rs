@@ -25,14 +25,15 @@ impl Reader {
         Self { buffer: Vec::new(), start: 0, end: 0, max, parser: Parser::default() }
     }
 
-    /// Reads once. `Ok(0)` is the end of the transport.
-    pub(super) fn poll_fill<T>(&mut self, io: &mut T, cx: &mut Context<'_>) -> Poll<io::Result<usize>>
+    /// Reads once, `most` bytes at most. `Ok(0)` is the end of the transport.
+    pub(super) fn poll_fill<T>(&mut self, io: &mut T, most: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>>
     where
         T: AsyncRead + Unpin,
     {
         self.make_room();
         let room = self.buffer.get_mut(self.end..).unwrap_or_default();
-        let len = room.len();
+        let len = room.len().min(most);
+        let room = room.get_mut(..len).unwrap_or_default();
         let read = ready!(Pin::new(io).poll_read(cx, room))?;
         if read > len {
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "the transport read more than it may")));
@@ -105,7 +106,7 @@ mod tests {
 
     fn fill(reader: &mut Reader, mut io: impl AsyncRead + Unpin) -> Poll<io::Result<usize>> {
         let waker = noop_waker();
-        reader.poll_fill(&mut io, &mut Context::from_waker(&waker))
+        reader.poll_fill(&mut io, usize::MAX, &mut Context::from_waker(&waker))
     }
 
     #[test]

@@ -10,8 +10,8 @@ use crate::clock::Time;
 use crate::error::{ConnectionError, PingError};
 use crate::memory::{MemoryManager, Reservation};
 use crate::proto::limits::LOCK_TURNS;
-use crate::proto::{Chunks, Key, Mux, Notes, PingProgress, Ready};
-use crate::stats::{ConnectionStats, Source, StreamStats};
+use crate::proto::{Key, Mux, Notes, PingProgress, Ready};
+use crate::stats::{ConnectionStats, NodeStats, Source, StreamStats};
 
 use crate::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::fmt;
@@ -31,6 +31,10 @@ pub(crate) struct Shared {
     /// Who grants the memory of this connection.
     memory: Arc<dyn MemoryManager>,
     time: Time,
+    /// What [`Mux::ends_with_held`] says, for handles that do not take the lock.
+    ends: AtomicU64,
+    /// Where it is counted in the end.
+    node: Option<NodeStats>,
     inner: Mutex<Inner>,
 }
 
@@ -90,12 +94,14 @@ struct Concerned {
     notes: Notes,
     /// Wakers that nobody will use. The last one of a task may take the task with it, and its streams.
     retired: Vec<Waker>,
+    ends: u64,
 }
 
 impl Shared {
     pub(crate) fn new(mux: Mux) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let time = mux.config().clock().clone();
+        let node = mux.config().stats().cloned();
         let memory = mux.config().memory();
         let memory = memory.for_connection().unwrap_or_else(|| memory.clone());
         let inner = Inner {
@@ -111,7 +117,8 @@ impl Shared {
             retired: Vec::new(),
             room: Vec::new(),
         };
-        Self { id: NEXT.fetch_add(1, Ordering::Relaxed), memory, time, inner: Mutex::new(inner) }
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self { id, memory, time, ends: AtomicU64::new(0), node, inner: Mutex::new(inner) }
     }
 
     /// A number that no other connection of this process has.
@@ -176,9 +183,9 @@ impl Shared {
         self.look(|mux| mux.stream_stats(key, now)).unwrap_or_default()
     }
 
-    /// Takes back what a reader needs no more.
-    pub(crate) fn reuse(&self, chunks: &mut Chunks) {
-        self.look(|mux| mux.reuse(chunks));
+    /// Changes when a stream ends whose handle holds what it has taken off it, and perhaps was not told.
+    pub(crate) fn ends_with_held(&self) -> u64 {
+        self.ends.load(Ordering::Relaxed)
     }
 
     /// Looks, and changes nothing that anybody waits for: no code but ours is run.
@@ -229,6 +236,7 @@ impl Shared {
             Effects::None => {}
             Effects::One(waker) => waker.wake(),
             Effects::Many(concerned) => {
+                self.ends.fetch_max(concerned.ends, Ordering::Relaxed);
                 let room = concerned.run(self.id);
                 // Not worth to wait for.
                 if (1..=MANY).contains(&room.capacity())
@@ -249,6 +257,15 @@ impl Source for Shared {
 
     fn stats_at(&self, now: Instant) -> ConnectionStats {
         self.look(|mux| mux.stats(now))
+    }
+}
+
+impl Drop for Shared {
+    /// The last of its streams is gone, too: what it has counted is final.
+    fn drop(&mut self) {
+        if let Some(node) = &self.node {
+            node.settle(self.id, &self.stats());
+        }
     }
 }
 
@@ -402,7 +419,8 @@ impl Inner {
 
     fn collect(&mut self) -> Concerned {
         let (others, retired) = (std::mem::take(&mut self.room), std::mem::take(&mut self.retired));
-        let mut effects = Concerned { others, retired, ..Concerned::default() };
+        let ends = self.mux.ends_with_held();
+        let mut effects = Concerned { others, retired, ends, ..Concerned::default() };
         let events = self.mux.events_mut();
         // One of them is kept apart.
         effects.others.reserve_exact(events.ready.len().saturating_sub(1));

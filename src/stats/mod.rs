@@ -205,6 +205,13 @@ impl ConnectionStats {
             ..self
         }
     }
+
+    /// Of a connection that is gone while streams of it live: what rises, what waits and what is reserved.
+    pub(crate) fn without_life(self) -> Self {
+        let (reserved, unaccepted) = (self.reserved, self.streams.unaccepted);
+        let counters = self.counters();
+        Self { streams: StreamCounts { unaccepted, ..counters.streams }, reserved, ..counters }
+    }
 }
 
 impl Traffic {

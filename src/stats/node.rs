@@ -4,7 +4,7 @@ use super::ConnectionStats;
 use crate::sync::{PoisonError, RwLock};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use web_time::Instant;
 
 /// Where the figures of one connection come from.
@@ -25,7 +25,8 @@ pub(crate) trait Source: Send + Sync {
 ///
 /// Clones are handles on the same figures. Give one to [`ConfigBuilder::stats`](crate::ConfigBuilder::stats) and ask
 /// another: this is how to see into connections that a `Swarm` holds. A connection counts until it is dropped; then
-/// what it has counted stays in the total. Connections pay for this only when they come and go.
+/// what it has counted stays in the total, and what its streams have reserved for as long as that is held. Connections pay
+/// for this only when they come and go.
 ///
 /// ```
 /// let stats = sluicegate::NodeStats::default();
@@ -43,6 +44,8 @@ pub struct NodeStats(Arc<RwLock<Connections>>);
 #[derive(Default)]
 struct Connections {
     living: BTreeMap<u64, Arc<dyn Source>>,
+    /// Those that have been dropped while streams of theirs live, and what they had counted by then.
+    outlived: BTreeMap<u64, (Weak<dyn Source>, ConnectionStats)>,
     /// What the others have counted.
     gone: ConnectionStats,
 }
@@ -51,12 +54,20 @@ impl NodeStats {
     /// The figures of all connections added up. Counters never fall. Of the round trips, `rtt` is the longest that any
     /// connection has measured last, and `min_rtt` the shortest.
     pub fn total(&self) -> ConnectionStats {
-        // Both as they are at one moment: whoever goes meanwhile is counted once.
-        let (living, mut total) = {
+        // All of them as they are at one moment: whoever goes meanwhile is counted once.
+        let (living, outlived, mut total) = {
             let connections = self.0.read().unwrap_or_else(PoisonError::into_inner);
-            (connections.living.clone(), connections.gone.clone())
+            let outlived = connections.outlived.values();
+            let outlived = outlived.map(|(connection, counted)| connection.upgrade().ok_or_else(|| counted.clone()));
+            (connections.living.clone(), outlived.collect::<Vec<_>>(), connections.gone.clone())
         };
         living.values().for_each(|connection| total.add(&connection.stats()));
+        for connection in &outlived {
+            match connection {
+                Ok(connection) => total.add(&connection.stats().without_life()),
+                Err(counted) => total.add(counted),
+            }
+        }
         total
     }
 
@@ -83,11 +94,21 @@ impl NodeStats {
         let mut connections = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let left = connections.living.remove(&id);
         if left.is_some() {
-            connections.gone.add(&source.stats_at(now).counters());
+            connections.outlived.insert(id, (Arc::downgrade(&source), source.stats_at(now).counters()));
         }
         drop(connections);
         // Letting go of the last handle may free memory, which is foreign code: not under the lock.
         drop((left, source));
+    }
+}
+
+impl NodeStats {
+    /// The last stream of a connection that was dropped is gone: its `figures` are final.
+    pub(crate) fn settle(&self, id: u64, figures: &ConnectionStats) {
+        let mut connections = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if connections.outlived.remove(&id).is_some() {
+            connections.gone.add(&figures.clone().counters());
+        }
     }
 }
 
@@ -100,9 +121,15 @@ impl fmt::Debug for NodeStats {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::StreamCounts;
+    use crate::stats::{ReservedBytes, StreamCounts};
 
-    struct Fixed;
+    struct Fixed(NodeStats, u64);
+
+    impl Drop for Fixed {
+        fn drop(&mut self) {
+            self.0.settle(self.1, &self.stats());
+        }
+    }
 
     impl Source for Fixed {
         fn now(&self) -> Instant {
@@ -111,7 +138,8 @@ mod tests {
 
         fn stats_at(&self, _: Instant) -> ConnectionStats {
             let streams = StreamCounts { open: 1, opened: 3, ..StreamCounts::default() };
-            ConnectionStats { streams, ..ConnectionStats::default() }
+            let reserved = ReservedBytes { low: 10, ..ReservedBytes::default() };
+            ConnectionStats { streams, reserved, ..ConnectionStats::default() }
         }
     }
 
@@ -123,15 +151,30 @@ mod tests {
             (open, opened, stats.num_connections())
         };
         for id in [1, 2] {
-            stats.enter(id, Arc::new(Fixed));
+            stats.enter(id, Arc::new(Fixed(stats.clone(), id)));
         }
         assert_eq!(figures(&stats), (2, 6, 2));
         stats.leave(1);
         stats.leave(1);
         assert_eq!(figures(&stats), (1, 6, 1));
-        assert_eq!(stats.connections(), [(2, Fixed.stats())]);
+        assert_eq!(stats.connections(), [(2, Fixed(NodeStats::default(), 0).stats())]);
         stats.leave(2);
         assert_eq!(figures(&stats), (0, 6, 0));
         assert_eq!(format!("{stats:?}"), "NodeStats { connections: 0, .. }");
+    }
+
+    #[test]
+    fn y_mem_13_what_the_streams_of_a_dropped_connection_reserve_counts_until_they_are_gone() {
+        let stats = NodeStats::default();
+        let stream = Arc::new(Fixed(stats.clone(), 1));
+        stats.enter(1, stream.clone());
+        stats.leave(1);
+        let figures = |stats: &NodeStats| {
+            let ConnectionStats { streams: StreamCounts { open, opened, .. }, reserved, .. } = stats.total();
+            (open, opened, reserved.total(), stats.num_connections(), stats.connections().len())
+        };
+        assert_eq!(figures(&stats), (0, 3, 10, 0, 0));
+        drop(stream);
+        assert_eq!(figures(&stats), (0, 3, 0, 0, 0));
     }
 }

@@ -51,6 +51,8 @@ pub struct Stream {
     /// Bytes read and not reported, and how many of them make a report due.
     unreported: u32,
     due: u32,
+    /// What the connection had said of streams that end while chunks of them are held, when it was last asked.
+    ends: u64,
     yields: Yields,
     /// Until when operations wait, once somebody has asked for deadlines.
     waits: Option<Box<Waits>>,
@@ -76,6 +78,7 @@ impl Stream {
             chunks: Chunks::default(),
             unreported: 0,
             due: u32::MAX,
+            ends: 0,
             yields: Yields::default(),
             waits: None,
             #[cfg(feature = "libp2p")]

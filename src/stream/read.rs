@@ -39,7 +39,7 @@ impl Stream {
         if let Some(chunk) = &chunk {
             self.saw(Side::Remote, chunk);
         }
-        self.report(chunk.as_ref().map_or(0, Bytes::len));
+        self.report(chunk.as_ref().map_or(0, Bytes::len), chunk.is_some());
         Poll::Ready(Ok(chunk))
     }
 
@@ -54,46 +54,50 @@ impl Stream {
 
     /// Hands out up to `most` bytes of the chunks that were taken, piece by piece.
     pub(crate) fn hand_out(&mut self, most: usize, mut to: impl FnMut(&[u8])) -> usize {
-        let mut read = 0;
+        let (mut read, mut ended) = (0, false);
         while read < most && !self.chunks.is_empty() {
             let chunk = self.chunks.first();
             let amt = chunk.len().min(most.saturating_sub(read));
             to(chunk.get(..amt).unwrap_or(chunk));
-            self.used(amt);
+            ended |= self.used(amt);
             read = amt.saturating_add(read);
         }
+        self.report(read, ended);
         read
     }
 
-    /// `amt` bytes of the first chunk have been read.
-    fn used(&mut self, amt: usize) {
-        if self.chunks.is_empty() {
-            return;
-        }
-        let amt = amt.min(self.chunks.first().len());
+    /// `amt` bytes of the first chunk have been read; says whether that was the rest of it.
+    fn used(&mut self, amt: usize) -> bool {
         #[cfg(feature = "libp2p")]
         if self.negotiation.is_some() {
             let piece = self.chunks.first().slice(..amt);
             self.saw(Side::Remote, &piece);
         }
-        self.chunks.advance(amt);
-        self.report(amt);
+        self.chunks.advance(amt)
     }
 
-    /// Bytes have been read. The core is told when that makes credit due, not with every read.
-    fn report(&mut self, amt: usize) {
+    /// Bytes have been read, and perhaps the last of a chunk. The core is told when that makes credit due, not with every
+    /// read; and when chunks are held no more that something is reserved for.
+    fn report(&mut self, amt: usize, ends_chunk: bool) {
         self.unreported = self.unreported.saturating_add(u32::try_from(amt).unwrap_or(u32::MAX));
-        if self.unreported >= self.due {
+        // Y-MEM-13: nothing more arrives, or may not any more.
+        let over = ends_chunk && (self.due == 0 || self.shared.ends_with_held() != self.ends);
+        if over || self.due > 0 && self.unreported >= self.due {
             let unreported = std::mem::take(&mut self.unreported);
-            self.due = u32::MAX;
             let (key, chunks, now) = (self.key, &mut self.chunks, self.shared.now());
-            self.shared.with(|inner| {
+            (self.due, self.ends) = self.shared.with(|inner| {
                 inner.mux.consume(key, unreported, now);
                 inner.mux.reuse(chunks);
+                let over = inner.mux.returned(key, chunks.memory());
+                (if over { 0 } else { u32::MAX }, inner.mux.ends_with_held())
             });
-        } else if self.chunks.has_leftovers() {
+        } else if ends_chunk && self.chunks.is_empty() {
             // Whoever knows that no more will come does not ask again.
-            self.shared.reuse(&mut self.chunks);
+            let (key, chunks) = (self.key, &mut self.chunks);
+            self.shared.with(|inner| {
+                inner.mux.reuse(chunks);
+                inner.mux.returned(key, 0);
+            });
         }
     }
 
@@ -122,7 +126,7 @@ impl Stream {
         if !self.chunks.is_empty() {
             return Poll::Ready(Ok(Got::Chunks));
         }
-        let (key, unreported, chunks) = (self.key, &mut self.unreported, &mut self.chunks);
+        let (key, unreported, chunks, ends) = (self.key, &mut self.unreported, &mut self.chunks, &mut self.ends);
         let now = (*unreported > 0).then(|| self.shared.now());
         let got = ready!(self.shared.poll_with(&mut self.yields, cx, |inner| {
             if let Some(now) = now {
@@ -131,6 +135,7 @@ impl Stream {
             if let Some((read, taken)) = inner.mux.read_small(key, buf) {
                 return Ok((Got::Copied(read), taken));
             }
+            *ends = inner.mux.ends_with_held();
             let taken = inner.mux.read(key, chunks);
             if let Err(ReadError::Blocked) = taken {
                 inner.park_stream(key, Ready::READ, cx);
@@ -141,7 +146,7 @@ impl Stream {
             Ok((got, Taken::Bytes { due })) => {
                 self.due = due;
                 if let Got::Copied(read) = got {
-                    self.report(read);
+                    self.report(read, false);
                 }
                 Poll::Ready(Ok(got))
             }
@@ -187,6 +192,11 @@ impl AsyncBufRead for Stream {
 
     /// More than [`poll_fill_buf`](AsyncBufRead::poll_fill_buf) gave counts as all of it.
     fn consume(mut self: Pin<&mut Self>, amt: usize) {
-        self.used(amt);
+        if self.chunks.is_empty() {
+            return;
+        }
+        let amt = amt.min(self.chunks.first().len());
+        let ended = self.used(amt);
+        self.report(amt, ended);
     }
 }

@@ -43,10 +43,15 @@ impl Stream {
         result: impl FnOnce(&mut Mux, Key) -> Result<(), FlushError>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
+        let (key, unreported) = (self.key, &mut self.unreported);
         let result = ready!(self.shared.poll_with(&mut self.yields, cx, |inner| {
-            let result = result(&mut inner.mux, self.key);
+            if inner.mux.closed().is_some() {
+                // What was read counts as read, though nobody asked for the end behind it.
+                inner.mux.consume_late(key, std::mem::take(unreported));
+            }
+            let result = result(&mut inner.mux, key);
             if let Err(FlushError::Blocked) = result {
-                inner.park_stream(self.key, Ready::FLUSH, cx);
+                inner.park_stream(key, Ready::FLUSH, cx);
             }
             result
         }));

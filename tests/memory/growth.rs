@@ -48,6 +48,14 @@ async fn transfer(memory: &Arc<Recorder>, priority: Option<Priority>) -> Vec<Cal
     calls
 }
 
+/// What was asked for before the peer finished, and what is given back from then on, as what is unread is read.
+fn until_its_end(calls: &[Call]) -> (&[Call], usize) {
+    let is_release = |call: &Call| matches!(call, Release(_));
+    let (before, after) = calls.split_at(calls.iter().position(is_release).expect("its end"));
+    let released = |call: &Call| if let Release(bytes) = call { *bytes } else { panic!("{call:?} after its end") };
+    (before, after.iter().map(released).sum())
+}
+
 #[test]
 fn windows_grow_at_the_streams_priority_up_to_their_maximum() {
     for priority in [None, Some(Priority::LOW), Some(Priority::new(7))] {
@@ -57,7 +65,7 @@ fn windows_grow_at_the_streams_priority_up_to_their_maximum() {
             let expected = priority.unwrap_or_default().value();
             let (first, grown) = calls.split_first().expect("a stream");
             assert_eq!(*first, Reserve(WINDOW, 255));
-            let (last, grown) = grown.split_last().expect("its end");
+            let (grown, released) = until_its_end(grown);
             let growths: Vec<_> = grown
                 .iter()
                 .map(|call| match call {
@@ -67,7 +75,7 @@ fn windows_grow_at_the_streams_priority_up_to_their_maximum() {
                 .collect();
             assert!(!growths.is_empty());
             let size = WINDOW + growths.iter().sum::<usize>();
-            assert_eq!(*last, Release(size - BOOKS));
+            assert_eq!(released, size - BOOKS);
             assert!(size <= MAX as usize, "{size}");
             memory.assert_balanced();
         });
@@ -79,8 +87,9 @@ fn a_refused_growth_keeps_the_window_and_the_transfer_completes() {
     run(async {
         let memory = Recorder::granting(|_, _, priority| priority == Priority::ALWAYS);
         let calls = transfer(&memory, None).await;
-        assert_eq!((calls[0], calls[calls.len() - 1]), (Reserve(WINDOW, 255), Release(WINDOW - BOOKS)));
-        let refused = &calls[1..calls.len() - 1];
+        assert_eq!(calls[0], Reserve(WINDOW, 255));
+        let (refused, released) = until_its_end(&calls[1..]);
+        assert_eq!(released, WINDOW - BOOKS);
         assert!(!refused.is_empty() && refused.iter().all(|call| matches!(call, Refuse(_, 152))), "{refused:?}");
         assert_eq!(memory.highest(), WINDOW as i64);
         memory.assert_balanced();
@@ -99,11 +108,14 @@ fn what_is_unread_after_both_fins_stays_reserved_until_it_is_read_or_dropped() {
             near.close().await.unwrap();
             far.close().await.unwrap();
             settle(&client, &server).await;
-            assert_eq!((server.num_streams().await, budget.reserved()), (0, WINDOW));
+            // In blocks of 8 KiB, but for the first few.
+            let blocks = budget.reserved();
+            assert!((200_000..=200_000 + 2 * 8192).contains(&blocks) && server.num_streams().await == 0, "{blocks}");
             if read {
                 let mut received = vec![0; 100_000];
                 far.read_exact(&mut received).await.unwrap();
-                assert!(budget.reserved() >= 100_000, "{}", budget.reserved());
+                let blocks = budget.reserved();
+                assert!((100_000..=100_000 + 2 * 8192).contains(&blocks), "{blocks}");
                 far.read_to_end(&mut received).await.unwrap();
                 assert!(received == sent);
                 assert_eq!(budget.reserved(), 0);
@@ -139,7 +151,8 @@ fn what_is_unread_after_a_reset_or_a_lost_connection_stays_reserved() {
                 peer.send(update(1, Flags::RST, 0)).await;
                 peer.expect_silence().await;
             }
-            assert_eq!((server.num_streams().await, budget.reserved()), (0, WINDOW));
+            let (unread, blocks) = (sent.len() - read, budget.reserved());
+            assert!((unread..=unread + 2 * 8192).contains(&blocks) && server.num_streams().await == 0, "{blocks}");
             stream.read_to_end(&mut received).await.unwrap_err();
             assert!(received == sent);
             assert_eq!(budget.reserved(), 0);

@@ -1,6 +1,6 @@
 //! A peer that says that it takes no more streams, and goes on with those that are open.
 
-use crate::host::{ECHO, Host, Notice, Pings};
+use crate::host::{ECHO, Host, Muxer, Notice, Pings};
 use crate::support::pattern::exchange;
 use crate::support::run_threaded;
 use crate::{ours, reason, reserved_falls_to};
@@ -14,6 +14,7 @@ use sluicegate::{Config, Connection, ConnectionError, MemoryLimit, Side, Stream}
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 const LEN: usize = 600 << 10;
 
@@ -49,6 +50,42 @@ fn w77_go_away_from_the_peer_leaves_live_streams_alone() {
         assert!(matches!(reason, ConnectionError::Closed { by: Side::Remote }), "{reason:?}");
         host.stop().await;
         reserved_falls_to(&budget, 0).await;
+    });
+}
+
+#[test]
+fn y_away_5_an_open_that_can_never_succeed_ends_the_connection_and_with_it_its_wait() {
+    const DRAIN: Duration = Duration::from_millis(300);
+    run_threaded(async {
+        let config = Config::builder().drain_timeout(Some(DRAIN)).build().expect("valid");
+        let mut host = Host::new(Muxer::Ours(config), Pings::Off).await;
+        let keys = identity::Keypair::generate_ed25519();
+        let mut transport = tcp::tokio::Transport::new(tcp::Config::default())
+            .upgrade(Version::V1)
+            .authenticate(noise::Config::new(&keys).expect("valid"))
+            .multiplex(Config::default());
+        let options = DialOpts { role: Endpoint::Dialer, port_use: PortUse::Reuse };
+        let dial = transport.dial(host.address.clone(), options).expect("an address");
+        let (_, mut connection) = dial.await.expect("connects");
+        assert!(matches!(host.notice().await, Notice::Connected(_)));
+        // It lives for as long as this end wants.
+        let mut stream = poll_fn(|cx| connection.poll_outbound(cx)).await.expect("opens");
+        driven(&mut connection, negotiate(&mut stream)).await;
+        connection.go_away();
+        let ping = connection.ping();
+        let answered = driven(&mut connection, ping).await;
+        answered.expect("what was said before the ping has been heard");
+        let begun = Instant::now();
+        let mut control = host.control.clone();
+        let opening = control.open_stream(keys.public().to_peer_id(), ECHO);
+        let (opened, _) = join(opening, poll_fn(|cx| connection.poll(cx))).await;
+        let waited = begun.elapsed();
+        assert!(opened.is_err() && waited >= DRAIN, "{waited:?}");
+        // A swarm gives up after ten seconds, and would have the same connection again.
+        assert!(waited < Duration::from_secs(5), "{waited:?}");
+        let reason = reason(host.closed().await);
+        assert!(matches!(reason, ConnectionError::Closed { by: Side::Remote }), "{reason:?}");
+        host.stop().await;
     });
 }
 

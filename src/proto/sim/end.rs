@@ -8,6 +8,7 @@ use crate::error::StreamError;
 use crate::memory::{MemoryManager, Reservation};
 use crate::mode::Mode;
 use crate::priority::Priority;
+use crate::proto::stream::ReceiveState;
 use crate::proto::{Admission, Batch, Chunks, FlushError, Key, Mux, ReadError, Taken, WriteError, first_reservation};
 use crate::wire::{Frame, Header, Parser, PingKind};
 use bytes::Bytes;
@@ -299,6 +300,28 @@ impl End {
         }
     }
 
+    /// Accepts all that wait, as one does who comes late.
+    pub(super) fn accept_all(&mut self) {
+        while self.mux.waiting() > 0 {
+            self.accept();
+        }
+    }
+
+    /// The connection ends by `end`, unless it has ended before. Of the streams that wait to be accepted those stay that the
+    /// application may still see.
+    pub(super) fn end(&mut self, end: impl FnOnce(&mut Mux)) {
+        let worth = |key: &Key| {
+            let stream = self.mux.store.get(*key).expect("it waits");
+            stream.receive.state == ReceiveState::Finished || !stream.motion().unread.is_empty()
+        };
+        let waiting: Vec<_> = self.mux.incoming.iter().map(|key| (*key, worth(key))).collect();
+        let before = self.mux.closed().is_some();
+        end(&mut self.mux);
+        let clean = before || self.mux.closed().expect("it has ended").is_clean();
+        let stays: Vec<_> = waiting.into_iter().filter(|(_, worth)| clean || *worth).map(|(key, _)| key).collect();
+        assert!(self.mux.incoming.iter().eq(&stays), "{:?} of {stays:?}", self.mux.incoming);
+    }
+
     fn write(&mut self, index: usize, oracle: &mut Oracle, chance: &mut Chance, now: Instant) {
         let Held { key, id, .. } = self.held[index];
         let lens: &[u64] = self.load.pick(&[0, 1, 100, 5_000, 300_000], &[300_000]);
@@ -343,6 +366,7 @@ impl End {
                 self.held[index].unread = len - used;
                 self.mux.consume(key, used, now);
                 self.mux.reuse(&mut chunks);
+                self.mux.returned(key, chunks.memory());
                 false
             }
             Ok(Taken::End) => {

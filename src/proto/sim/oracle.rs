@@ -108,6 +108,19 @@ impl Oracle {
         assert!(explained, "side {side} stream {id}: {error:?}, but own {own:?} and peer {peer:?}");
     }
 
+    /// The other end has closed in good order, and side `side` has read what there was on these streams: of each that the
+    /// other has finished that is all, up to the end of file.
+    pub(super) fn check_delivered(&self, side: usize, ids: &[u32]) {
+        // Either end may have reset some for want of memory.
+        for id in ids.iter().filter(|_| self.may_overrun == [false; 2]) {
+            let (own, peer) = (&self.streams[id][side], &self.streams[id][1 - side]);
+            let disturbed = own.reset.is_some() || peer.reset.is_some() || own.stopped;
+            if peer.finished && !disturbed {
+                assert_eq!(own.read_end, Some(ReadEnd::Eof), "side {side} stream {id}: {own:?} of {peer:?}");
+            }
+        }
+    }
+
     /// Everything has been read to its end: each reader that was not cut off by somebody has seen all.
     pub(super) fn check_complete(&self) {
         for (id, [near, far]) in &self.streams {

@@ -63,7 +63,7 @@ impl Pair {
             Ending::Drained => self.drain(chance),
             Ending::GoneAway => self.go_away(chance),
             Ending::Closed => self.close(chance),
-            Ending::Cut => self.cut(),
+            Ending::Cut => self.cut(chance),
         }
         for end in &mut self.ends {
             while !end.held.is_empty() {
@@ -213,9 +213,9 @@ impl Pair {
                 // A transport ends when its sender is done with it.
                 let closed = self.ends.each_ref().map(|end| end.mux.closed().is_some());
                 for side in (0..2).filter(|side| closed[1 - side]) {
-                    self.ends[side].mux.handle_eof(false);
+                    self.ends[side].end(|mux| mux.handle_eof(false));
                 }
-                if self.ends.iter().all(|end| end.held.is_empty()) {
+                if self.ends.iter().all(|end| end.held.is_empty() && end.mux.waiting() == 0) {
                     break;
                 }
             }
@@ -243,9 +243,10 @@ impl Pair {
                 assert!(matches!(far, Some(ConnectionError::GoAway { by: Side::Remote, code: 42 })), "{far:?}");
             }
         }
-        self.ends[1 - side].mux.handle_eof(false);
-        assert!(self.ends[1 - side].mux.closed().is_some());
+        self.ends[1 - side].end(|mux| mux.handle_eof(false));
         self.read_everything(chance);
+        let read: Vec<_> = self.ends[1 - side].held.iter().map(|held| held.id).collect();
+        self.oracle.check_delivered(1 - side, &read);
     }
 
     /// Where a run that does not end is stuck.
@@ -257,20 +258,22 @@ impl Pair {
         ends.collect::<Vec<_>>().join("\n")
     }
 
-    fn cut(&mut self) {
+    fn cut(&mut self, chance: &mut Chance) {
         for (end, link) in self.ends.iter_mut().zip(&mut self.links) {
             end.may_end = true;
             link.cut();
-            end.mux.handle_eof(true);
+            end.end(|mux| mux.handle_eof(true));
             assert!(matches!(end.mux.closed(), Some(ConnectionError::UnexpectedEof | ConnectionError::Closed { .. })));
             end.settle();
             end.check();
         }
+        self.read_everything(chance);
     }
 
-    /// What has arrived can still be read, then comes the end.
+    /// What has arrived can still be accepted and read, then comes the end.
     fn read_everything(&mut self, chance: &mut Chance) {
         for end in &mut self.ends {
+            end.accept_all();
             for index in 0..end.held.len() {
                 let mut reads = 0;
                 while !end.read(index, &mut self.oracle, chance, self.now) {

@@ -173,6 +173,22 @@ impl Stream {
         self.receive.window.is_exhausted() && self.motion().trickle == 0
     }
 
+    /// Whether nothing can arrive any more that the application would read.
+    pub(super) fn is_receive_over(&self) -> bool {
+        self.receive.state.is_over() || !self.linked
+    }
+
+    /// How many bytes may be read before that is reported; 0 where each chunk is to be, as nothing more can arrive.
+    pub(super) fn due(&self) -> u32 {
+        if self.is_receive_over() { 0 } else { self.receive.window.until_due() }
+    }
+
+    /// Whether the transport has taken all that was written, when it has taken this many batches; the FIN may be missing.
+    pub(super) fn has_sent_all(&self, written: u64) -> bool {
+        let sent = self.send.last_batch <= written || self.send.fin_alone;
+        sent && self.motion().unsent.is_empty() && !self.send.lost
+    }
+
     /// Whether all that was written is in batches that were cut, its SYN and FIN included.
     pub(super) fn is_cut(&self) -> bool {
         !self.has_output() && !self.owed.syn

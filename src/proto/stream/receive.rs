@@ -62,11 +62,13 @@ impl ReceiveState {
 pub(in crate::proto) struct Receive {
     pub(in crate::proto) state: ReceiveState,
     pub(in crate::proto) window: ReceiveWindow,
+    /// Bytes of memory in the chunks that its handle has taken, as far as that has said.
+    pub(in crate::proto) lent: u32,
 }
 
 impl Receive {
     pub(in crate::proto) fn new(window: u32) -> Self {
-        Self { state: ReceiveState::Open, window: ReceiveWindow::new(window) }
+        Self { state: ReceiveState::Open, window: ReceiveWindow::new(window), lent: 0 }
     }
 }
 
@@ -125,7 +127,7 @@ impl ReceiveBuffer {
         while taken < enough {
             let Some(chunk) = self.chunks.pop_front() else { return };
             taken = chunk.len().saturating_add(taken);
-            shelf.push(chunks, chunk.freeze());
+            shelf.push(chunks, chunk);
         }
     }
 
@@ -135,7 +137,7 @@ impl ReceiveBuffer {
         u32::try_from(len).unwrap_or(u32::MAX)
     }
 
-    #[cfg(test)]
+    /// Bytes of memory that hold it.
     pub(in crate::proto) fn capacity(&self) -> usize {
         self.chunks.iter().map(BytesMut::capacity).sum()
     }

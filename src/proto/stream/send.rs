@@ -58,13 +58,22 @@ pub(in crate::proto) struct Send {
     pub(in crate::proto) lost: bool,
     /// Whose turn it was among those who wait for room in the send buffers when some of it was last written to.
     pub(in crate::proto) turn: u16,
+    /// The FIN is all that the last batch holds of it.
+    pub(in crate::proto) fin_alone: bool,
     /// The number of the last batch that holds a frame of this stream.
     pub(in crate::proto) last_batch: u64,
 }
 
 impl Send {
     pub(in crate::proto) const fn new() -> Self {
-        Self { state: SendState::Open, window: SendWindow::INITIAL, lost: false, turn: 0, last_batch: 0 }
+        Self {
+            state: SendState::Open,
+            window: SendWindow::INITIAL,
+            lost: false,
+            turn: 0,
+            fin_alone: false,
+            last_batch: 0,
+        }
     }
 }
 

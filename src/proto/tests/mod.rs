@@ -2,6 +2,7 @@
 //! happens when much time passes.
 
 mod arrivals;
+mod ends;
 mod far;
 mod gathering;
 mod opening;

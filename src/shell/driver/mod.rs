@@ -3,13 +3,17 @@
 //! It alone touches the transport. Memory is reserved, tasks are woken and bytes are moved outside the lock. Here are the
 //! phases and the clock; `reading` and `writing` are the two directions, and `memory` is what has to be asked for.
 
+mod closing;
 mod memory;
 mod reading;
+mod salvage;
 mod writing;
 
+use self::closing::Closing;
 use self::memory::Wait;
+use self::salvage::Salvage;
 use self::writing::{Gathered, Stalled, Written};
-use super::last_words::{Gone, LastWords};
+use super::last_words::{Gone, LastWords, Peer};
 use super::patience::Patience;
 use super::reader::Reader;
 use super::shared::{Inner, Shared};
@@ -37,8 +41,8 @@ pub(crate) struct Driver<T> {
     timer: Timer,
     /// Since when the transport has taken no bytes though some are waiting.
     stalled: Option<Stalled>,
-    /// Until when a graceful close has to be done.
-    close_by: Option<Instant>,
+    /// How far a graceful close has come.
+    closing: Closing,
     patience: Patience,
     /// What credit that is withheld waits for.
     credit: Option<Wait>,
@@ -61,6 +65,8 @@ pub(crate) struct Driver<T> {
 #[derive(Debug)]
 enum Phase {
     Running,
+    /// A write has failed: what the peer has sent is read.
+    Salvaging(Salvage),
     Leaving(LastWords),
     Ended,
 }
@@ -110,7 +116,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             tap,
             timer: Timer::default(),
             stalled: None,
-            close_by: None,
+            closing: Closing::default(),
             patience: Patience::default(),
             credit: None,
             opening: None,
@@ -134,6 +140,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             let now = self.shared.now();
             let changed = match &self.phase {
                 Phase::Running => self.poll_running(now, cx),
+                Phase::Salvaging(_) => self.poll_salvaging(now, cx),
                 Phase::Leaving(_) => self.poll_leaving(now, cx),
                 Phase::Ended => return Poll::Ready(self.reason()),
             };
@@ -203,12 +210,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         if rests {
             self.rest();
         }
-        if closing && self.close_by.is_none() {
-            self.close_by = now.checked_add(timeout);
-        }
         // Y-CLOSE-5: neither has it taken anything in that time, nor has the peer been heard.
-        let stalled = self.stalled.and_then(|stalled| stalled.since.max(heard).checked_add(timeout));
-        let ours = stalled.into_iter().chain(self.close_by).min();
+        let ours = if closing {
+            self.closing.deadline(timeout, self.config.close_timeout(), now)
+        } else {
+            self.stalled.and_then(|stalled| stalled.since.max(heard).checked_add(timeout))
+        };
         if ours.is_some_and(|deadline| now >= deadline) {
             // Y-CLOSE-1.
             self.end(ConnectionError::WriteTimeout);
@@ -243,10 +250,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             _ => {
                 // The go-away that says why, behind what is half written.
                 let batch = &mut self.batch;
-                self.shared.with(|inner| inner.mux.poll_transmit(batch, BATCH_BYTES, now));
+                let left = self.shared.with(|inner| {
+                    inner.mux.poll_transmit(batch, BATCH_BYTES, now);
+                    inner.mux.peer_has_left()
+                });
                 self.load();
                 (self.credit, self.opening) = (None, None);
-                self.phase = Phase::Leaving(LastWords::new(false, now));
+                self.phase = Phase::Leaving(LastWords::new(if left { Peer::Left } else { Peer::Talks }, now));
             }
         }
     }

@@ -6,9 +6,10 @@ use super::{Driver, Phase, Stop};
 use crate::error::ConnectionError;
 use crate::proto::Admission;
 use crate::proto::limits::{POLL_PIECES, POLL_READ_BYTES};
-use crate::shell::last_words::LastWords;
+use crate::shell::last_words::{LastWords, Peer};
 use crate::shell::opener::reserve_stream;
 use futures::{AsyncRead, AsyncWrite};
+use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use web_time::Instant;
@@ -51,22 +52,20 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         let mut rest = waited || std::mem::take(&mut self.unapplied);
         let mut pieces = POLL_PIECES;
         let mut left = POLL_READ_BYTES;
-        while (rest || left > 0) && matches!(self.phase, Phase::Running) {
+        while (rest || left > 0) && matches!(self.phase, Phase::Running | Phase::Salvaging(_)) {
             if !std::mem::take(&mut rest) {
-                match self.reader.poll_fill(&mut self.io, cx) {
+                let most = self.reads();
+                if most == 0 {
+                    return Stop::Waits;
+                }
+                match self.reader.poll_fill(&mut self.io, most, cx) {
                     Poll::Pending => return Stop::Waits,
-                    Poll::Ready(Ok(0)) => {
-                        let inside = self.reader.is_inside_frame();
-                        self.shared.with(|inner| {
-                            inner.mux.tick(now);
-                            inner.mux.handle_eof(inside);
-                        });
-                        self.phase = Phase::Leaving(LastWords::new(true, now));
-                        continue;
+                    Poll::Ready(Ok(read @ 1..)) => {
+                        left = left.saturating_sub(read);
+                        self.heard(read, now);
                     }
-                    Poll::Ready(Ok(read)) => left = left.saturating_sub(read),
-                    Poll::Ready(Err(error)) => {
-                        self.end(ConnectionError::Io(Arc::new(error)));
+                    Poll::Ready(end) => {
+                        self.reading_ends(end.err(), now);
                         continue;
                     }
                 }
@@ -87,6 +86,46 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             }
         }
         Stop::Yields
+    }
+
+    /// How many bytes may be read at once.
+    const fn reads(&self) -> usize {
+        match &self.phase {
+            Phase::Running => usize::MAX,
+            Phase::Salvaging(salvage) => salvage.left(),
+            Phase::Leaving(_) | Phase::Ended => 0,
+        }
+    }
+
+    fn heard(&mut self, read: usize, now: Instant) {
+        self.closing.heard(now);
+        if let Phase::Salvaging(salvage) = &mut self.phase {
+            salvage.took(read, now);
+        }
+    }
+
+    /// The transport has ended, or reading from it has failed.
+    fn reading_ends(&mut self, error: Option<io::Error>, now: Instant) {
+        if matches!(self.phase, Phase::Salvaging(_)) {
+            return self.give_up();
+        }
+        // What has left is not lost by that.
+        self.report();
+        let inside = self.reader.is_inside_frame();
+        // Y-EOF-5: TLS says so of a transport that was closed without a word.
+        let failed = error.filter(|error| error.kind() != io::ErrorKind::UnexpectedEof);
+        let ended = failed.is_none();
+        self.shared.with(|inner| {
+            inner.mux.tick(now);
+            match failed {
+                None => inner.mux.handle_eof(inside),
+                Some(error) => inner.mux.handle_read_error(inside, ConnectionError::Io(Arc::new(error))),
+            }
+        });
+        match ended {
+            true => self.phase = Phase::Leaving(LastWords::new(Peer::Gone, now)),
+            false => self.ended(),
+        }
     }
 
     /// Whether the rest of what was read waits for somebody to accept a stream. The task is parked in the critical
@@ -179,13 +218,5 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         // Y-OPEN-13.
         let crowded = taken_in && waiting > self.config.accept_backlog() / 2;
         crowded && self.patience.begin(accepted, now)
-    }
-
-    /// Applies what was read and waits for nobody: the connection is ending.
-    pub(super) fn apply_all(&mut self, now: Instant) {
-        let mut pieces = usize::MAX;
-        while matches!(self.apply(&mut pieces, now), Applied::UpToCrowd | Applied::Indebted) {
-            self.shared.with(|inner| inner.mux.forget_debts());
-        }
     }
 }

@@ -1,14 +1,12 @@
 //! The way out: batches cut from the core, written, and flushed once.
 
 use super::{Driver, Outlook, Phase, Stop};
-use crate::error::ConnectionError;
 use crate::proto::Mux;
-use crate::proto::limits::{FLUSH_PATIENCE, GATHER_TURNS, POLL_READ_BYTES, POLL_WRITE_BYTES};
+use crate::proto::limits::{FLUSH_PATIENCE, GATHER_TURNS, POLL_WRITE_BYTES};
 use crate::tap::Direction;
 use bytes::Bytes;
 use futures::{AsyncRead, AsyncWrite};
 use std::io;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use web_time::Instant;
 
@@ -182,7 +180,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     }
 
     /// Tells the core what has been done with the transport.
-    fn report(&mut self) {
+    pub(super) fn report(&mut self) {
         let (written, spent) = (&mut self.written, self.writer.spent());
         self.shared.with(|inner| written.report(&mut inner.mux, spent));
     }
@@ -204,6 +202,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         let mut progress = false;
         let result = self.writer.poll_write(&mut self.io, &mut progress, cx);
         if progress {
+            self.closing.taken(now);
             self.moves(now);
         }
         match result {
@@ -211,7 +210,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 (self.written.data, self.written.whole) = (Some(data), self.written.cut);
                 Poll::Ready(())
             }
-            Poll::Ready(Err(error)) => self.write_failed(error, now, cx),
+            Poll::Ready(Err(error)) => self.write_failed(error, now),
             Poll::Pending => {
                 self.stalls(true, now);
                 Poll::Pending
@@ -230,7 +229,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 }
                 Poll::Ready(())
             }
-            Poll::Ready(Err(error)) => self.write_failed(error, now, cx),
+            Poll::Ready(Err(error)) => self.write_failed(error, now),
             Poll::Pending => {
                 if self.awaited {
                     self.flushing.get_or_insert(now);
@@ -272,17 +271,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     }
 
     /// The peer may have said why: what it has sent is read before the connection ends (Y-CLOSE-6).
-    fn write_failed(&mut self, error: io::Error, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        let mut left = POLL_READ_BYTES;
-        self.apply_all(now);
-        while left > 0
-            && let Poll::Ready(Ok(read @ 1..)) = self.reader.poll_fill(&mut self.io, cx)
-        {
-            left = left.saturating_sub(read);
-            self.apply_all(now);
-        }
-        self.shared.with(|inner| inner.mux.handle_write_error(ConnectionError::Io(Arc::new(error))));
-        self.ended();
+    fn write_failed(&mut self, error: io::Error, now: Instant) -> Poll<()> {
+        self.salvage(error, now);
         Poll::Pending
     }
 }
