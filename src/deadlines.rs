@@ -1,8 +1,10 @@
 //! Roof: [`Deadlines`], until when the two halves of a stream may wait.
 //!
-//! Owns the handle that sets them, from whichever task. How they are waited for is the shell's.
+//! Owns the handle that sets them, from whichever task, and the mark of a reset that came from elsewhere. How they are waited
+//! for is the shell's.
 
 use crate::shell::Deadline;
+use crate::sync::{AtomicBool, Ordering};
 use std::sync::Arc;
 use web_time::Instant;
 
@@ -19,6 +21,8 @@ pub struct Deadlines(Arc<Both>);
 struct Both {
     read: Deadline,
     write: Deadline,
+    /// The stream was reset by somebody who does not hold it.
+    reset: AtomicBool,
 }
 
 impl Deadlines {
@@ -44,5 +48,14 @@ impl Deadlines {
 
     pub(crate) fn write(&self) -> &Deadline {
         &self.0.write
+    }
+
+    /// There is nothing to wait for any more, and nothing to read: the stream was reset from elsewhere.
+    pub(crate) fn reset(&self) {
+        self.0.reset.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_reset(&self) -> bool {
+        self.0.reset.load(Ordering::Acquire)
     }
 }

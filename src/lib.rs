@@ -96,7 +96,7 @@ pub use session::{Session, SessionDriver};
 pub use stats::{
     ConnectionStats, NodeStats, Refusals, ReservedBytes, Resets, Stalled, StreamCounts, StreamStats, Traffic,
 };
-pub use stream::Stream;
+pub use stream::{Resetter, Stream};
 pub use tap::{Direction, TapEvent};
 
 /// Runs the code of the README as tests.

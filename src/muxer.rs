@@ -113,8 +113,6 @@ where
 
 /// A protocol is going to be negotiated on a stream that was opened `by` one of the ends.
 fn watched(config: &Config, mut stream: Stream, by: Side) -> Stream {
-    if let Some(priorities) = config.priority_by_protocol() {
-        stream.watch(Negotiation::new(priorities.clone(), by));
-    }
+    stream.watch(Negotiation::new(config.priority_by_protocol().cloned(), by));
     stream
 }

@@ -2,8 +2,9 @@
 //!
 //! Owns [`Negotiation`], which reads multistream-select 1.0 from what passes in both directions: the dialler proposes
 //! protocols, the listener repeats the one that it takes and answers `na` to others. A dialler that has only one to
-//! propose may send data right after it, before the answer (the lazy variant). Uses `config` and `priority`. Never
-//! alters a byte; what it does not understand ends its watch and nothing else.
+//! propose may send data right after it, before the answer (the lazy variant). It tells the priority of the protocol, and
+//! which bytes are the application's. Uses `config` and `priority`. Never alters a byte; what it does not understand ends
+//! its watch and nothing else.
 
 use crate::config::ProtocolPriorities;
 use crate::error::Side;
@@ -18,7 +19,7 @@ const NOT_AVAILABLE: &[u8] = b"na\n";
 /// The watch on one stream.
 #[derive(Debug)]
 pub(crate) struct Negotiation {
-    priorities: ProtocolPriorities,
+    priorities: Option<ProtocolPriorities>,
     dialler: Side,
     proposing: Messages,
     answering: Messages,
@@ -36,24 +37,33 @@ struct Messages {
     greeted: bool,
 }
 
+/// What bytes have told that passed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// How urgent the stream is, where that has become known and makes a difference.
+    pub(crate) priority: Option<Priority>,
+    /// Some of them were the application's.
+    pub(crate) data: bool,
+}
+
 /// This is not multistream-select, or not as it is known here.
 #[derive(Debug)]
 struct Confused;
 
 impl Negotiation {
     /// A watch on a stream that `dialler` has opened.
-    pub(crate) fn new(priorities: ProtocolPriorities, dialler: Side) -> Self {
+    pub(crate) fn new(priorities: Option<ProtocolPriorities>, dialler: Side) -> Self {
         let (proposing, answering) = Default::default();
         Self { priorities, dialler, proposing, answering, proposal: None, over: false }
     }
 
-    /// Bytes pass, sent `by` one of the sides. Says how urgent the stream is, when that becomes known: on the dialler's
-    /// side with the proposal, since its first data may come with it; on the listener's when it accepts.
-    pub(crate) fn saw(&mut self, by: Side, bytes: &[u8]) -> Option<Priority> {
-        let known = if by == self.dialler { self.proposed(bytes) } else { self.answered(bytes) };
-        known.unwrap_or_else(|Confused| {
+    /// Bytes pass, sent `by` one of the sides. How urgent the stream is becomes known on the dialler's side with the
+    /// proposal, since its first data may come with it; on the listener's when it accepts.
+    pub(crate) fn saw(&mut self, by: Side, bytes: &[u8]) -> Seen {
+        let seen = if by == self.dialler { self.proposed(bytes) } else { self.answered(bytes) };
+        seen.unwrap_or_else(|Confused| {
             self.over = true;
-            None
+            Seen { priority: None, data: true }
         })
     }
 
@@ -62,37 +72,44 @@ impl Negotiation {
         self.over
     }
 
-    fn proposed(&mut self, mut bytes: &[u8]) -> Result<Option<Priority>, Confused> {
-        // What comes behind a proposal is data, or the next proposal once this one is refused.
-        if self.proposal.is_some() {
-            return Ok(None);
-        }
-        let Some(message) = self.proposing.next(&mut bytes)? else { return Ok(None) };
-        let known = if self.dialler == Side::Local { Some(self.priority_of(&message)?) } else { None };
-        self.proposal = Some(message);
-        Ok(known)
+    /// How many bytes of the negotiation the listener is still to send at most, on the dialler's side, to a proposal behind
+    /// which there may be data.
+    pub(crate) fn to_come(&self) -> usize {
+        let Some(proposal) = self.proposal.as_ref().filter(|_| self.dialler == Side::Local) else { return 0 };
+        let message = |len: usize| len.saturating_add(if len < 0x80 { 1 } else { 2 });
+        let greeting = if self.answering.greeted { 0 } else { message(HEADER.len()) };
+        greeting.saturating_add(message(proposal.len())).saturating_sub(self.answering.partial.len())
     }
 
-    fn answered(&mut self, mut bytes: &[u8]) -> Result<Option<Priority>, Confused> {
-        let Some(answer) = self.answering.next(&mut bytes)? else { return Ok(None) };
+    fn proposed(&mut self, mut bytes: &[u8]) -> Result<Seen, Confused> {
+        // What comes behind a proposal is data, or the next proposal once this one is refused.
+        if self.proposal.is_some() {
+            return Ok(Seen { priority: None, data: !bytes.is_empty() });
+        }
+        let Some(message) = self.proposing.next(&mut bytes)? else { return Ok(Seen::default()) };
+        let priority = if self.dialler == Side::Local { self.priority_of(&message)? } else { None };
+        self.proposal = Some(message);
+        Ok(Seen { priority, data: !bytes.is_empty() })
+    }
+
+    fn answered(&mut self, mut bytes: &[u8]) -> Result<Seen, Confused> {
+        let Some(answer) = self.answering.next(&mut bytes)? else { return Ok(Seen::default()) };
         let proposal = self.proposal.take().ok_or(Confused)?;
         if answer == NOT_AVAILABLE {
-            return Ok(None);
+            return Ok(Seen::default());
         }
         if answer != proposal {
             return Err(Confused);
         }
         self.over = true;
-        match self.dialler {
-            Side::Local => Ok(None),
-            Side::Remote => self.priority_of(&proposal).map(Some),
-        }
+        let priority = if self.dialler == Side::Remote { self.priority_of(&proposal)? } else { None };
+        Ok(Seen { priority, data: !bytes.is_empty() })
     }
 
-    fn priority_of(&self, message: &[u8]) -> Result<Priority, Confused> {
+    fn priority_of(&self, message: &[u8]) -> Result<Option<Priority>, Confused> {
         let name = message.strip_suffix(b"\n").filter(|name| name.starts_with(b"/")).ok_or(Confused)?;
         let name = std::str::from_utf8(name).map_err(|_| Confused)?;
-        Ok(self.priorities.of(name))
+        Ok(self.priorities.as_ref().map(|priorities| priorities.of(name)))
     }
 }
 
@@ -120,6 +137,7 @@ impl Messages {
                 let (more, rest) = bytes.split_at(missing.min(bytes.len()));
                 self.partial.extend_from_slice(more);
                 *bytes = rest;
+                self.check_greeting()?;
                 if self.partial.len() < whole {
                     return Ok(None);
                 }
@@ -131,6 +149,17 @@ impl Messages {
             self.partial.reserve_exact(1);
             self.partial.push(*first);
             *bytes = rest;
+            self.check_greeting()?;
+        }
+    }
+
+    /// What does not begin with the header is seen to be something else with its first byte that differs.
+    fn check_greeting(&self) -> Result<(), Confused> {
+        match self.partial.split_first() {
+            Some((len, text)) if !self.greeted && (usize::from(*len) != HEADER.len() || !HEADER.starts_with(text)) => {
+                Err(Confused)
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -179,6 +208,25 @@ mod tests {
         over: bool,
     }
 
+    /// For each piece that passed whether some of it was the application's, and what was still to come then.
+    fn data(dialler: Side, conversation: &[(Speaker, Vec<u8>)]) -> Vec<(bool, usize)> {
+        let mut watch = Negotiation::new(None, dialler);
+        let see = |(speaker, bytes): &(Speaker, Vec<u8>)| {
+            let Seen { priority, data } = watch.saw(side(*speaker, dialler), bytes);
+            assert_eq!(priority, None);
+            (data, watch.to_come())
+        };
+        conversation.iter().map(see).collect()
+    }
+
+    fn side(speaker: Speaker, dialler: Side) -> Side {
+        match (speaker, dialler) {
+            (Dialler, side) => side,
+            (Listener, Side::Local) => Side::Remote,
+            (Listener, Side::Remote) => Side::Local,
+        }
+    }
+
     /// Lets the watch of `dialler` see the conversation in pieces of `step` bytes; it ends when it says so.
     fn watch(dialler: Side, step: usize, conversation: &[(Speaker, Vec<u8>)]) -> Outcome {
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -189,19 +237,15 @@ mod tests {
         };
         let config = Config::builder().priority_by_protocol(by_name).build().expect("valid");
         let priorities = config.priority_by_protocol().expect("set").clone();
-        let mut watch = Negotiation::new(priorities, dialler);
+        let mut watch = Negotiation::new(Some(priorities), dialler);
         let (mut priority, mut over) = (None, false);
         for (speaker, bytes) in conversation {
-            let by = match (speaker, dialler) {
-                (Dialler, side) => side,
-                (Listener, Side::Local) => Side::Remote,
-                (Listener, Side::Remote) => Side::Local,
-            };
+            let by = side(*speaker, dialler);
             for piece in bytes.chunks(step) {
                 if over {
                     break;
                 }
-                priority = watch.saw(by, piece).or(priority);
+                priority = watch.saw(by, piece).priority.or(priority);
                 over = watch.is_over();
                 assert!(held(&watch) <= 1024, "{} bytes", held(&watch));
             }
@@ -276,6 +320,37 @@ mod tests {
             let expected =
                 || if known { found(&name) } else { Outcome { asked: Vec::new(), priority: None, over: true } };
             each_way(&conversation, |_, outcome| assert_eq!(outcome, expected(), "{len}"));
+        }
+    }
+
+    #[test]
+    fn y_drop_7_bytes_of_the_negotiation_are_told_from_the_applications() {
+        let (proposal, whole) = (message("/echo"), header().len() + message("/echo").len());
+        let refused = [header(), message("na")].concat();
+        // Each in its turn, with a proposal that is refused before.
+        let turns = [
+            (Dialler, [header(), message("/first")].concat()),
+            (Listener, refused),
+            (Dialler, proposal.clone()),
+            (Listener, proposal.clone()),
+        ];
+        let left = |proposal: usize| [header().len() + proposal, 0, message("/echo").len(), 0];
+        for (dialler, to_come) in [(Side::Local, left(message("/first").len())), (Side::Remote, [0; 4])] {
+            let seen = data(dialler, &turns);
+            assert_eq!(seen, to_come.map(|to_come| (false, to_come)), "{dialler:?}");
+        }
+        // Data behind the proposal, and then the answer in pieces with data behind that.
+        let answer = [header(), proposal.clone(), b"answer".to_vec()].concat();
+        let lazy = [
+            (Dialler, [header(), proposal, b"data".to_vec()].concat()),
+            (Dialler, b"more".to_vec()),
+            (Listener, answer[..10].to_vec()),
+            (Listener, answer[10..].to_vec()),
+        ];
+        assert_eq!(data(Side::Local, &lazy), [(true, whole), (true, whole), (false, whole - 10), (true, 0)]);
+        // What is something else is seen with the first byte that differs.
+        for other in [&b"\x14"[..], b"\x13/multistreaM", b"GET"] {
+            assert_eq!(data(Side::Local, &[(Dialler, other.to_vec())]), [(true, 0)]);
         }
     }
 

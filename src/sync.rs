@@ -13,7 +13,7 @@ use std as origin;
 
 #[cfg(not(any(sluicegate_schedules = "loom", sluicegate_schedules = "shuttle")))]
 pub(crate) use futures_timer::Delay;
-pub(crate) use origin::sync::atomic::{AtomicU64, AtomicUsize, fence};
+pub(crate) use origin::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, fence};
 pub(crate) use origin::sync::{Mutex, MutexGuard, RwLock};
 pub(crate) use std::sync::atomic::Ordering;
 pub(crate) use std::sync::{PoisonError, TryLockError};

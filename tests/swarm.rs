@@ -6,6 +6,8 @@ mod support;
 
 #[path = "swarm/away.rs"]
 mod away;
+#[path = "swarm/ends.rs"]
+mod ends;
 #[path = "swarm/host.rs"]
 mod host;
 #[path = "swarm/memory_transport.rs"]

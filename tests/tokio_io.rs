@@ -114,3 +114,49 @@ fn a_reset_is_an_error_and_never_the_end() {
         assert_eq!((error.kind(), received.as_slice()), (io::ErrorKind::ConnectionReset, &b"cut"[..]));
     });
 }
+
+/// A server that answers before it has read all, closes and drops; beside it a proxy that copies both ways from a socket.
+#[test]
+fn y_drop_3_an_early_answer_passes_a_proxy_that_copies_both_ways() {
+    const CLIENTS: usize = 100;
+    const UPLOAD: usize = 1 << 20;
+    support::run_threaded(async {
+        let sockets = async || {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            let address = listener.local_addr().expect("bound");
+            let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
+            (near.expect("connects"), far.expect("accepts").0)
+        };
+        let config = || quiet().build().expect("valid");
+        let (near, far) = sockets().await;
+        let (client, driver) = Session::over_tokio(near, config(), Mode::Client);
+        tokio::spawn(driver);
+        let (server, driver) = Session::over_tokio(far, config(), Mode::Server);
+        tokio::spawn(driver);
+        tokio::spawn(async move {
+            while let Ok(mut stream) = server.accept().await {
+                tokio::spawn(async move {
+                    stream.read_exact(&mut [0; 1024]).await?;
+                    stream.write_all(&[7; 100]).await?;
+                    stream.shutdown().await
+                });
+            }
+        });
+        let mut whole = 0;
+        for _ in 0..CLIENTS {
+            let (mut user, mut proxied) = sockets().await;
+            let mut stream = client.open().await.expect("opens");
+            let proxy = tokio::spawn(async move { tokio::io::copy_bidirectional(&mut proxied, &mut stream).await });
+            let (mut reader, mut writer) = user.split();
+            let mut answer = Vec::new();
+            let upload = async { writer.write_all(&[1; UPLOAD]).await };
+            tokio::select! {
+                _ = reader.read_to_end(&mut answer) => {}
+                () = async { let _ = upload.await; std::future::pending().await } => {}
+            }
+            whole += usize::from(answer == [7; 100]);
+            proxy.abort();
+        }
+        assert_eq!(whole, CLIENTS);
+    });
+}

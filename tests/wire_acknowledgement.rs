@@ -54,15 +54,19 @@ fn w35_w39_an_ack_is_sent_when_the_stream_is_accepted_and_not_before() {
 }
 
 #[test]
-fn w35_a_stream_that_is_dropped_as_soon_as_accepted_is_acknowledged_too() {
+fn w35_y_drop_7_a_stream_that_is_dropped_as_soon_as_accepted_is_reset() {
     run(async {
         let (node, mut peer) = pair(roomy()).await;
         peer.send(update(2, Flags::SYN, 0)).await;
         peer.send(update(4, Flags::SYN | Flags::FIN, 0)).await;
         for id in [2, 4] {
             drop(node.accept().await.expect("a stream"));
-            peer.expect(update(id, Flags::ACK, 0)).await;
-            peer.expect(fin(id)).await;
+            // The ACK may have left before.
+            let mut first = peer.next_header().await;
+            if first == update(id, Flags::ACK, 0) {
+                first = peer.next_header().await;
+            }
+            assert_eq!(first, update(id, Flags::RST, 0));
         }
         peer.expect_quiet().await;
     });
@@ -288,9 +292,10 @@ fn w38_many_streams_may_be_dropped_before_the_peer_answers_any() {
             }
         };
         let receiving = async {
-            // A SYN, the data and a FIN.
+            // A SYN, the data and a FIN: nobody is told that it is one of too many before it writes.
             for _ in 0..3 * STREAMS {
-                peer.next().await.expect("a frame");
+                let (header, _) = peer.next().await.expect("a frame");
+                assert!(!matches!(header, Header::WindowUpdate { flags: Flags::RST, .. }), "{header:?}");
             }
         };
         futures::join!(opening, receiving);

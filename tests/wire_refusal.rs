@@ -131,7 +131,7 @@ fn w25_streams_without_memory_are_reset() {
         expect_alive(&mut peer, &mut first).await;
 
         drop(second);
-        peer.expect(fin(3)).await;
+        peer.expect(update(3, Flags::RST, 0)).await;
         peer.send_data(5, Flags::SYN, b"now").await;
         let mut third = accept(&node, &mut peer, 5).await;
         assert_eq!(read_exactly(&mut third, 3).await, b"now");

@@ -149,8 +149,9 @@ fn w64_when_fin_and_rst_come_together_the_rst_wins() {
 fn w65_a_reset_for_a_stream_that_is_not_open_is_ignored() {
     run(async {
         let mut stage = Stage::server();
-        let stream = stage.accepted(1).await;
+        let mut stream = stage.accepted(1).await;
         stage.peer.send(update(1, Flags::FIN, 0)).await;
+        stream.close().await.expect("closes");
         drop(stream);
         stage.peer.expect(fin(1)).await;
         for id in [1, 2, 3, 99, u32::MAX] {

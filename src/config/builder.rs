@@ -195,6 +195,19 @@ impl ConfigBuilder {
         self
     }
 
+    /// Whether dropping a stream that was not closed is a reset at once, and with which code. Default `None`: then it is one
+    /// only where something was cut short, or where the peer would not learn otherwise that nobody reads
+    /// ([`Stream`](crate::Stream#dropping)).
+    ///
+    /// For applications whose every message ends with a close: nothing that was not closed is taken for whole, also where a
+    /// handler returned early between two writes. Any code is valid; 0 means "no code". What was written and has not left
+    /// is dropped. [`Stream::reset_on_drop`](crate::Stream::reset_on_drop) does it for one stream. In a libp2p `Swarm`,
+    /// which hands out streams that can only be read, written and closed, this is how a handler resets: it drops the stream.
+    pub fn reset_on_drop(mut self, code: Option<u32>) -> Self {
+        self.0.reset_on_drop = code;
+        self
+    }
+
     /// Who grants the memory that connections hold for their streams. Default [`Unlimited`](crate::Unlimited).
     ///
     /// Takes the `Arc` of any manager, as in `.memory(budget.clone())`, and shares it between all connections made with
@@ -311,6 +324,7 @@ mod tests {
             .charging(Charging::Used)
             .refused_open(RefusedOpen::Wait)
             .refusal_code(0x1002)
+            .reset_on_drop(Some(0x1003))
             .memory(Arc::new(MemoryLimit::new(8)))
             .build()
             .unwrap();
@@ -331,6 +345,7 @@ mod tests {
         assert_eq!(config.charging(), Charging::Used);
         assert_eq!(config.refused_open(), RefusedOpen::Wait);
         assert_eq!(config.refusal_code(), 0x1002);
+        assert_eq!(config.reset_on_drop(), Some(0x1003));
         assert!(format!("{:?}", config.memory()).starts_with("MemoryLimit { limit: 8"));
     }
 

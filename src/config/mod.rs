@@ -150,6 +150,11 @@ impl Config {
         self.0.refusal_code
     }
 
+    /// The code with which streams are reset that are dropped and were not closed. See [`ConfigBuilder::reset_on_drop`].
+    pub fn reset_on_drop(&self) -> Option<u32> {
+        self.0.reset_on_drop
+    }
+
     /// Who grants the memory. See [`ConfigBuilder::memory`].
     pub fn memory(&self) -> &Arc<dyn MemoryManager> {
         &self.0.memory
@@ -226,6 +231,7 @@ struct Settings {
     charging: Charging,
     refused_open: RefusedOpen,
     refusal_code: u32,
+    reset_on_drop: Option<u32>,
     memory: Arc<dyn MemoryManager>,
     stats: Option<NodeStats>,
     tap: Option<Tap>,
@@ -255,6 +261,7 @@ impl Default for Settings {
             charging: Charging::Promised,
             refused_open: RefusedOpen::Fail,
             refusal_code: 0,
+            reset_on_drop: None,
             memory: Arc::new(Unlimited),
             stats: None,
             tap: None,
@@ -290,6 +297,7 @@ mod tests {
         assert_eq!(config.charging(), Charging::Promised);
         assert_eq!(config.refused_open(), RefusedOpen::Fail);
         assert_eq!(config.refusal_code(), 0);
+        assert_eq!(config.reset_on_drop(), None);
         assert_eq!(format!("{:?}", config.memory()), "Unlimited");
         assert!(config.stats().is_none() && config.tap().is_none());
     }

@@ -307,8 +307,26 @@ impl Mux {
         add(&mut self.ledger.resets.application, told.into());
     }
 
+    /// The same from elsewhere than where the stream is read: what was taken off it and not read stays reserved until that is
+    /// found out there. Says whether there is a stream that
+    /// the application has not dropped: nothing happens to any other (Y-RST-8).
+    pub(crate) fn reset_from_afar(&mut self, key: Key, code: u32) -> bool {
+        let arriving = self.arriving(key);
+        let Some(stream) = self.store.get_mut(key).filter(|stream| stream.handle == Handle::Held) else { return false };
+        let buffered = stream.motion().unread.len();
+        let taken = stream.receive.window.held().saturating_sub(arriving).saturating_sub(buffered);
+        let told = self.end_half_read(key, code, taken);
+        add(&mut self.ledger.resets.application, told.into());
+        true
+    }
+
     /// Says whether the peer is told.
     pub(super) fn end_with_reset(&mut self, key: Key, code: u32) -> bool {
+        self.end_half_read(key, code, 0)
+    }
+
+    /// The same where the application still holds so many of the bytes that were not read.
+    fn end_half_read(&mut self, key: Key, code: u32, taken: u32) -> bool {
         let Some(stream) = self.store.get_mut(key) else { return false };
         let over = stream.is_wire_over() || stream.reset.is_some() || matches!(self.lifecycle, Lifecycle::Closed(_));
         self.leave_backlog(key);
@@ -326,8 +344,9 @@ impl Mux {
         stream.receive.state = stream.receive.state.on(ReceiveEvent::LocalReset);
         self.answering.end(stream);
         stream.drop_unread();
-        // All that has come counts as read: it is gone.
-        stream.receive.window.consume(stream.receive.window.held().saturating_sub(arriving), latest);
+        // All that has come counts as read, but for what the handle still holds: it is gone.
+        let dropped = stream.receive.window.held().saturating_sub(arriving).saturating_sub(taken);
+        stream.receive.window.consume(dropped, latest);
         stream.receive.window.rest();
         self.give_back(key);
         self.end_halves(key, ResetCause { by: ResetBy::Local, code });
@@ -349,39 +368,6 @@ impl Mux {
         self.consume(key, dropped, now);
         self.notify(key, Ready::READ);
         self.settle(key);
-    }
-
-    /// The application has dropped the stream: what was written goes out, then the FIN; nothing more is read (Y-DROP-1).
-    ///
-    /// `unread` is as in [`Mux::stop`].
-    pub(crate) fn release(&mut self, key: Key, unread: u32, now: Instant) {
-        self.tick(now);
-        let Some(stream) = self.store.get_mut(key) else { return };
-        stream.handle = Handle::Released;
-        stream.interest = Ready::NONE;
-        stream.receive.lent = 0;
-        self.flushing.remove(&mut self.store, key);
-        let Some(stream) = self.store.get_mut(key) else { return };
-        let unsaid = stream.handshake == Handshake::Lazy && stream.motion().unsent.is_empty() && !stream.owed.syn;
-        if !self.is_linked(key) {
-            self.remove(key);
-            return;
-        }
-        if unsaid && self.store.get(key).is_some_and(|stream| stream.send.state == SendState::Open) {
-            // Y-OPEN-4: the peer has never heard of it.
-            self.unlink(key, None);
-            self.remove(key);
-            self.close_if_drained();
-            return;
-        }
-        self.give_back(key);
-        if let Some(stream) = self.store.get_mut(key) {
-            stream.send.state = stream.send.state.on(SendEvent::Finish);
-        }
-        self.end_stall(key);
-        self.coalesce_until = None;
-        self.queue_data(key);
-        self.stop(key, unread, now);
     }
 
     /// The application says how urgent a stream is.
@@ -456,7 +442,7 @@ impl Mux {
 fn write_failure(stream: &Stream, lifecycle: &Lifecycle) -> Option<StreamError> {
     match (stream.send.state, lifecycle) {
         (SendState::Reset, _) => Some(stream.reset_error()),
-        (SendState::Closing | SendState::Closed, _) => Some(StreamError::WriteClosed),
+        (SendState::Closing | SendState::Aborting | SendState::Closed, _) => Some(StreamError::WriteClosed),
         (SendState::Open, Lifecycle::Closed(reason) | Lifecycle::Closing { reason, .. }) => Some(reason.clone().into()),
         (SendState::Open, Lifecycle::Open) => None,
     }

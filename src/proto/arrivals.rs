@@ -100,6 +100,6 @@ impl Mux {
 
 /// The most that chunks take in which there are `held` unread bytes. Of the first, most may have been read; the last one
 /// that the reader has taken and the last one that arrives may be nearly empty. The others are full.
-const fn needed_for(held: usize) -> usize {
+pub(super) const fn needed_for(held: usize) -> usize {
     if held == 0 { 0 } else { held.saturating_add(3 * CHUNK) }
 }

@@ -3,6 +3,7 @@
 //! A header is judged whole before anything changes (Y-HDR-8); a body is taken in as it comes, and the flags that end a stream
 //! act when it is complete.
 
+use super::late::Trace;
 use super::ledger::count_frame;
 use super::limits::INITIAL_WINDOW;
 use super::mux::{Lifecycle, Mux};
@@ -11,7 +12,7 @@ use super::ready::Ready;
 use super::stall::Cause;
 use super::store::Key;
 use super::stream::{Handshake, HandshakeEvent, ReceiveEvent, ReceiveState, ResetBy, ResetCause, SendEvent};
-use super::tombstones::{Answer, Tombstone};
+use super::tombstones::Tombstone;
 use crate::error::{ConnectionError, Violation};
 use crate::memory::Reservation;
 use crate::stats::{Resets, add, count};
@@ -33,14 +34,16 @@ pub(crate) enum Admission {
 /// The body that is arriving.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Body {
-    target: Target,
-    left: u32,
-    fin: bool,
+    pub(super) target: Target,
+    pub(super) left: u32,
+    pub(super) fin: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Target {
+pub(super) enum Target {
     Stream(Key),
+    /// A stream that has ended here.
+    HalfOpen(StreamId),
     Discard,
     /// The stream waits for [`Mux::admit`].
     Undecided(Opening),
@@ -48,7 +51,7 @@ enum Target {
 
 /// A SYN that was found to be legal.
 #[derive(Clone, Copy, Debug)]
-struct Opening {
+pub(super) struct Opening {
     id: StreamId,
     credit: u32,
     by: Opener,
@@ -220,7 +223,7 @@ impl Mux {
     fn refuse(&mut self, id: StreamId, code: u32, len: u32) -> Result<(), Violation> {
         self.events.notes.debug(|| Note::Refused { stream: id, code });
         self.control.owe_reset(id, code)?;
-        self.tombstones.insert(id, Tombstone::new(INITIAL_WINDOW.saturating_sub(len), 0, Answer::Silence));
+        self.tombstones.insert(id, Tombstone::new(INITIAL_WINDOW.saturating_sub(len), 0));
         self.events.attention = true;
         Ok(())
     }
@@ -300,45 +303,6 @@ impl Mux {
         }
     }
 
-    /// Credit for a stream that has ended here, or never was; or the end of the peer's side of it.
-    fn on_late_update(&mut self, id: StreamId, flags: Flags, credit: u32) -> Worth {
-        let expected = match self.tombstones.get_mut(id) {
-            // Y-RST-6: peers give credit for, finish and reset streams that have ended.
-            Some(tombstone) => {
-                if flags.contains(Flags::FIN) || flags.contains(Flags::RST) {
-                    tombstone.end();
-                }
-                // The value of a reset is a code.
-                tombstone.expects(if flags.contains(Flags::RST) { 0 } else { credit })
-            }
-            None => self.tombstones.forgives(),
-        };
-        if expected { Worth::Stray } else { Worth::Useless }
-    }
-
-    /// Data for a stream that has ended here, or never was (Y-DATA-1, Y-RST-6, Y-RST-7).
-    fn on_late_data(&mut self, id: StreamId, flags: Flags, len: u32) -> Result<Worth, Violation> {
-        let beyond = |credit| Violation::WindowExceeded { stream: id.value(), len, credit };
-        self.body = Some(Body { target: Target::Discard, left: len, fin: false });
-        if len > self.largest_window {
-            return Err(beyond(0));
-        }
-        let Some(tombstone) = self.tombstones.get_mut(id) else { return Ok(self.on_late_update(id, flags, 0)) };
-        if len == 0 {
-            return Ok(self.on_late_update(id, flags, 0));
-        }
-        if flags.contains(Flags::FIN) || flags.contains(Flags::RST) {
-            tombstone.end();
-        }
-        let answer = tombstone.body(len).map_err(|left| beyond(left.0))?;
-        if answer == Answer::Reset {
-            self.control.owe_reset(id, 0)?;
-            count(&mut self.ledger.resets.dropped);
-            self.events.attention = true;
-        }
-        Ok(Worth::Stray)
-    }
-
     fn on_body(&mut self, bytes: &[u8], now: Instant) {
         let Some(body) = &mut self.body else { return };
         let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
@@ -366,12 +330,20 @@ impl Mux {
 
     /// Lets the FIN of a data frame act once the body is complete (Y-HDR-6).
     fn finish_body(&mut self, now: Instant) {
-        if let Some(Body { target: Target::Stream(key), left: 0, fin }) = self.body {
-            self.body = None;
-            if fin && self.on_fin(key) == Worth::Useless {
-                // A FIN that came with data is paid for by the data.
-                self.spend_useless(now).unwrap_or_else(|violation| self.violated(violation));
+        let Some(Body { target, left: 0, fin }) = self.body else { return };
+        match target {
+            Target::Stream(key) => {
+                self.body = None;
+                if fin && self.on_fin(key) == Worth::Useless {
+                    // A FIN that came with data is paid for by the data.
+                    self.spend_useless(now).unwrap_or_else(|violation| self.violated(violation));
+                }
             }
+            Target::HalfOpen(id) => {
+                self.body = None;
+                self.finish_late_body(id, fin, now);
+            }
+            Target::Discard | Target::Undecided(_) => {}
         }
     }
 
@@ -457,9 +429,7 @@ impl Mux {
 
     /// Both halves are over for the wire: the stream leaves it whatever the read half still holds.
     fn end_by_reset(&mut self, key: Key) {
-        let Some(stream) = self.store.get(key) else { return };
-        let tombstone = Tombstone::new(stream.receive.window.credit(), stream.sent.data_bytes(), Answer::Silence);
-        self.unlink(key, Some(tombstone));
+        self.unlink(key, Trace::Over);
         self.remove_if_released(key);
         self.close_if_drained();
     }

@@ -142,6 +142,7 @@ impl Ledger {
         self.windows
     }
 
+    /// The last moment that the core was told of.
     pub(super) const fn latest(&self) -> Instant {
         self.latest
     }

@@ -2,11 +2,11 @@
 //!
 //! Each way a stream can end comes through here, so that queues, ids, places and memory are given up exactly once.
 
+use super::late::Trace;
 use super::mux::{Lifecycle, Mux};
 use super::ready::Ready;
 use super::store::Key;
 use super::stream::{Handle, Handshake, ReceiveState, ResetCause, SendEvent};
-use super::tombstones::{Answer, Tombstone};
 use super::withheld::Asking;
 use crate::error::ConnectionError;
 
@@ -22,6 +22,7 @@ impl Mux {
         self.transport_moves_no_more();
         self.control.clear();
         self.tombstones.clear();
+        self.half_open.clear();
         self.shelf.clear();
         self.forget_windows();
         self.give_up_body();
@@ -46,7 +47,7 @@ impl Mux {
         stream.receive.window.rest();
         let orphan = stream.handle == Handle::Released;
         self.notify(key, Ready::ALL);
-        self.unlink(key, None);
+        self.unlink(key, Trace::None);
         if orphan {
             self.remove(key);
         }
@@ -73,16 +74,14 @@ impl Mux {
     pub(super) fn settle(&mut self, key: Key) {
         let Some(stream) = self.store.get(key) else { return };
         if stream.is_wire_over() {
-            let answer = if stream.receive.state == ReceiveState::Stopped && stream.reset.is_none() {
-                Answer::Reset
-            } else {
-                Answer::Silence
+            let trace = match stream.receive.state {
+                // Y-OPEN-4: no trace of a stream that the peer has never heard of.
+                _ if stream.handshake == Handshake::Lazy => Trace::None,
+                // Y-DROP-2: this end has finished and reads no more, and the peer may go on.
+                ReceiveState::Stopped if stream.reset.is_none() => Trace::HalfOpen,
+                _ => Trace::Over,
             };
-            // Y-OPEN-4: no trace of a stream that the peer has never heard of.
-            let known = stream.handshake != Handshake::Lazy;
-            let (credit, sent) = (stream.receive.window.credit(), stream.sent.data_bytes());
-            let tombstone = known.then(|| Tombstone::new(credit, sent, answer));
-            self.unlink(key, tombstone);
+            self.unlink(key, trace);
             self.remove_if_released(key);
             self.close_if_drained();
         }
@@ -105,7 +104,7 @@ impl Mux {
     }
 
     /// Takes a stream off the wire: out of the queues, its id free, its places given up. Safe to call again.
-    pub(super) fn unlink(&mut self, key: Key, tombstone: Option<Tombstone>) {
+    pub(super) fn unlink(&mut self, key: Key, trace: Trace) {
         self.end_stall(key);
         self.stop_asking(key);
         let Some(stream) = self.store.get(key) else { return };
@@ -131,9 +130,7 @@ impl Mux {
             self.unacknowledged = self.unacknowledged.saturating_sub(1);
             self.events.openable = true;
         }
-        if let Some(tombstone) = tombstone {
-            self.tombstones.insert(id, tombstone);
-        }
+        self.remember(key, trace);
         if let Some(stream) = self.store.get_mut(key) {
             // The count above is done with this stream whatever happens to its handshake from here on.
             stream.handshake = Handshake::Done;

@@ -117,9 +117,24 @@ pub(crate) const REFUSALS_MOST: usize = 8192;
 /// The most pongs, where `ping_backlog` is not more. There are peers that send a ping for each of a thousand tasks. 4 KiB.
 pub(crate) const PONGS_MOST: usize = 1024;
 
-/// Ended streams that are remembered. Stops: a peer from being answered twice; late frames from looking like garbage
-/// (Y-RST-6). About 20 KiB at most.
+/// Streams that are remembered after both ends were done with them, or were told so. Stops: late frames from looking like
+/// garbage (Y-RST-6). About 20 KiB at most.
 pub(crate) const TOMBSTONES: usize = 512;
+
+/// Streams that have ended here and that the peer has not ended (Y-DROP-4). An end that finishes and drops 10,000 of them in
+/// a second has 1,000 at a time over 100 ms, and as many as this just fit a table of 2,048 places: 51 KiB at most, where
+/// twice as many would not fit the fixed sum of a connection beside its buffers.
+pub(crate) const HALF_OPEN: usize = 1_750;
+
+/// How long a peer that has used up its credit for such a stream is left to read what it was sent before it is told
+/// (Y-DROP-3). Some lose at a reset what they have not read (hashicorp/yamux did in 3 to 6 of 10 that came 15 µs behind the
+/// FIN), so it is many round trips, and time for a task that is late. It is also how long a writer may wait who will never be
+/// read. nginx, which lingers for the same reason, gives a request that it has answered 5 s for each of its pieces.
+pub(crate) const HALF_OPEN_GRACE: Duration = Duration::from_secs(3);
+
+/// Credit that is as good as none, in bytes: a peer with less may be waiting for more. There are some that count a first
+/// window as 256,000 bytes, which leaves 6,144 of it, and writers that wait for a window worth a frame.
+pub(crate) const HALF_OPEN_CREDIT: u32 = 8 * 1024;
 
 /// Frames that change nothing. Stops: empty frames, zero credit, frames for unknown streams, unasked pongs, second
 /// FINs (Y-LIMIT-1). A frame that does change something gives one back, so honest peers never come near.

@@ -8,6 +8,7 @@ use super::chunks::Shelf;
 use super::control::Control;
 use super::ends::Ends;
 use super::gathering::Answering;
+use super::half_open::HalfOpen;
 use super::inbound::Body;
 use super::ledger::Ledger;
 use super::limits::{INITIAL_WINDOW, RAPID_RESETS, USELESS_FRAMES};
@@ -15,6 +16,7 @@ use super::liveness::{Liveness, PingProgress, Verdict};
 use super::notes::Notes;
 use super::pool::Pool;
 use super::ready::Ready;
+use super::release::Leave;
 use super::schedule::Schedule;
 use super::spread::Spread;
 use super::store::{ControlPlace, FlushPlace, Key, Queue, Store};
@@ -52,6 +54,7 @@ pub(crate) struct Mux {
     /// Storage for what readers have taken.
     pub(super) shelf: Shelf,
     pub(super) tombstones: Tombstones,
+    pub(super) half_open: HalfOpen,
     /// Inbound streams that were not accepted yet.
     pub(super) incoming: VecDeque<Key>,
     pub(super) ledger: Ledger,
@@ -151,6 +154,7 @@ impl Mux {
             pool: Pool::new(config.max_send_buffer()),
             shelf: Shelf::default(),
             tombstones: Tombstones::new(spread),
+            half_open: HalfOpen::new(spread, now),
             incoming: VecDeque::new(),
             ledger: Ledger::new(now),
             draining: false,
@@ -306,7 +310,7 @@ impl Mux {
         while let Some(key) = self.take_incoming() {
             let told = self.end_with_reset(key, 0);
             add(&mut self.ledger.refusals.incoming_by_go_away, told.into());
-            self.release(key, 0, now);
+            self.release(key, 0, Leave::Closed, now);
         }
         self.close_if_drained();
     }
@@ -335,6 +339,7 @@ impl Mux {
         self.look_at_windows(now);
         self.call_in_debts(now);
         self.end_pace(now);
+        self.end_late(now);
         self.rest_if_quiet(now);
         self.close_if_overdue(now);
         match self.liveness.handle_timeout(now) {
@@ -352,11 +357,12 @@ impl Mux {
         let memory = sooner(self.pool.poll_timeout(), self.next_look());
         let data = sooner(sooner(self.coalesce_until, self.pace_ends()), self.debts_due());
         let life = sooner(self.liveness.poll_timeout(), self.ends.overdue_at());
-        sooner(sooner(memory, data), sooner(life, self.rests_at()))
+        let streams = sooner(self.half_open.poll_timeout(), self.rests_at());
+        sooner(sooner(memory, data), sooner(life, streams))
     }
 
     pub(super) fn insert(&mut self, id: StreamId, handshake: Handshake, reservation: Reservation) -> Key {
-        self.tombstones.remove(id);
+        self.forget(id);
         let priority = self.config.default_priority();
         self.ledger.reserved(priority, reservation.bytes());
         let window = match self.config.charging() {

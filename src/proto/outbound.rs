@@ -22,6 +22,8 @@ impl Mux {
     pub(crate) fn poll_transmit(&mut self, batch: &mut Batch, budget: usize, now: Instant) -> bool {
         let before = batch.len();
         let number = self.cut.wrapping_add(1);
+        // A stream may end with what is cut now, and time begins to run.
+        self.tick(now);
         match self.lifecycle {
             Lifecycle::Closed(_) => {
                 let go_away = self.control.take_go_away();
@@ -98,7 +100,7 @@ impl Mux {
 
     fn cut_control(&mut self, batch: &mut Batch, budget: usize, now: Instant) {
         while batch.len() < budget {
-            let Some(header) = self.control.next() else { break };
+            let Some(header) = self.control.next().or_else(|| self.next_late_reset()) else { break };
             put(batch, &mut self.events.notes, header);
         }
         if self.liveness.is_owed() && batch.len() < budget {
@@ -200,13 +202,18 @@ impl Mux {
             self.ends.last_fin = number;
             put(batch, &mut self.events.notes, Header::Data { id, flags: Flags::FIN, len: 0 });
             stream.sent.data_frame();
+        } else if stream.motion().unsent.is_empty() && stream.send.state == SendState::Aborting {
+            // Y-DROP-8: in the place of the FIN.
+            self.end_in_reset(key);
+            put(batch, &mut self.events.notes, Header::WindowUpdate { id, flags: Flags::RST, value: 0 });
         }
         self.store.still(key);
     }
 
     /// Cuts the go-away that ends a connection which this end closes, once all else has left (Y-CLOSE-1).
     fn cut_last(&mut self, batch: &mut Batch, budget: usize) {
-        let drained = self.control.is_empty() && self.control_queue.is_empty() && self.schedule.is_empty();
+        let owes = !self.control.is_empty() || self.half_open.owes_resets();
+        let drained = !owes && self.control_queue.is_empty() && self.schedule.is_empty();
         if drained
             && batch.len() < budget
             && let Lifecycle::Closing { code, said: said @ false, .. } = &mut self.lifecycle

@@ -45,6 +45,7 @@ impl Mux {
         self.store.rest();
         self.shelf.clear();
         self.control.rest();
+        self.half_open.rest();
         self.rest_windows();
         // What a peer has sent before it knew of an end has arrived by now.
         let quick = |rtt: Duration| REST_AFTER >= rtt.saturating_mul(REST_ROUND_TRIPS);

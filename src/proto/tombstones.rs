@@ -1,4 +1,5 @@
-//! Owns [`Tombstones`]: what is remembered of streams that have ended, so that late frames are told from garbage.
+//! Owns [`Tombstones`]: what is remembered of streams that are over for both ends, or of which the peer was told with a reset,
+//! so that late frames are told from garbage. Those that the peer has not ended are `half_open`'s.
 
 use super::limits::TOMBSTONES;
 use super::spread::Spread;
@@ -19,7 +20,6 @@ pub(super) struct Tombstones {
 pub(super) struct Tombstone {
     /// Bytes that the peer could still send.
     credit: u32,
-    answer: Answer,
     /// Bytes that the peer has been sent, and may still give credit for: it gives it as it reads them.
     sent: u32,
     /// Other frames without a body that are still expected.
@@ -39,19 +39,19 @@ pub(super) struct BeyondCredit(pub(super) u32);
 
 impl Tombstone {
     /// Of a stream on which the peer may still send `credit` bytes, and `sent` have been sent to it.
-    pub(super) fn new(credit: u32, sent: u64, answer: Answer) -> Self {
-        Self { credit, answer, sent: u32::try_from(sent).unwrap_or(u32::MAX), patience: PATIENCE }
+    pub(super) fn new(credit: u32, sent: u64) -> Self {
+        Self { credit, sent: u32::try_from(sent).unwrap_or(u32::MAX), patience: PATIENCE }
     }
 
-    /// Takes a body in; says how to answer it.
-    pub(super) fn body(&mut self, len: u32) -> Result<Answer, BeyondCredit> {
+    /// Bytes that the peer could still send.
+    pub(super) const fn credit(&self) -> u32 {
+        self.credit
+    }
+
+    /// Takes a body in.
+    pub(super) fn body(&mut self, len: u32) -> Result<(), BeyondCredit> {
         self.credit = self.credit.checked_sub(len).ok_or(BeyondCredit(self.credit))?;
-        Ok(std::mem::replace(&mut self.answer, Answer::Silence))
-    }
-
-    /// The peer ends the stream: it need not be told.
-    pub(super) const fn end(&mut self) {
-        self.answer = Answer::Silence;
+        Ok(())
     }
 
     /// Takes a frame without a body in, with this much credit; says whether it was to be expected.
@@ -64,15 +64,6 @@ impl Tombstone {
         self.patience = self.patience.saturating_sub(1);
         expected
     }
-}
-
-/// What data for an ended stream is answered with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
-    /// One reset: the peer still writes and nobody will read it (Y-RST-7).
-    Reset,
-    /// Nothing: the peer knows.
-    Silence,
 }
 
 impl Tombstones {
@@ -93,6 +84,11 @@ impl Tombstones {
         }
     }
 
+    /// So many streams have ended and are not remembered.
+    pub(super) const fn forget(&mut self, streams: u32) {
+        self.forgiven = self.forgiven.saturating_add(streams.saturating_mul(FORGIVEN));
+    }
+
     /// Whether a frame for a stream that nothing is known of may belong to one that was forgotten.
     pub(super) const fn forgives(&mut self) -> bool {
         let forgiven = self.forgiven > 0;
@@ -111,16 +107,10 @@ impl Tombstones {
         }
     }
 
-    /// Forgets those of which the peer need not be told anything any more.
+    /// Forgets them all.
     pub(super) fn rest(&mut self) {
-        let before = self.graves.len();
-        let Self { graves, order, .. } = self;
-        graves.retain(|_, tombstone| tombstone.answer == Answer::Reset);
-        order.retain(|id| graves.contains_key(id));
-        graves.shrink_to_fit();
-        order.shrink_to_fit();
-        let forgotten = u32::try_from(before.saturating_sub(self.graves.len())).unwrap_or(u32::MAX);
-        self.forgiven = self.forgiven.saturating_add(forgotten.saturating_mul(FORGIVEN));
+        self.forget(u32::try_from(self.graves.len()).unwrap_or(u32::MAX));
+        *self = Self { forgiven: self.forgiven, ..Self::new(*self.graves.hasher()) };
     }
 
     pub(super) fn clear(&mut self) {
@@ -136,7 +126,7 @@ mod tests {
     fn the_oldest_are_forgotten() {
         let mut tombstones = Tombstones::new(Spread::new(5));
         let id = |n: usize| StreamId::new(n as u32).expect("not zero");
-        let grave = Tombstone::new(1, 0, Answer::Silence);
+        let grave = Tombstone::new(1, 0);
         for n in 1..=TOMBSTONES + 10 {
             tombstones.insert(id(n), grave);
         }
@@ -151,9 +141,9 @@ mod tests {
     }
 
     #[test]
-    fn a_tombstone_answers_once_and_its_patience_ends() {
-        let mut tombstone = Tombstone::new(10, 0, Answer::Reset);
-        assert_eq!([4, 5].map(|len| tombstone.body(len)), [Ok(Answer::Reset), Ok(Answer::Silence)]);
+    fn a_tombstone_takes_what_there_was_credit_for_and_its_patience_ends() {
+        let mut tombstone = Tombstone::new(10, 0);
+        assert_eq!([4, 5].map(|len| tombstone.body(len)), [Ok(()), Ok(())]);
         assert_eq!(tombstone.body(2), Err(BeyondCredit(1)));
         let expected = std::iter::repeat_with(|| tombstone.expects(0)).take_while(|expects| *expects).count();
         assert_eq!(expected, usize::from(PATIENCE));
@@ -161,10 +151,10 @@ mod tests {
 
     #[test]
     fn credit_is_expected_for_what_was_sent_in_pieces_of_any_size() {
-        let mut tombstone = Tombstone::new(0, 1_000, Answer::Silence);
+        let mut tombstone = Tombstone::new(0, 1_000);
         let expected = std::iter::repeat_with(|| tombstone.expects(3)).take(1_000).filter(|expects| *expects).count();
         assert_eq!(expected, 333 + usize::from(PATIENCE));
-        let mut tombstone = Tombstone::new(0, u64::MAX, Answer::Silence);
+        let mut tombstone = Tombstone::new(0, u64::MAX);
         assert!(tombstone.expects(u32::MAX));
     }
 }

@@ -96,7 +96,8 @@ pub struct Stalled {
 pub struct Resets {
     /// Sent: the application has called [`Stream::reset`](crate::Stream::reset).
     pub application: u64,
-    /// Sent: the peer wrote on to a stream that the application has dropped.
+    /// Sent: the application has dropped a stream unused, with bytes unread or in the middle of a write, or the peer has used
+    /// up its credit for one that was finished and dropped.
     pub dropped: u64,
     /// Sent: the peer wrote after its FIN.
     pub after_fin: u64,

@@ -3,9 +3,12 @@
 //! Owns the handle of one stream and the chunk that it is reading; the rest is the core's, behind the connection's
 //! lock. `read` and `write` are its halves. Never does IO: that is `Connection::poll`'s.
 
+mod leaving;
 mod read;
 mod write;
 
+use self::leaving::Conduct;
+pub use self::leaving::Resetter;
 #[cfg(feature = "tokio")]
 pub(crate) use self::read::Got;
 use crate::deadlines::Deadlines;
@@ -13,7 +16,7 @@ use crate::deadlines::Deadlines;
 use crate::error::Side;
 use crate::error::StreamError;
 #[cfg(feature = "libp2p")]
-use crate::negotiation::Negotiation;
+use crate::negotiation::{Negotiation, Seen};
 use crate::priority::Priority;
 use crate::proto::{Chunks, Key};
 use crate::shell::{Shared, Timer, Yields};
@@ -39,9 +42,20 @@ use web_time::Instant;
 ///
 /// # Dropping
 ///
-/// What was written goes out, then a FIN; nothing more is read, and a peer that goes on writing is told with a reset.
-/// A stream that was opened and never used leaves nothing behind. To say that something went wrong, use
-/// [`reset`](Stream::reset).
+/// What leaves when a stream is dropped, by what was done with it; the first that fits:
+///
+/// * It was opened and never used: nothing. The peer never hears of it.
+/// * It was closed before (`poll_close` was called): the FIN that was asked for.
+/// * The last write was pending or took less than it was offered, or its deadline passed; the thread panics; or
+///   [`reset_on_drop`](Stream::reset_on_drop) says so: a reset at once. What was written and has not left is dropped. The
+///   message is not whole, and must not look so.
+/// * Nothing was read or written, as where a handler has no room for one more request: a reset with code 0. Through libp2p
+///   the bytes with which its protocol was negotiated do not count.
+/// * Bytes of the peer were not read: what was written, and then a reset with code 0 in the place of the FIN.
+/// * Otherwise what was written, and then a FIN.
+///
+/// A peer that goes on writing after the FIN may use up the credit it has, and what it sends is discarded: it can read what
+/// it was sent in peace. Three seconds after it has used it up it is sent a reset, since it would wait for ever.
 pub struct Stream {
     shared: Arc<Shared>,
     key: Key,
@@ -54,6 +68,7 @@ pub struct Stream {
     /// What the connection had said of streams that end while chunks of them are held, when it was last asked.
     ends: u64,
     yields: Yields,
+    conduct: Conduct,
     /// Until when operations wait, once somebody has asked for deadlines.
     waits: Option<Box<Waits>>,
     /// Looks on while a protocol is negotiated; then it is gone.
@@ -80,6 +95,7 @@ impl Stream {
             due: u32::MAX,
             ends: 0,
             yields: Yields::default(),
+            conduct: Conduct::default(),
             waits: None,
             #[cfg(feature = "libp2p")]
             negotiation: None,
@@ -204,7 +220,7 @@ impl Stream {
         u32::try_from(self.chunks.clear()).unwrap_or(u32::MAX).saturating_add(std::mem::take(&mut self.unreported))
     }
 
-    /// Gives the stream the priority of the protocol that is about to be negotiated on it, as soon as that is known.
+    /// Looks on while a protocol is negotiated on the stream, which has the priority of that as soon as it is known.
     #[cfg(feature = "libp2p")]
     pub(crate) fn watch(&mut self, negotiation: Negotiation) {
         self.negotiation = Some(Box::new(negotiation));
@@ -214,26 +230,33 @@ impl Stream {
     #[cfg(feature = "libp2p")]
     fn saw(&mut self, by: Side, bytes: &[u8]) {
         let Some(mut negotiation) = self.negotiation.take() else { return };
-        if let Some(priority) = negotiation.saw(by, bytes) {
+        let Seen { priority, data } = negotiation.saw(by, bytes);
+        if let Some(priority) = priority {
             self.shared.with(|inner| inner.mux.suggest_priority(self.key, priority));
         }
+        self.conduct.used |= data;
         self.negotiation = Some(negotiation).filter(|negotiation| !negotiation.is_over());
+    }
+
+    /// Whether bytes that pass may be none of the application's.
+    const fn negotiates(&self) -> bool {
+        #[cfg(feature = "libp2p")]
+        return self.negotiation.is_some();
+        #[cfg(not(feature = "libp2p"))]
+        false
+    }
+
+    /// Bytes of the peer's that are still to come and none of the application's.
+    fn negotiation_to_come(&self) -> usize {
+        #[cfg(feature = "libp2p")]
+        return self.negotiation.as_ref().map_or(0, |negotiation| negotiation.to_come());
+        #[cfg(not(feature = "libp2p"))]
+        0
     }
 }
 
 fn exceeded<R>() -> io::Result<R> {
     Err(StreamError::DeadlineExceeded.into())
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        let unread = self.take_unread();
-        let now = self.shared.now();
-        self.shared.with(|inner| {
-            inner.forget(self.key);
-            inner.mux.release(self.key, unread, now);
-        });
-    }
 }
 
 /// For logs: the stream and its connection.

@@ -35,9 +35,11 @@ impl Stream {
     pub fn poll_read_bytes(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
         let more = ready!(self.poll_chunks(cx))?;
         let chunk = if more { self.chunks.pop() } else { None };
-        #[cfg(feature = "libp2p")]
-        if let Some(chunk) = &chunk {
-            self.saw(Side::Remote, chunk);
+        if self.negotiates() {
+            #[cfg(feature = "libp2p")]
+            self.saw(Side::Remote, chunk.as_deref().unwrap_or_default());
+        } else {
+            self.conduct.used |= chunk.is_some();
         }
         self.report(chunk.as_ref().map_or(0, Bytes::len), chunk.is_some());
         Poll::Ready(Ok(chunk))
@@ -68,10 +70,11 @@ impl Stream {
 
     /// `amt` bytes of the first chunk have been read; says whether that was the rest of it.
     fn used(&mut self, amt: usize) -> bool {
-        #[cfg(feature = "libp2p")]
-        if self.negotiation.is_some() {
-            let piece = self.chunks.first().slice(..amt);
-            self.saw(Side::Remote, &piece);
+        if self.negotiates() {
+            #[cfg(feature = "libp2p")]
+            self.saw(Side::Remote, &self.chunks.first().slice(..amt));
+        } else {
+            self.conduct.used |= amt > 0;
         }
         self.chunks.advance(amt)
     }
@@ -110,18 +113,25 @@ impl Stream {
     /// Gets something to read: all there is, where that is little and fits into `buf`, or chunks.
     pub(crate) fn poll_get(&mut self, buf: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<Got>> {
         let got = ready!(self.poll_take(buf, cx))?;
-        #[cfg(feature = "libp2p")]
-        if let Got::Copied(read) = got
-            && self.negotiation.is_some()
-        {
-            self.saw(Side::Remote, buf.get(..read).unwrap_or(buf));
+        if let Got::Copied(read) = got {
+            if self.negotiates() {
+                #[cfg(feature = "libp2p")]
+                self.saw(Side::Remote, buf.get(..read).unwrap_or(buf));
+            } else {
+                self.conduct.used |= read > 0;
+            }
         }
         Poll::Ready(Ok(got))
     }
 
     fn poll_take(&mut self, buf: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<Got>> {
-        if self.waits.as_ref().is_some_and(|waits| waits.deadlines.read().has_passed(self.shared.time())) {
-            return Poll::Ready(exceeded());
+        if let Some(waits) = &self.waits {
+            if waits.deadlines.is_reset() {
+                // Y-RST-8: nothing of it is read any more.
+                self.unreported = self.take_unread();
+            } else if waits.deadlines.read().has_passed(self.shared.time()) {
+                return Poll::Ready(exceeded());
+            }
         }
         if !self.chunks.is_empty() {
             return Poll::Ready(Ok(Got::Chunks));

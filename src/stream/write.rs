@@ -6,7 +6,7 @@ use crate::error::Side;
 use crate::memory::Reservation;
 use crate::proto::{FlushError, Key, Mux, Ready, WriteError};
 use futures::AsyncWrite;
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -75,11 +75,14 @@ impl Stream {
 
 impl AsyncWrite for Stream {
     /// Takes as many bytes as the peer has given credit for and the connection has memory for; pending while that is
-    /// none. What was taken goes out, also if the stream is dropped. An empty `buf` is `Ok(0)` at once.
+    /// none. What was taken goes out, also if the stream is dropped, unless this was pending or took less than `buf`: then
+    /// a drop is a reset. An empty `buf` is `Ok(0)` at once.
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if !buf.is_empty()
-            && self.waits.as_ref().is_some_and(|waits| waits.deadlines.write().has_passed(self.shared.time()))
-        {
+        // Y-DROP-6: until all of it has been taken, whatever keeps it from that.
+        let before = std::mem::replace(&mut self.conduct.cut, true);
+        if buf.is_empty() {
+            self.conduct.cut = before;
+        } else if self.waits.as_ref().is_some_and(|waits| waits.deadlines.write().has_passed(self.shared.time())) {
             return Poll::Ready(exceeded());
         }
         let mut result = ready!(self.try_write(cx, buf));
@@ -91,15 +94,33 @@ impl AsyncWrite for Stream {
         }
         match result {
             Ok(written) => {
-                #[cfg(feature = "libp2p")]
-                if self.negotiation.is_some() {
+                if !buf.is_empty() {
+                    self.conduct.cut = written < buf.len();
+                }
+                if self.negotiates() {
+                    #[cfg(feature = "libp2p")]
                     self.saw(Side::Local, buf.get(..written).unwrap_or(buf));
+                } else {
+                    self.conduct.used |= written > 0;
                 }
                 Poll::Ready(Ok(written))
             }
             Err(WriteError::Failed(error)) => Poll::Ready(Err(error.into())),
             Err(WriteError::Blocked { .. }) => self.poll_write_deadline(cx),
         }
+    }
+
+    /// As [`poll_write`](AsyncWrite::poll_write), with the first of `bufs` that is not empty.
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let first = bufs.iter().find(|buf| !buf.is_empty()).map_or(&[][..], |buf| &**buf);
+        let written = ready!(self.as_mut().poll_write(cx, first))?;
+        // It was offered all of them.
+        self.conduct.cut |= written < bufs.iter().map(|buf| buf.len()).sum();
+        Poll::Ready(Ok(written))
     }
 
     /// Ready when everything written has been handed to the transport, and the transport was flushed after it. On a
@@ -110,6 +131,7 @@ impl AsyncWrite for Stream {
 
     /// Finishes the write half; ready when its FIN was flushed. Reading goes on. Closing again is `Ok`.
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.conduct.closed = true;
         let now = self.shared.now();
         let finish = |mux: &mut Mux, key| {
             mux.tick(now);

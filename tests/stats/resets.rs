@@ -46,14 +46,14 @@ fn each_reset_is_counted_once_under_its_cause() {
         assert_eq!(figures().await, [1, 0, 0, 0, 0]);
         drop(stream);
 
-        // Dropped, and the peer writes on.
+        // Dropped and not used.
         peer.send(update(2, Flags::SYN, 0)).await;
         let stream = client.accept().await.expect("accepts");
         peer.expect(update(2, Flags::ACK, 0)).await;
         drop(stream);
-        peer.expect(fin(2)).await;
-        peer.send_data(2, Flags::NONE, b"unwanted").await;
         peer.expect(update(2, Flags::RST, 0)).await;
+        peer.send_data(2, Flags::NONE, b"unwanted").await;
+        peer.expect_silence().await;
         assert_eq!(figures().await, [1, 1, 0, 0, 0]);
 
         // Data after a FIN.

@@ -8,8 +8,10 @@ use crate::error::StreamError;
 use crate::memory::{MemoryManager, Reservation};
 use crate::mode::Mode;
 use crate::priority::Priority;
-use crate::proto::stream::ReceiveState;
-use crate::proto::{Admission, Batch, Chunks, FlushError, Key, Mux, ReadError, Taken, WriteError, first_reservation};
+use crate::proto::stream::{ReceiveState, Stream};
+use crate::proto::{
+    Admission, Batch, Chunks, FlushError, Key, Leave, Mux, ReadError, Taken, WriteError, first_reservation,
+};
 use crate::wire::{Frame, Header, Parser, PingKind};
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -31,6 +33,8 @@ pub(super) struct Held {
     pub(super) id: u32,
     /// Bytes of a chunk that were taken and not used.
     unread: u32,
+    /// The application goes on writing until it is told that nobody reads.
+    insists: bool,
 }
 
 #[derive(Debug)]
@@ -50,6 +54,8 @@ pub(super) struct End {
     load: Load,
     /// Bytes that the application still writes in this run.
     volume: u64,
+    /// The link carries several windows in a run.
+    is_wide: bool,
     /// How far its clock is ahead of the other's: it has jumped, as it does where a machine sleeps.
     jumped: Duration,
     /// Windows that `check` has found smaller than they had been.
@@ -109,6 +115,7 @@ impl End {
             spent: Vec::new(),
             load,
             volume,
+            is_wide: volume > 4 << 20,
             jumped: Duration::ZERO,
             smaller: 0,
             paced: 0,
@@ -273,7 +280,10 @@ impl End {
                     }
                     12 if chance.of(8) => self.reset(index, oracle, chance),
                     13 if chance.of(8) => self.stop(index, oracle, now),
-                    14 if chance.of(4) => self.release(index, oracle, now),
+                    14 if chance.of(4) => {
+                        let cut = (self.held[index].id % 16 < 4).then_some(2000);
+                        self.release(index, cut, oracle, now);
+                    }
                     15 => self.turn(index, chance),
                     _ => {}
                 }
@@ -289,14 +299,14 @@ impl End {
         let window = first_reservation(self.mux.config());
         let Some(reservation) = self.reserve(window, Priority::ALWAYS) else { return };
         if let Ok((key, id)) = self.mux.open(reservation) {
-            self.held.push(Held { key, id: id.value(), unread: 0 });
+            self.held.push(Held { key, id: id.value(), unread: 0, insists: id.value() % 8 < 2 });
         }
     }
 
     pub(super) fn accept(&mut self) {
         if let Some(key) = self.mux.accept() {
             let id = self.mux.stream_id(key).expect("accepted");
-            self.held.push(Held { key, id, unread: 0 });
+            self.held.push(Held { key, id, unread: 0, insists: id % 8 >= 6 });
         }
     }
 
@@ -408,15 +418,50 @@ impl End {
     }
 
     fn stop(&mut self, index: usize, oracle: &mut Oracle, now: Instant) {
-        let Held { key, id, ref mut unread } = self.held[index];
+        let Held { key, id, ref mut unread, .. } = self.held[index];
         oracle.record(self.side, id).stopped = true;
         self.mux.stop(key, std::mem::take(unread), now);
     }
 
-    pub(super) fn release(&mut self, index: usize, oracle: &mut Oracle, now: Instant) {
-        let Held { key, id, unread } = self.held.swap_remove(index);
-        oracle.record(self.side, id).dropped = true;
-        self.mux.release(key, unread, now);
+    /// Drops a stream, in the middle of something where there is a code for it.
+    pub(super) fn release(&mut self, index: usize, cut: Option<u32>, oracle: &mut Oracle, now: Instant) {
+        let Held { key, id, unread, .. } = self.held.swap_remove(index);
+        let reads = |stream: &&Stream| matches!(stream.receive.state, ReceiveState::Open | ReceiveState::Finished);
+        let unread_at_all = |stream: &Stream| stream.receive.window.held() > 0;
+        let stream = self.mux.store.get(key).filter(|stream| stream.linked);
+        let record = oracle.record(self.side, id);
+        let (leave, aborted) = match cut {
+            _ if record.finished => (Leave::Closed, None),
+            Some(code) => (Leave::Cut(code), Some(code)),
+            None if record.written == 0 && record.read == 0 => (Leave::Unused, Some(0)),
+            None => (Leave::Done { read: 0 }, stream.filter(reads).is_some_and(unread_at_all).then_some(0)),
+        };
+        record.dropped = true;
+        record.aborted = aborted.filter(|_| stream.is_some());
+        self.mux.release(key, unread, leave, now);
+    }
+
+    /// Whether the application would go on writing to one who will never read it.
+    pub(super) fn insists(&self, index: usize, oracle: &mut Oracle) -> bool {
+        let Held { id, insists, .. } = self.held[index];
+        let own = oracle.record(self.side, id).clone();
+        insists && self.is_wide && !self.may_end && !own.finished && oracle.record(1 - self.side, id).has_left()
+    }
+
+    /// Writes on; says whether it was told.
+    pub(super) fn insist(&mut self, index: usize, oracle: &mut Oracle, now: Instant) -> bool {
+        let Held { key, id, .. } = self.held[index];
+        let start = oracle.record(self.side, id).written;
+        let bytes: Vec<u8> = (start..).take(10_000).map(|index| pattern(self.side, id, index)).collect();
+        match self.mux.write(key, &bytes, now) {
+            Ok(written) => oracle.record(self.side, id).written += written as u64,
+            Err(WriteError::Blocked { .. }) => {}
+            Err(WriteError::Failed(error)) => {
+                self.failed(oracle, id, &error);
+                return true;
+            }
+        }
+        false
     }
 
     /// Changes the priority, expects a lot, or flushes.

@@ -1,6 +1,7 @@
 //! Owns the model of a stream: what each side did with it, and so what the other side may see.
 
 use crate::error::{Side, StreamError};
+use crate::proto::limits::{HALF_OPEN_CREDIT, INITIAL_WINDOW};
 use std::collections::HashMap;
 
 /// The code with which the simulated ends refuse streams.
@@ -14,6 +15,8 @@ pub(super) struct Record {
     pub(super) finished: bool,
     pub(super) stopped: bool,
     pub(super) dropped: bool,
+    /// The code of the reset that dropping it was.
+    pub(super) aborted: Option<u32>,
     pub(super) reset: Option<u32>,
     /// The end of file or error that reading came to.
     pub(super) read_end: Option<ReadEnd>,
@@ -28,12 +31,19 @@ pub(super) enum ReadEnd {
 impl Record {
     /// Whether this side will send no more, and said so in good order.
     fn ended_well(&self) -> bool {
-        (self.finished || self.dropped) && self.reset.is_none()
+        (self.finished || self.dropped) && self.reset.is_none() && self.aborted.is_none()
     }
 
-    /// Whether this side answers data with a reset after its own end.
-    fn may_answer_with_reset(&self) -> bool {
-        self.dropped || (self.finished && self.stopped)
+    /// Whether this side tells its peer with a reset, after its own end, that it will read no more: only one that has used
+    /// up what credit it had, which is the first window at least.
+    fn may_answer_with_reset(&self, peer: &Self) -> bool {
+        let left = self.dropped || (self.finished && self.stopped);
+        left && peer.written >= u64::from(INITIAL_WINDOW - HALF_OPEN_CREDIT)
+    }
+
+    /// Whether its peer may never read anything more, nor say so by itself.
+    pub(super) fn has_left(&self) -> bool {
+        self.dropped && self.aborted.is_none() && self.reset.is_none()
     }
 }
 
@@ -92,11 +102,11 @@ impl Oracle {
         let explained = match error {
             StreamError::Reset { by: Side::Local, code } => own.reset == Some(*code),
             StreamError::Reset { by: Side::Remote, code } => {
-                let peer_did = peer.reset == Some(*code);
+                let peer_did = peer.reset == Some(*code) || peer.aborted == Some(*code);
                 let refused = *code == REFUSAL && peer.written == 0 && peer.read == 0;
                 let overrun = *code == REFUSAL && self.may_overrun[1 - side];
                 let going_away = *code == 0 && connection_may_end;
-                peer_did || refused || overrun || going_away || (*code == 0 && peer.may_answer_with_reset())
+                peer_did || refused || overrun || going_away || (*code == 0 && peer.may_answer_with_reset(&own))
             }
             StreamError::Overrun => self.may_overrun[side],
             StreamError::WriteClosed => own.finished,

@@ -67,7 +67,7 @@ impl Pair {
         }
         for end in &mut self.ends {
             while !end.held.is_empty() {
-                end.release(0, &mut self.oracle, self.now);
+                end.release(0, None, &mut self.oracle, self.now);
             }
             end.settle();
             end.check();
@@ -183,6 +183,7 @@ impl Pair {
         }
         self.ends.iter().for_each(End::check_empty);
         check_traffic(&self.ends[0], &self.ends[1]);
+        self.ends.iter().for_each(|end| assert_eq!(end.mux.half_open.len(), 0, "both ends have ended all"));
     }
 
     /// Each end accepts what there is, and reads and finishes what it holds; streams that are done are dropped.
@@ -192,9 +193,12 @@ impl Pair {
             for index in (0..end.held.len()).rev() {
                 let now = end.clock(self.now, chance);
                 let read = end.read(index, &mut self.oracle, chance, now);
-                let finished = end.finish(index, &mut self.oracle);
+                let finished = match end.insists(index, &mut self.oracle) {
+                    true => end.insist(index, &mut self.oracle, now),
+                    false => end.finish(index, &mut self.oracle),
+                };
                 if read && finished {
-                    end.release(index, &mut self.oracle, now);
+                    end.release(index, None, &mut self.oracle, now);
                 }
             }
             end.settle();

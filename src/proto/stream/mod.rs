@@ -124,9 +124,9 @@ impl Stream {
         self.motion.as_deref().unwrap_or(&STILL)
     }
 
-    /// Whether a data frame or a FIN can be cut.
+    /// Whether a data frame, a FIN or the reset behind data can be cut.
     pub(super) fn has_output(&self) -> bool {
-        !self.motion().unsent.is_empty() || self.send.state == SendState::Closing
+        !self.motion().unsent.is_empty() || matches!(self.send.state, SendState::Closing | SendState::Aborting)
     }
 
     /// Bytes of memory that the next `len` bytes of a body take beside what there is for those before.
@@ -153,9 +153,8 @@ impl Stream {
     pub(super) fn owes_credit(&self) -> bool {
         let wanted = match self.receive.state {
             ReceiveState::Open => true,
-            // Y-FLOW-10: the peer's writer does not hang while this end still writes, and with what is due when that is
-            // over it finds out that nobody reads.
-            ReceiveState::Stopped => self.send.state != SendState::Reset,
+            // Y-FLOW-10: the peer's writer does not hang while this end still writes.
+            ReceiveState::Stopped => matches!(self.send.state, SendState::Open | SendState::Closing),
             ReceiveState::Finished | ReceiveState::Done | ReceiveState::Reset => false,
         };
         // The window of an inbound stream is announced with its ACK, so not before it was accepted.

@@ -131,10 +131,17 @@ impl ReceiveBuffer {
         }
     }
 
+    /// How many bytes there are. Looks at every chunk.
+    pub(in crate::proto) fn len(&self) -> u32 {
+        let len: usize = self.chunks.iter().map(BytesMut::len).sum();
+        u32::try_from(len).unwrap_or(u32::MAX)
+    }
+
     /// Drops everything, and the memory with it; says how many bytes that was.
     pub(in crate::proto) fn clear(&mut self) -> u32 {
-        let len: usize = std::mem::take(&mut self.chunks).iter().map(BytesMut::len).sum();
-        u32::try_from(len).unwrap_or(u32::MAX)
+        let len = self.len();
+        self.chunks = VecDeque::new();
+        len
     }
 
     /// Bytes of memory that hold it.

@@ -13,6 +13,8 @@ pub(in crate::proto) enum SendState {
     Open,
     /// The application has finished; the FIN follows the data that is queued.
     Closing,
+    /// The application has let go, and what the peer sends will not be read: a reset follows the data that is queued.
+    Aborting,
     /// The FIN has been put into a batch.
     Closed,
     /// The stream was reset by either side.
@@ -24,6 +26,8 @@ pub(in crate::proto) enum SendState {
 pub(in crate::proto) enum SendEvent {
     /// The application finished, or dropped the stream.
     Finish,
+    /// The application dropped the stream, and the peer is to be told that nobody reads.
+    Abort,
     /// The FIN was put into a batch.
     FinCut,
     /// A reset, by either side.
@@ -36,9 +40,10 @@ impl SendState {
     pub(in crate::proto) const fn on(self, event: SendEvent) -> Self {
         match (self, event) {
             (Self::Open, SendEvent::Finish) => Self::Closing,
+            (Self::Open, SendEvent::Abort) => Self::Aborting,
             // Y-FIN-4: only here does a FIN leave, so there is never a second one.
             (Self::Closing, SendEvent::FinCut) => Self::Closed,
-            (Self::Open | Self::Closing, SendEvent::Reset) => Self::Reset,
+            (Self::Open | Self::Closing | Self::Aborting, SendEvent::Reset) => Self::Reset,
             (state, _) => state,
         }
     }
@@ -142,22 +147,31 @@ mod tests {
     fn every_event_in_every_state() {
         let table = [
             (S::Open, E::Finish, S::Closing),
+            (S::Open, E::Abort, S::Aborting),
             (S::Open, E::FinCut, S::Open),
             (S::Open, E::Reset, S::Reset),
             (S::Closing, E::Finish, S::Closing),
+            (S::Closing, E::Abort, S::Closing),
             (S::Closing, E::FinCut, S::Closed),
             (S::Closing, E::Reset, S::Reset),
+            (S::Aborting, E::Finish, S::Aborting),
+            (S::Aborting, E::Abort, S::Aborting),
+            (S::Aborting, E::FinCut, S::Aborting),
+            (S::Aborting, E::Reset, S::Reset),
             (S::Closed, E::Finish, S::Closed),
+            (S::Closed, E::Abort, S::Closed),
             (S::Closed, E::FinCut, S::Closed),
             (S::Closed, E::Reset, S::Closed),
             (S::Reset, E::Finish, S::Reset),
+            (S::Reset, E::Abort, S::Reset),
             (S::Reset, E::FinCut, S::Reset),
             (S::Reset, E::Reset, S::Reset),
         ];
         for (state, event, next) in table {
             assert_eq!(state.on(event), next, "{state:?} on {event:?}");
         }
-        assert_eq!([S::Open, S::Closing, S::Closed, S::Reset].map(S::is_over), [false, false, true, true]);
+        let states = [S::Open, S::Closing, S::Aborting, S::Closed, S::Reset];
+        assert_eq!(states.map(S::is_over), [false, false, false, true, true]);
     }
 
     quickcheck! {

@@ -9,11 +9,12 @@ mod opening;
 mod paths;
 mod reading;
 mod starving;
+mod stream_ends;
 mod transport;
 mod urgency;
 mod windows;
 
-use super::{Admission, Batch, Chunks, FlushError, Key, Mux, ReadError, WriteError};
+use super::{Admission, Batch, Chunks, FlushError, Key, Leave, Mux, ReadError, WriteError};
 use crate::config::{Config, ConfigBuilder};
 use crate::error::{ConnectionError, OpenError, Side, StreamError};
 use crate::memory::{MemoryLimit, MemoryManager, Reservation};
@@ -44,11 +45,15 @@ impl Bench {
     }
 
     fn with(limit: usize, settings: ConfigBuilder) -> Self {
+        Self::of(Mode::Client, limit, settings)
+    }
+
+    fn of(mode: Mode, limit: usize, settings: ConfigBuilder) -> Self {
         let limit = Arc::new(MemoryLimit::new(limit));
         let manager: Arc<dyn MemoryManager> = limit.clone();
         let config = settings.keep_alive_interval(None).build().expect("valid");
         let now = Instant::now();
-        Self { mux: Mux::new(Mode::Client, config, 1, now), limit, manager, now }
+        Self { mux: Mux::new(mode, config, 1, now), limit, manager, now }
     }
 
     fn reserve(&self) -> Reservation {
@@ -146,7 +151,11 @@ impl Bench {
     }
 
     fn release(&mut self, key: Key) {
-        self.mux.release(key, 0, self.now);
+        self.leave(key, Leave::Done { read: 0 });
+    }
+
+    fn leave(&mut self, key: Key, leave: Leave) {
+        self.mux.release(key, 0, leave, self.now);
         self.settle();
     }
 }

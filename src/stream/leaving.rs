@@ -1,0 +1,125 @@
+//! How the application lets go of a stream: what its handle has seen of it, what dropping it means then, and a reset from
+//! elsewhere.
+
+use super::Stream;
+use crate::deadlines::Deadlines;
+use crate::proto::{Key, Leave};
+use crate::shell::Shared;
+use std::fmt;
+use std::sync::{Arc, Weak};
+use std::thread;
+
+/// What the application has done with a stream, as far as that matters when it is dropped.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Conduct {
+    /// Bytes of the application's have been read or written.
+    pub(super) used: bool,
+    /// The last write was pending or took less than it was offered.
+    pub(super) cut: bool,
+    /// The application has closed the stream, or begun to.
+    pub(super) closed: bool,
+    /// A drop is a reset with this code.
+    on_drop: Option<u32>,
+}
+
+impl Conduct {
+    /// The first of these that fits: `read` is as in [`Leave::Done`], and `setting` what the configuration says of drops.
+    fn leave(self, read: u32, setting: Option<u32>) -> Leave {
+        let on_drop = self.on_drop.or(setting);
+        if self.closed {
+            Leave::Closed
+        } else if self.cut || on_drop.is_some() || thread::panicking() {
+            // Y-DROP-6.
+            Leave::Cut(on_drop.unwrap_or(0))
+        } else if !self.used {
+            Leave::Unused
+        } else {
+            Leave::Done { read }
+        }
+    }
+}
+
+impl Stream {
+    /// Makes dropping the stream a reset with `code` at once, unless it was closed before: for a handler that gives up by
+    /// returning, and whose peer must not take what it has for all there is. 0 is "no code". See
+    /// [`ConfigBuilder::reset_on_drop`](crate::ConfigBuilder::reset_on_drop) for all streams.
+    ///
+    /// ```
+    /// # async fn example(mut stream: sluicegate::Stream, parts: Vec<std::io::Result<Vec<u8>>>) -> std::io::Result<()> {
+    /// use futures::AsyncWriteExt;
+    ///
+    /// stream.reset_on_drop(0x1000);
+    /// for part in parts {
+    ///     stream.write_all(&part?).await?;
+    /// }
+    /// // Only from here on it is whole.
+    /// stream.close().await
+    /// # }
+    /// ```
+    pub const fn reset_on_drop(&mut self, code: u32) {
+        self.conduct.on_drop = Some(code);
+    }
+
+    /// A handle that resets the stream while its halves are in use elsewhere.
+    ///
+    /// ```
+    /// # async fn example(mut stream: sluicegate::Stream) -> std::io::Result<()> {
+    /// use futures::{AsyncReadExt, io::ErrorKind};
+    ///
+    /// let resetter = stream.resetter();
+    /// let (mut reader, _writer) = stream.split();
+    /// resetter.reset(7);
+    /// assert_eq!(reader.read(&mut [0; 8]).await.map_err(|error| error.kind()), Err(ErrorKind::ConnectionReset));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn resetter(&mut self) -> Resetter {
+        Resetter { shared: Arc::downgrade(&self.shared), key: self.key, deadlines: self.deadlines() }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let aside = u32::try_from(self.negotiation_to_come()).unwrap_or(u32::MAX);
+        let (conduct, read) = (self.conduct, self.unreported.saturating_add(aside));
+        let unread = self.take_unread();
+        let now = self.shared.now();
+        self.shared.with(|inner| {
+            inner.forget(self.key);
+            let leave = conduct.leave(read, inner.mux.config().reset_on_drop());
+            inner.mux.release(self.key, unread, leave, now);
+        });
+    }
+}
+
+/// Resets a stream from whichever task, while its halves are in use elsewhere.
+///
+/// Comes from [`Stream::resetter`](crate::Stream::resetter). It keeps neither the stream nor the connection.
+#[derive(Clone)]
+pub struct Resetter {
+    shared: Weak<Shared>,
+    key: Key,
+    deadlines: Deadlines,
+}
+
+impl Resetter {
+    /// Does what [`Stream::reset`](crate::Stream::reset) does, and wakes both halves. Nothing happens to a stream that was
+    /// dropped, which may still be sending what was written, nor to one that has ended.
+    pub fn reset(&self, code: u32) {
+        let Some(shared) = self.shared.upgrade() else { return };
+        let now = shared.now();
+        shared.with(|inner| {
+            inner.mux.tick(now);
+            // Y-RST-8: what the handle has taken it drops when it is used next.
+            if inner.mux.reset_from_afar(self.key, code) {
+                self.deadlines.reset();
+            }
+        });
+    }
+}
+
+impl fmt::Debug for Resetter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resetter").field("key", &self.key).finish_non_exhaustive()
+    }
+}
