@@ -307,7 +307,7 @@ impl Rate {
     fn crossed(&mut self, credit: u32, quiet: Instant, now: Instant) {
         let left = credit.saturating_sub(std::mem::take(&mut self.beyond));
         let (round_trip, silence) = (now.saturating_duration_since(self.granted), now.saturating_duration_since(quiet));
-        if left <= CREDIT_LEFT && silence >= round_trip / 4 {
+        if left <= CREDIT_LEFT && silence.saturating_mul(4) >= round_trip {
             self.waited = Some(round_trip);
         }
     }

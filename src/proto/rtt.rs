@@ -133,8 +133,9 @@ impl Rtt {
             return false;
         }
         let first = Probe { waited, waits: 0, since: now, least: Duration::MAX, left: PROBES };
-        let lone =
-            |probe: &Probe| probe.waits < FIRST_WAITS && now.saturating_duration_since(probe.since) > waited * AGAIN;
+        let lone = |probe: &Probe| {
+            probe.waits < FIRST_WAITS && now.saturating_duration_since(probe.since) > waited.saturating_mul(AGAIN)
+        };
         let mut probe = self.probe.filter(|probe| !lone(probe)).unwrap_or(first);
         probe.waited = probe.waited.min(waited);
         probe.waits = probe.waits.saturating_add(1);

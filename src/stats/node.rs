@@ -58,14 +58,14 @@ impl NodeStats {
         let (living, outlived, mut total) = {
             let connections = self.0.read().unwrap_or_else(PoisonError::into_inner);
             let outlived = connections.outlived.values();
-            let outlived = outlived.map(|(connection, counted)| connection.upgrade().ok_or_else(|| counted.clone()));
+            let outlived = outlived.map(|(connection, counted)| (connection.upgrade(), counted.clone()));
             (connections.living.clone(), outlived.collect::<Vec<_>>(), connections.gone.clone())
         };
         living.values().for_each(|connection| total.add(&connection.stats()));
-        for connection in &outlived {
+        for (connection, counted) in &outlived {
             match connection {
-                Ok(connection) => total.add(&connection.stats().without_life()),
-                Err(counted) => total.add(counted),
+                Some(connection) => total.add(&connection.stats().without_life()),
+                None => total.add(counted),
             }
         }
         total
