@@ -5,6 +5,8 @@
 
 mod support;
 
+#[path = "interop/ahead.rs"]
+mod ahead;
 #[path = "interop/cell.rs"]
 mod cell;
 #[path = "interop/child.rs"]
@@ -21,6 +23,8 @@ mod matrix;
 mod nodes;
 #[path = "interop/peers.rs"]
 mod peers;
+#[path = "interop/proxy.rs"]
+mod proxy;
 #[path = "interop/said.rs"]
 mod said;
 #[path = "interop/scenarios/mod.rs"]
@@ -47,6 +51,7 @@ use verdict::{Role, Verdict};
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let matrix = Arc::new(Matrix::default());
+    verdict::keep_panics();
     let checks = [
         check("versions_are_those_that_are_pinned", matrix::check_versions),
         check("failures_are_explained", self_check::failures_are_explained),
@@ -57,8 +62,13 @@ fn main() -> ExitCode {
     for scenario in scenarios::SCENARIOS {
         for peer in peers::PEERS {
             for role in Role::BOTH {
-                let cell = (scenario.name, peer.name, role);
-                trials.push(trial(&matrix, cell, move || cell::run(peer, role, scenario)));
+                let key = (scenario.name, peer.name, role);
+                trials.push(if scenario.setup.ahead {
+                    let run = ahead::begin(&arguments, &name(key), (peer, role, scenario));
+                    trial(&matrix, key, run)
+                } else {
+                    trial(&matrix, key, move || cell::run(peer, role, scenario))
+                });
             }
         }
     }
@@ -70,7 +80,6 @@ fn main() -> ExitCode {
             }
         }
     }
-    verdict::keep_panics();
     let cells = trials.len() - others;
     let conclusion = libtest_mimic::run(&arguments, trials);
     if !arguments.list {
@@ -89,17 +98,17 @@ fn check(name: &str, holds: fn() -> Result<(), String>) -> Trial {
     Trial::test(name, move || Ok(holds()?))
 }
 
+/// The name of a cell's test.
+fn name((scenario, peer, role): matrix::Key) -> String {
+    format!("{}::{}::{scenario}", peer.replace(' ', "-"), role.name())
+}
+
 /// A cell as a test.
-fn trial(
-    matrix: &Arc<Matrix>,
-    (scenario, peer, role): matrix::Key,
-    run: impl FnOnce() -> Verdict + Send + 'static,
-) -> Trial {
+fn trial(matrix: &Arc<Matrix>, key: matrix::Key, run: impl FnOnce() -> Verdict + Send + 'static) -> Trial {
     let matrix = matrix.clone();
-    let name = format!("{}::{}::{scenario}", peer.replace(' ', "-"), role.name());
-    Trial::ignorable_test(name, move || {
+    Trial::ignorable_test(name(key), move || {
         let verdict = run();
-        matrix.enter((scenario, peer, role), verdict.clone());
+        matrix.enter(key, verdict.clone());
         match verdict {
             Verdict::Passed(_) => Ok(Completion::Completed),
             Verdict::Cannot(why) => Ok(Completion::ignored_with(why)),

@@ -5,6 +5,7 @@ use crate::in_process::InProcess;
 use crate::line::Answer;
 use crate::manners;
 use crate::peers::{Lack, Peer, Start};
+use crate::proxy::{self, Proxy};
 use crate::said::Said;
 use crate::support::far::far;
 use crate::support::node::Node;
@@ -14,7 +15,7 @@ use crate::theirs::{Remote, Theirs};
 use crate::toolchain::{Program, Unbuilt};
 use crate::verdict::{Role, Verdict, within};
 use futures::future::LocalBoxFuture;
-use sluicegate::{MemoryLimit, Mode, NodeStats};
+use sluicegate::{Config, ConfigBuilder, MemoryLimit, Mode, NodeStats, Session};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -30,7 +31,14 @@ pub struct Scenario {
     /// What the matrix says of it.
     pub title: &'static str,
     pub setup: Setup,
-    pub run: fn(Cell) -> LocalBoxFuture<'static, Outcome>,
+    pub run: Run,
+}
+
+/// What is run, with this end as a connection or as a session.
+#[derive(Clone, Copy)]
+pub enum Run {
+    Connection(fn(Cell) -> LocalBoxFuture<'static, Outcome>),
+    Session(fn(Cell<Session>) -> LocalBoxFuture<'static, Outcome>),
 }
 
 /// What a scenario wants to be different.
@@ -42,10 +50,29 @@ pub struct Setup {
     pub window: Option<u32>,
     /// After how many milliseconds the peer gives up on a stream that is not acknowledged, where it does.
     pub open_timeout: Option<u32>,
+    /// Connections with the peer, one after another.
+    pub rounds: usize,
+    /// Whether a proxy is between the two, which stands still when it is told to.
+    pub proxy: bool,
+    /// More streams are opened than there may be.
+    pub surplus: bool,
+    /// It takes long and does little: it is run beside all others, and begins before them.
+    pub ahead: bool,
+    /// How this end is configured, but for its memory.
+    pub settings: fn() -> ConfigBuilder,
 }
 
 impl Setup {
-    pub const PLAIN: Self = Self { latency: None, window: None, open_timeout: None };
+    pub const PLAIN: Self = Self {
+        latency: None,
+        window: None,
+        open_timeout: None,
+        rounds: 1,
+        proxy: false,
+        surplus: false,
+        ahead: false,
+        settings: || quiet().max_incoming_streams(2000),
+    };
 }
 
 /// What a scenario came to, where nothing was wrong.
@@ -56,19 +83,28 @@ pub enum Outcome {
 }
 
 /// A connection between this crate and a peer.
-pub struct Cell {
-    pub ours: Node<Io>,
+pub struct Cell<O = Node<Io>> {
+    pub ours: O,
     pub theirs: Theirs,
     pub peer: &'static Peer,
     pub role: Role,
     pub wire: Wire,
     pub budget: Arc<MemoryLimit>,
+    pub stats: NodeStats,
+    /// How many connections were there before.
+    pub round: usize,
+    proxy: Option<Proxy>,
     notes: Notes,
 }
 
 type Notes = Arc<Mutex<BTreeSet<&'static str>>>;
 
-impl Cell {
+impl<O> Cell<O> {
+    /// The proxy between the two ends.
+    pub fn proxy(&self) -> &Proxy {
+        self.proxy.as_ref().expect("the setup has one")
+    }
+
     /// Says in the matrix what the peer lacks, where the scenario does without it.
     pub fn note(&self, note: &'static str) {
         self.notes.lock().unwrap().insert(note);
@@ -100,6 +136,7 @@ struct Attempt<'a> {
 /// Runs a scenario with a peer.
 pub fn run(peer: &'static Peer, role: Role, scenario: &'static Scenario) -> Verdict {
     let (program, transports): (_, &[Transport]) = match peer.start {
+        Start::InProcess(_) if scenario.setup.proxy => (None, &[Transport::Tcp]),
         Start::InProcess(_) => (None, &[Transport::Tcp, Transport::Pipe]),
         Start::Child(source, _) => match source.program() {
             Ok(program) => (Some(program), &[Transport::Tcp]),
@@ -135,23 +172,46 @@ pub fn run(peer: &'static Peer, role: Role, scenario: &'static Scenario) -> Verd
 
 impl Attempt<'_> {
     /// What it comes to, or all that is known of what went wrong.
-    fn run(&self, scenario: fn(Cell) -> LocalBoxFuture<'static, Outcome>) -> Result<Outcome, String> {
-        let outcome = within(&self.said, async { scenario(self.connect().await).await }).map_err(|what| {
+    fn run(&self, scenario: Run) -> Result<Outcome, String> {
+        let outcome = within(&self.said, self.rounds(scenario)).map_err(|what| {
             let wire = self.wire.lock().unwrap().as_ref().map(Wire::report).unwrap_or_default();
             format!("over {:?}: {what}\n{}{wire}", self.transport, self.said.report())
         })?;
         match self.budget.reserved() {
-            0 => manners::check(&self.stats.total()).map(|()| outcome),
+            0 => manners::check(&self.stats.total(), self.setup.surplus).map(|()| outcome),
             left => Err(format!("{left} bytes are still reserved")),
         }
     }
 
-    async fn connect(&self) -> Cell {
-        let (io, remote) = match (self.peer.start, self.program) {
+    async fn rounds(&self, scenario: Run) -> Outcome {
+        let child = match (self.peer.start, self.program) {
             (Start::Child(_, implementation), Some(program)) => {
-                let child = Child::start(program, implementation, self.said.clone());
-                (self.reach(&child).await, Remote::Child(child))
+                Some(Arc::new(Child::start(program, implementation, self.said.clone())))
             }
+            _ => None,
+        };
+        let mut outcome = Outcome::Passed;
+        for round in 0..self.setup.rounds {
+            let child = child.clone();
+            outcome = match scenario {
+                Run::Connection(run) => run(self.connect(child, round, connection).await).await,
+                Run::Session(run) => run(self.connect(child, round, session).await).await,
+            };
+            if let Outcome::Cannot(_) = outcome {
+                break;
+            }
+        }
+        outcome
+    }
+
+    async fn connect<O>(
+        &self,
+        child: Option<Arc<Child>>,
+        round: usize,
+        start: impl AsyncFnOnce(Io, Config, Mode) -> O,
+    ) -> Cell<O> {
+        let (io, remote) = match (self.peer.start, child) {
+            (Start::Child(..), Some(child)) => (self.reach(&child).await, Remote::Child(child)),
             (Start::InProcess(start), _) => {
                 let (near, far) = in_memory_or_tcp(self.transport).await;
                 let mode = if self.role == Role::Dial { Mode::Server } else { Mode::Client };
@@ -163,22 +223,28 @@ impl Attempt<'_> {
             Some(latency) => Box::new(far(io, latency)),
             None => io,
         };
+        let (io, proxy) = if self.setup.proxy {
+            let (io, proxy) = proxy::between(io).await;
+            (io, Some(proxy))
+        } else {
+            (io, None)
+        };
         let (io, wire) = Tap::new(io);
         *self.wire.lock().unwrap() = Some(wire.clone());
         // Room for more than a window in the send buffer: what holds a writer is the peer.
-        let config = quiet().memory(self.budget.clone()).stats(self.stats.clone());
-        let config = config.max_send_buffer(16 << 20).max_incoming_streams(2000);
+        let config = (self.setup.settings)().memory(self.budget.clone()).stats(self.stats.clone());
+        let config = config.max_send_buffer(16 << 20).build().expect("valid");
         let mode = if self.role == Role::Dial { Mode::Client } else { Mode::Server };
-        let ours = Node::new(Box::new(io) as Io, config.build().expect("valid"), mode);
-        // With the first ping answered, the next one is a new one: it comes behind all that was said before it.
-        ours.ping().await.expect("answered");
         Cell {
-            ours,
+            ours: start(Box::new(io), config, mode).await,
             theirs: Theirs::new(remote, self.said.clone()),
             peer: self.peer,
             role: self.role,
             wire,
             budget: self.budget.clone(),
+            stats: self.stats.clone(),
+            round,
+            proxy,
             notes: self.notes.clone(),
         }
     }
@@ -209,6 +275,20 @@ impl Attempt<'_> {
         socket.set_nodelay(true).expect("a socket");
         Box::new(socket.compat())
     }
+}
+
+async fn connection(io: Io, config: Config, mode: Mode) -> Node<Io> {
+    let ours = Node::new(io, config, mode);
+    // With the first ping answered, the next one is a new one: it comes behind all that was said before it.
+    ours.ping().await.expect("answered");
+    ours
+}
+
+async fn session(io: Io, config: Config, mode: Mode) -> Session {
+    let (ours, driver) = Session::new(io, config, mode);
+    tokio::spawn(driver);
+    ours.ping().await.expect("answered");
+    ours
 }
 
 async fn in_memory_or_tcp(transport: Transport) -> (Io, Io) {

@@ -15,6 +15,10 @@ pub struct Peer {
     pub streams: usize,
     /// Streams of its own that it may have open at once.
     pub opens: usize,
+    /// As many of 2,400 streams as it opens at once.
+    pub at_once: usize,
+    /// As many of 2,400 streams as may be announced to it at once.
+    pub takes_at_once: usize,
     /// The code with which its API is asked to close.
     pub close_code: u32,
     /// What a go-away with code 0 does to it.
@@ -61,6 +65,10 @@ pub enum Lack {
     PingCall,
     /// A time after which it gives up on a stream that is not acknowledged.
     OpenTimeout,
+    /// A go-away when it is closed.
+    GoAwayAtClose,
+    /// Writers that wait for credit for as long as the reader takes.
+    WaitingForCredit,
 }
 
 /// What a connection does when it is told with code 0 that it may open nothing more.
@@ -90,6 +98,8 @@ const PLAIN: Peer = Peer {
     start: Start::Child(Source::GoMuxer, ""),
     streams: 1000,
     opens: 1000,
+    at_once: 2400,
+    takes_at_once: 2400,
     close_code: 0x1002,
     go_away: OnGoAway::Ends,
     left_at_close: Left::Everything,
@@ -113,6 +123,8 @@ pub const PEERS: &[Peer] = &[
         start: Start::InProcess(Yamux014::start),
         streams: 500,
         opens: 500,
+        at_once: 500,
+        takes_at_once: 500,
         lacks: &[Lack::Codes, Lack::OpenTimeout, Lack::EmptyStreams, Lack::ResetForReader],
         ..PLAIN
     },
@@ -136,7 +148,7 @@ pub const PEERS: &[Peer] = &[
         start: Start::Child(Source::GoMuxer, "go-yamux-v3"),
         go_away: OnGoAway::Drains,
         left_at_close: Left::BelowCredit,
-        lacks: &[Lack::Codes, Lack::OpenTimeout, Lack::QueueAtClose],
+        lacks: &[Lack::Codes, Lack::OpenTimeout, Lack::QueueAtClose, Lack::GoAwayAtClose],
         ..PLAIN
     },
     Peer {
@@ -145,7 +157,7 @@ pub const PEERS: &[Peer] = &[
         start: Start::Child(Source::GoMuxerNewestV3, "go-yamux-v3"),
         go_away: OnGoAway::Drains,
         left_at_close: Left::BelowCredit,
-        lacks: &[Lack::Codes, Lack::OpenTimeout, Lack::QueueAtClose],
+        lacks: &[Lack::Codes, Lack::OpenTimeout, Lack::QueueAtClose, Lack::GoAwayAtClose],
         ..PLAIN
     },
     Peer {
@@ -153,7 +165,7 @@ pub const PEERS: &[Peer] = &[
         pinned: ("tests/interop/go/muxer/go.mod", "github.com/libp2p/go-yamux/v5 v5.1.0\n"),
         start: Start::Child(Source::GoMuxer, "go-yamux-v5"),
         left_at_close: Left::Nothing,
-        lacks: &[Lack::OpenTimeout, Lack::QueueAtClose],
+        lacks: &[Lack::OpenTimeout, Lack::QueueAtClose, Lack::GoAwayAtClose],
         ..PLAIN
     },
     Peer {
@@ -161,7 +173,7 @@ pub const PEERS: &[Peer] = &[
         pinned: ("tests/interop/go/muxer/go.mod", "github.com/hashicorp/yamux v0.1.2\n"),
         start: Start::Child(Source::GoMuxer, "hashicorp"),
         go_away: OnGoAway::Drains,
-        lacks: &[Lack::Codes, Lack::QueueAtClose],
+        lacks: &[Lack::Codes, Lack::QueueAtClose, Lack::GoAwayAtClose],
         ..PLAIN
     },
     Peer {
@@ -181,8 +193,9 @@ pub const PEERS: &[Peer] = &[
         pinned: ("tests/interop/py/requirements.txt", "libp2p==0.8.1 "),
         start: Start::Child(Source::Py, "py-yamux"),
         opens: 256,
+        at_once: 256,
         left_at_close: Left::Nothing,
-        lacks: &[Lack::Codes, Lack::OpenTimeout, Lack::PingCall],
+        lacks: &[Lack::Codes, Lack::OpenTimeout, Lack::PingCall, Lack::WaitingForCredit],
         ..PLAIN
     },
 ];

@@ -1,6 +1,6 @@
 //! The harness under test: what it reports when something is wrong or missing.
 
-use crate::cell::{self, Cell, Outcome, Scenario, Setup};
+use crate::cell::{self, Cell, Outcome, Run, Scenario, Setup};
 use crate::peers::PEERS;
 use crate::support::pattern::{receive, send};
 use crate::verdict::{Role, Verdict};
@@ -8,8 +8,12 @@ use std::process::{Command, Output};
 
 /// A cell that fails shows what was said to the peer, and the frames that crossed.
 pub fn failures_are_explained() -> Result<(), String> {
-    static SCENARIO: Scenario =
-        Scenario { name: "failure", title: "a failure", setup: Setup::PLAIN, run: |cell| Box::pin(fail(cell)) };
+    static SCENARIO: Scenario = Scenario {
+        name: "failure",
+        title: "a failure",
+        setup: Setup::PLAIN,
+        run: Run::Connection(|cell| Box::pin(fail(cell))),
+    };
     let verdict = cell::run(&PEERS[0], Role::Dial, &SCENARIO);
     let Verdict::Failed(report) = verdict else { return Err(format!("{verdict:?}")) };
     let parts = [

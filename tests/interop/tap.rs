@@ -2,7 +2,7 @@
 
 use futures::{AsyncRead, AsyncWrite};
 use sluicegate::Violation;
-use sluicegate::wire::{Flags, Frame, Header, Parser};
+use sluicegate::wire::{Flags, Frame, Header, Parser, PingKind};
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write as _;
 use std::io::{self, IoSlice};
@@ -49,6 +49,10 @@ struct Direction {
     data: HashMap<u32, usize>,
     /// Frames that are a reset.
     resets: usize,
+    /// Frames that are the end of a stream.
+    ends: usize,
+    /// Frames that ask for a pong.
+    pings: usize,
     /// The bytes were no frames, which ends the decoding.
     broken: bool,
 }
@@ -81,6 +85,16 @@ impl Wire {
     /// Resets that we have sent.
     pub fn resets_by_us(&self) -> usize {
         self.0.lock().unwrap().ours.resets
+    }
+
+    /// Streams that the peer has finished, as far as that has arrived.
+    pub fn ends_by_them(&self) -> usize {
+        self.0.lock().unwrap().theirs.ends
+    }
+
+    /// Pings of the peer, as far as they have arrived.
+    pub fn pings_by_them(&self) -> usize {
+        self.0.lock().unwrap().theirs.pings
     }
 
     /// Whether a frame with this header is among the last that we have sent.
@@ -151,9 +165,11 @@ impl Direction {
         loop {
             match self.parser.next(&mut input) {
                 Ok(Some(Frame::Header(header))) => {
+                    self.ends += usize::from(ends_a_stream(header));
                     match header {
                         Header::Data { id, len, .. } => *self.data.entry(id.value()).or_default() += len as usize,
                         Header::WindowUpdate { flags: Flags::RST, .. } => self.resets += 1,
+                        Header::Ping { kind: PingKind::Request, .. } => self.pings += 1,
                         _ => {}
                     }
                     frames.push(Ok(header));
@@ -171,6 +187,10 @@ impl Direction {
         self.pending.drain(..self.pending.len() - rest);
         frames
     }
+}
+
+fn ends_a_stream(header: Header) -> bool {
+    matches!(header, Header::Data { flags, .. } | Header::WindowUpdate { flags, .. } if flags.contains(Flags::FIN))
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Tap<T> {

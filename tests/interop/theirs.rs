@@ -4,6 +4,7 @@ use crate::child::Child;
 use crate::in_process::InProcess;
 use crate::line::{Answer, Request, Span};
 use crate::said::Said;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A peer with one connection to us.
@@ -14,7 +15,7 @@ pub struct Theirs {
 }
 
 pub enum Remote {
-    Child(Child),
+    Child(Arc<Child>),
     InProcess(InProcess),
 }
 
@@ -94,6 +95,11 @@ impl There<'_> {
 
     pub async fn reset(&self, code: u32) -> Answer {
         self.theirs.ask(Request::Reset(self.name, code)).await
+    }
+
+    /// Lets go of the stream, as users of the implementation do who want no more of it.
+    pub async fn let_go(&self) -> Answer {
+        self.theirs.ask(Request::Drop(self.name)).await
     }
 
     pub async fn echo(&self) -> Answer {

@@ -70,6 +70,7 @@ impl InProcess {
             Request::Finish(stream) => self.halves(stream).finish().await,
             Request::Echo(stream) => self.halves(stream).echo().await,
             Request::Reset(stream, 0) => self.halves(stream).reset().await,
+            Request::Drop(stream) => self.halves(stream).reset().await,
             Request::Reset(..) => unsupported("its API resets without a code"),
             Request::Close(0) => self.end.close().await,
             Request::Close(_) => unsupported("its API closes without a code"),

@@ -69,12 +69,23 @@ class Connection {
 export function verbs (implementation) {
   const { yamux, GoAwayCode } = IMPLEMENTATIONS[implementation]
   const components = { logger: defaultLogger() }
-  const connected = Promise.withResolvers()
-  connected.promise.catch(() => {})
-  const streams = new Map()
+  let begun = false
+  let connected = Promise.withResolvers()
+  let streams = new Map()
+
+  /** A connection in place of the one before. */
+  function next () {
+    if (begun) {
+      connected = Promise.withResolvers()
+      streams = new Map()
+    }
+    begun = true
+    connected.promise.catch(() => {})
+    return connected
+  }
 
   /** Takes the place of the upgrader, which would negotiate encryption and the muxer. */
-  function upgrade (init) {
+  function upgrade (init, connected) {
     const factory = yamux(init)(components)
     return async connection => {
       connected.resolve(new Connection(factory.createStreamMuxer(connection), connection))
@@ -89,16 +100,18 @@ export function verbs (implementation) {
 
   return {
     async listen (...words) {
+      const connected = next()
       const transport = tcp({ closeServerOnMaxConnections: { closeAbove: 1, listenBelow: 0 } })(components)
-      const listener = transport.createListener({ upgrader: { upgradeInbound: upgrade(settings(words)) } })
+      const listener = transport.createListener({ upgrader: { upgradeInbound: upgrade(settings(words), connected) } })
       await listener.listen(multiaddr('/ip4/127.0.0.1/tcp/0'))
       const [, , host, , port] = listener.getAddrs()[0].toString().split('/')
       return [`${host}:${port}`]
     },
 
     async dial (address, ...words) {
+      const connected = next()
       const [host, port] = address.split(':')
-      const upgradeOutbound = upgrade(settings(words))
+      const upgradeOutbound = upgrade(settings(words), connected)
       try {
         await tcp()(components).dial(multiaddr(`/ip4/${host}/tcp/${port}`), {
           // It belongs to the socket for life, so that a timeout would end the connection as well.
@@ -140,6 +153,10 @@ export function verbs (implementation) {
     async reset (name, code) {
       if (Number(code) !== 0) throw new Answer('unsupported its API resets without a code')
       stream(name).reset()
+    },
+
+    async drop (name) {
+      await stream(name).drop()
     },
 
     async echo (name) {

@@ -10,6 +10,7 @@ import * as pattern from './pattern.js'
 import { ByteStream } from './stream.js'
 
 const ECHO = '/sluicegate/echo/1.0.0'
+const MESSAGE = '/sluicegate/message/1.0.0'
 const LIMITS = { maxInboundStreams: 4096, maxOutboundStreams: 4096 }
 
 /** Runs at most one `start`, since a node either listens or dials before anything else is asked of it. */
@@ -21,6 +22,8 @@ function once (start) {
 export function verbs () {
   const connected = Promise.withResolvers()
   const identified = Promise.withResolvers()
+  const messages = []
+  let broken = 0 // messages of which the end did not come
 
   const start = once(async () => {
     const node = await createLibp2p({
@@ -35,12 +38,23 @@ export function verbs () {
     node.addEventListener('connection:open', event => connected.resolve(event.detail))
     node.addEventListener('peer:identify', event => identified.resolve(event.detail))
     await node.handle(ECHO, stream => new ByteStream(stream).echo(), LIMITS)
+    await node.handle(MESSAGE, stream => receive(new ByteStream(stream)), LIMITS)
     return node
   })
 
-  async function open () {
+  async function receive (stream) {
+    try {
+      messages.push(await stream.readAll())
+      await stream.finish()
+    } catch (error) {
+      console.error('message:', error)
+      broken++
+    }
+  }
+
+  async function open (protocol = ECHO) {
     const connection = await connected.promise
-    return new ByteStream(await connection.newStream([ECHO]))
+    return new ByteStream(await connection.newStream([protocol]))
   }
 
   async function echo (stream, seed, length) {
@@ -82,7 +96,7 @@ export function verbs () {
     },
 
     async echoes (count, length) {
-      const opened = await Promise.allSettled(Array.from({ length: Number(count) }, open))
+      const opened = await Promise.allSettled(Array.from({ length: Number(count) }, () => open()))
       let done = 0
       let refused = 0
       await Promise.all(opened.map(async ({ value: stream }, seed) => {
@@ -96,6 +110,19 @@ export function verbs () {
         }
       }))
       return [done, refused]
+    },
+
+    async messages (count, length) {
+      await Promise.all(Array.from({ length: Number(count) }, async () => {
+        const stream = await open(MESSAGE)
+        await pattern.send(stream, 0, 0, Number(length))
+        await stream.drop()
+      }))
+    },
+
+    async received (length) {
+      const whole = messages.filter(message => pattern.equals(message, 0, 0, Number(length))).length
+      return [whole, messages.length - whole + broken]
     },
 
     async connections () {

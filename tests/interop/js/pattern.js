@@ -20,6 +20,10 @@ function slice (seed, from, to) {
   return table.subarray(start, start + to - from)
 }
 
+export function equals (bytes, seed, from, to) {
+  return slice(seed, from, to).equals(bytes)
+}
+
 export async function send (stream, seed, from, to) {
   for (let at = from; at < to; at += PIECE) {
     await stream.send(slice(seed, at, Math.min(at + PIECE, to)))

@@ -111,8 +111,20 @@ export class ByteStream {
     }
   }
 
+  async drop () {
+    await this.finish()
+    await this.#raw.closeRead()
+  }
+
   reset () {
     this.#raw.abort(RESET)
+  }
+
+  /** What comes, to its end. */
+  async readAll () {
+    const chunks = []
+    for (let bytes; (bytes = await this.read(Infinity)) != null;) chunks.push(bytes)
+    return Buffer.concat(chunks)
   }
 
   /** Sends back what comes, to its end; returns how much it was. */

@@ -9,19 +9,23 @@ use crate::whole::Whole;
 use futures::channel::{mpsc, oneshot};
 use futures::future::{join, join_all};
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt, select};
+use libp2p::core::upgrade::Version;
 use libp2p::request_response::{self, ProtocolSupport};
-use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
+use libp2p::swarm::{self, NetworkBehaviour, SwarmEvent};
 use libp2p::{
     Multiaddr, PeerId, Stream, StreamProtocol, Swarm, SwarmBuilder, identify, identity, noise, ping, tcp, yamux,
 };
 use libp2p_stream::{Control, OpenStreamError};
 use sluicegate::Config;
+use std::future::Future;
 use std::io;
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
 use tokio::sync::watch;
 
 pub const ECHO: StreamProtocol = StreamProtocol::new("/sluicegate/echo/1.0.0");
+const MESSAGE: StreamProtocol = StreamProtocol::new("/sluicegate/message/1.0.0");
 /// Longer than a cell may take.
 const LONG: Duration = Duration::from_secs(600);
 
@@ -38,6 +42,8 @@ struct Behaviour {
     ping: ping::Behaviour,
     /// Takes the echo streams of the peer: every stream is taken, however many come at once.
     echo: request_response::Behaviour<Whole>,
+    /// Takes the messages of the peer.
+    messages: request_response::Behaviour<Whole>,
     /// Opens those of this node.
     streams: libp2p_stream::Behaviour,
 }
@@ -50,6 +56,9 @@ struct Known {
     /// Its agent version, and its protocols.
     identified: Option<Vec<String>>,
     pings: Vec<Duration>,
+    messages: Vec<Vec<u8>>,
+    /// Messages of which the end did not come.
+    broken: usize,
 }
 
 enum Call {
@@ -64,12 +73,32 @@ pub struct Host {
 }
 
 impl Host {
-    pub fn start(muxer: Muxer) -> Self {
-        let swarm = swarm(muxer).expect("valid");
+    /// A host in a task of its own.
+    pub fn start(muxer: Muxer, negotiation: Version) -> Self {
+        let (host, task) = Self::new(muxer, negotiation);
+        tokio::spawn(task);
+        host
+    }
+
+    /// A host with a thread of its own, so that it does its work while the other does its own.
+    pub fn start_apart(muxer: Muxer, negotiation: Version) -> Self {
+        let (tell, host) = std::sync::mpsc::channel();
+        thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let (host, task) = Self::new(muxer, negotiation);
+                tell.send(host).expect("is waited for");
+                task.await;
+            });
+        });
+        host.recv().expect("starts")
+    }
+
+    fn new(muxer: Muxer, negotiation: Version) -> (Self, impl Future<Output = ()> + Send) {
+        let swarm = node(muxer, negotiation).expect("valid");
         let control = swarm.behaviour().streams.new_control();
         let ((calls, received), (tell, known)) = (mpsc::unbounded(), watch::channel(Known::default()));
-        tokio::spawn(drive(swarm, received, tell));
-        Self { calls, control, known }
+        (Self { calls, control, known }, drive(swarm, received, tell))
     }
 
     /// The address on which it listens.
@@ -95,11 +124,17 @@ impl Host {
                 let known = self.known(|known| known.pings.len() > before).await;
                 Answer::Ok(known.pings.last().map(|rtt| rtt.as_micros().to_string()).into_iter().collect())
             }
-            Request::Echo { seed, len } => match self.open().await {
+            Request::Echo { seed, len } => match self.open(ECHO).await {
                 Ok(stream) => echo(stream, seed, len).await,
                 Err(error) => refused(error),
             },
             Request::Echoes { streams, len } => self.echoes(streams, len).await,
+            Request::Messages { count, len } => self.messages(count, len).await,
+            Request::Received { len } => {
+                let Known { messages, broken, .. } = &*self.known.borrow();
+                let whole = messages.iter().filter(|message| **message == pattern::at(0, 0)[..len]).count();
+                Answer::Ok(vec![whole.to_string(), (messages.len() - whole + broken).to_string()])
+            }
             Request::Connections => Answer::Ok(vec![self.known.borrow().connections.to_string()]),
         }
     }
@@ -112,13 +147,33 @@ impl Host {
         self.known(|known| known.peer.is_some()).await.peer.expect("was waited for")
     }
 
-    async fn open(&self) -> Result<Stream, OpenStreamError> {
+    async fn open(&self, protocol: StreamProtocol) -> Result<Stream, OpenStreamError> {
         let peer = self.peer().await;
-        self.control.clone().open_stream(peer, ECHO).await
+        self.control.clone().open_stream(peer, protocol).await
+    }
+
+    async fn messages(&self, count: usize, len: usize) -> Answer {
+        let sent = join_all((0..count).map(|_| self.message(len))).await;
+        sent.into_iter().find(|answer| !answer.is_ok()).unwrap_or(Answer::Ok(Vec::new()))
+    }
+
+    async fn message(&self, len: usize) -> Answer {
+        let mut stream = match self.open(MESSAGE).await {
+            Ok(stream) => stream,
+            Err(error) => return refused(error),
+        };
+        let sent = async {
+            pattern::send(&mut stream, 0, 0, len).await?;
+            stream.close().await
+        };
+        match sent.await {
+            Ok(()) => Answer::Ok(Vec::new()),
+            Err(error) => failed(&error),
+        }
     }
 
     async fn echoes(&self, streams: usize, len: usize) -> Answer {
-        let opened = join_all((0..streams).map(|_| self.open())).await;
+        let opened = join_all((0..streams).map(|_| self.open(ECHO))).await;
         let opened = opened.into_iter().enumerate();
         let answers = join_all(opened.map(|(seed, opened)| async move {
             match opened {
@@ -181,22 +236,25 @@ async fn echo(stream: Stream, seed: usize, len: usize) -> Answer {
     }
 }
 
-fn swarm(muxer: Muxer) -> Result<Swarm<Behaviour>, Box<dyn std::error::Error>> {
+fn node(muxer: Muxer, negotiation: Version) -> Result<Swarm<Behaviour>, Box<dyn std::error::Error>> {
     let builder = SwarmBuilder::with_new_identity().with_tokio();
     let (tcp, noise) = (tcp::Config::default(), noise::Config::new);
+    let settings = |config: swarm::Config| {
+        config.with_idle_connection_timeout(LONG).with_substream_upgrade_protocol_override(negotiation)
+    };
     Ok(match muxer {
         Muxer::Ours(config, wire) => {
             let upgrade = Tapped { config, wire };
             builder
                 .with_tcp(tcp, noise, move || upgrade.clone())?
                 .with_behaviour(behaviour)?
-                .with_swarm_config(|config| config.with_idle_connection_timeout(LONG))
+                .with_swarm_config(settings)
                 .build()
         }
         Muxer::Libp2p => builder
             .with_tcp(tcp, noise, yamux::Config::default)?
             .with_behaviour(behaviour)?
-            .with_swarm_config(|config| config.with_idle_connection_timeout(LONG))
+            .with_swarm_config(settings)
             .build(),
     })
 }
@@ -206,7 +264,8 @@ fn behaviour(keys: &identity::Keypair) -> Behaviour {
     Behaviour {
         identify: identify::Behaviour::new(identify::Config::new("/ipfs/0.1.0".into(), keys.public())),
         ping: ping::Behaviour::new(ping::Config::new().with_interval(Duration::from_millis(50))),
-        echo: request_response::Behaviour::with_codec(Whole, [(ECHO, ProtocolSupport::Full)], requests),
+        echo: request_response::Behaviour::with_codec(Whole, [(ECHO, ProtocolSupport::Full)], requests.clone()),
+        messages: request_response::Behaviour::with_codec(Whole, [(MESSAGE, ProtocolSupport::Inbound)], requests),
         streams: libp2p_stream::Behaviour::new(),
     }
 }
@@ -235,7 +294,7 @@ async fn drive(mut swarm: Swarm<Behaviour>, mut calls: mpsc::UnboundedReceiver<C
 }
 
 fn learn(swarm: &mut Swarm<Behaviour>, known: &mut Known, event: SwarmEvent<BehaviourEvent>) {
-    use request_response::{Event, Message};
+    use request_response::{Event, InboundFailure, Message};
     match event {
         SwarmEvent::ConnectionEstablished { peer_id, num_established, .. } => {
             known.peer = Some(peer_id);
@@ -255,6 +314,13 @@ fn learn(swarm: &mut Swarm<Behaviour>, known: &mut Known, event: SwarmEvent<Beha
             // Whoever has asked may be gone.
             let _ = swarm.behaviour_mut().echo.send_response(channel, request);
         }
+        SwarmEvent::Behaviour(BehaviourEvent::Messages(Event::Message {
+            message: Message::Request { request, .. },
+            ..
+        })) => known.messages.push(request),
+        SwarmEvent::Behaviour(BehaviourEvent::Messages(Event::InboundFailure {
+            error: InboundFailure::Io(_), ..
+        })) => known.broken += 1,
         _ => {}
     }
 }

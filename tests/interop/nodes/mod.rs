@@ -16,6 +16,7 @@ use crate::toolchain::{Program, Source, Unbuilt};
 use crate::verdict::{Role, Verdict, within};
 use futures::future::LocalBoxFuture;
 use host::{ECHO, Host, Muxer};
+use libp2p::core::upgrade::Version;
 use sluicegate::{Config, MemoryLimit, NodeStats, Priority};
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -60,6 +61,8 @@ pub struct Scenario {
     pub title: &'static str,
     /// Bytes that the streams of our node may reserve.
     pub budget: usize,
+    /// How the protocols of streams are negotiated by the nodes of rust-libp2p.
+    pub negotiation: Version,
     pub run: fn(Pair) -> LocalBoxFuture<'static, ()>,
 }
 
@@ -88,6 +91,8 @@ pub enum Request {
     Echo { seed: usize, len: usize },
     Echoes { streams: usize, len: usize },
     Connections,
+    Messages { count: usize, len: usize },
+    Received { len: usize },
 }
 
 impl fmt::Display for Request {
@@ -98,6 +103,8 @@ impl fmt::Display for Request {
             Self::Echo { seed, len } => write!(f, "echo {seed} {len}"),
             Self::Echoes { streams, len } => write!(f, "echoes {streams} {len}"),
             Self::Connections => f.write_str("connections"),
+            Self::Messages { count, len } => write!(f, "messages {count} {len}"),
+            Self::Received { len } => write!(f, "received {len}"),
         }
     }
 }
@@ -149,8 +156,8 @@ pub fn run(peer: &'static Peer, role: Role, scenario: &'static Scenario) -> Verd
     let settings = Config::builder().memory(budget.clone()).stats(stats.clone()).priority_by_protocol(priority);
     let attempt = async {
         let muxer = Muxer::Ours(settings.build().expect("valid"), wire.clone());
-        let ours = Node::Host(Box::new(Host::start(muxer)), said.clone());
-        let theirs = start(program.as_ref(), &said);
+        let ours = Node::Host(Box::new(Host::start(muxer, scenario.negotiation)), said.clone());
+        let theirs = start(program.as_ref(), scenario.negotiation, &said);
         let (dialer, listener) = if role == Role::Dial { (&ours, &theirs) } else { (&theirs, &ours) };
         dialer.dial(&listener.listen().await).await;
         (scenario.run)(Pair { ours, theirs, budget: budget.clone(), stats: stats.clone(), wire: wire.clone() }).await;
@@ -162,7 +169,7 @@ pub fn run(peer: &'static Peer, role: Role, scenario: &'static Scenario) -> Verd
     if budget.reserved() != 0 {
         return Verdict::Failed(format!("{} bytes are still reserved", budget.reserved()));
     }
-    match manners::check(&stats.total()) {
+    match manners::check(&stats.total(), false) {
         Ok(()) => Verdict::Passed(Vec::new()),
         Err(what) => Verdict::Failed(what),
     }
@@ -177,9 +184,9 @@ fn priority(protocol: &str) -> Priority {
     }
 }
 
-fn start(program: Option<&Program>, said: &Said) -> Node {
+fn start(program: Option<&Program>, negotiation: Version, said: &Said) -> Node {
     match program {
         Some(program) => Node::Child(Box::new(Child::start(program, "node", said.clone()))),
-        None => Node::Host(Box::new(Host::start(Muxer::Libp2p)), said.clone()),
+        None => Node::Host(Box::new(Host::start_apart(Muxer::Libp2p, negotiation)), said.clone()),
     }
 }

@@ -3,31 +3,61 @@
 use super::{Pair, Request, Scenario};
 use crate::line::Answer;
 use futures::future::{Either, join, select};
-use std::time::Duration;
+use libp2p::core::upgrade::Version;
+use std::time::{Duration, Instant};
 
 /// The window with which every stream starts.
 const WINDOW: usize = 256 << 10;
 /// More than any scenario needs.
 const AMPLE: usize = 1 << 30;
+/// How long messages may take to arrive.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Streams for which there is memory, where there is not enough.
 const ROOM: usize = 16;
 
 pub const SCENARIOS: &[Scenario] = &[
-    Scenario { name: "identify", title: "identify", budget: AMPLE, run: |pair| Box::pin(identify(pair)) },
-    Scenario { name: "ping", title: "ping", budget: AMPLE, run: |pair| Box::pin(ping(pair)) },
-    Scenario { name: "echo", title: "echo of 16 MiB", budget: AMPLE, run: |pair| Box::pin(echo(pair)) },
-    Scenario { name: "many_streams", title: "100 streams at once", budget: AMPLE, run: |pair| Box::pin(many(pair)) },
+    Scenario {
+        name: "identify",
+        title: "identify",
+        budget: AMPLE,
+        negotiation: Version::V1,
+        run: |pair| Box::pin(identify(pair)),
+    },
+    Scenario { name: "ping", title: "ping", budget: AMPLE, negotiation: Version::V1, run: |pair| Box::pin(ping(pair)) },
+    Scenario {
+        name: "echo",
+        title: "echo of 16 MiB",
+        budget: AMPLE,
+        negotiation: Version::V1,
+        run: |pair| Box::pin(echo(pair)),
+    },
+    Scenario {
+        name: "many_streams",
+        title: "100 streams at once",
+        budget: AMPLE,
+        negotiation: Version::V1,
+        run: |pair| Box::pin(many(pair)),
+    },
     Scenario {
         name: "refused_streams",
         title: "40 streams, memory for 16",
         budget: ROOM * WINDOW,
+        negotiation: Version::V1,
         run: |pair| Box::pin(refused(pair)),
     },
     Scenario {
         name: "priorities",
         title: "priorities by protocol",
         budget: AMPLE,
+        negotiation: Version::V1,
         run: |pair| Box::pin(priorities(pair)),
+    },
+    Scenario {
+        name: "lazy_messages",
+        title: "100 messages, each on a stream let go of before its protocol is confirmed",
+        budget: AMPLE,
+        negotiation: Version::V1Lazy,
+        run: |pair| Box::pin(lazy_messages(pair)),
     },
 ];
 
@@ -106,6 +136,35 @@ async fn priorities(pair: Pair) {
         }
         while pair.stats.total().reserved.low > 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    expect_connected(&pair).await;
+}
+
+/// Whoever sends does not wait for the answer of the negotiation, as far as its API allows that: it writes, closes and lets
+/// go, first of one stream after another and then of as many at once.
+async fn lazy_messages(pair: Pair) {
+    const COUNT: usize = 50;
+    const LEN: usize = 100;
+    // Whoever knows what its peer speaks need not ask.
+    join(pair.ours.ask(Request::Identify), pair.theirs.ask(Request::Identify)).await;
+    for (from, to) in [(&pair.theirs, &pair.ours), (&pair.ours, &pair.theirs)] {
+        for _ in 0..COUNT {
+            from.ask(Request::Messages { count: 1, len: LEN }).await.ok();
+        }
+        from.ask(Request::Messages { count: COUNT, len: LEN }).await.ok();
+        let start = Instant::now();
+        loop {
+            let received = to.ask(Request::Received { len: LEN }).await.values();
+            if received == [(2 * COUNT).to_string(), "0".into()] {
+                break;
+            }
+            assert!(
+                start.elapsed() < PATIENCE,
+                "whole and broken messages that have arrived, of {}: {received:?}",
+                2 * COUNT
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
     expect_connected(&pair).await;

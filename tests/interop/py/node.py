@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from typing import cast
@@ -25,9 +26,11 @@ from libp2p.utils.varint import read_length_prefixed_protobuf
 from multiaddr import Multiaddr
 
 import lines
+import pattern
 import transfer
 
 ECHO = TProtocol("/sluicegate/echo/1.0.0")
+MESSAGE = TProtocol("/sluicegate/message/1.0.0")
 
 # A stream that is not open by then counts as refused.
 OPEN_SECONDS = 10.0
@@ -37,7 +40,11 @@ class Node:
     def __init__(self, host: IHost) -> None:
         self._host = host
         self._peer_id: ID | None = None
+        # Messages, and how many there were of which the end did not come.
+        self._messages: list[bytes] = []
+        self._broken = 0
         host.set_stream_handler(ECHO, self._answer_echo)
+        host.set_stream_handler(MESSAGE, self._receive)
 
     def verbs(self) -> dict[str, lines.Verb]:
         return {
@@ -47,6 +54,8 @@ class Node:
             "ping": self.ping,
             "echo": self.echo,
             "echoes": self.echoes,
+            "messages": self.messages,
+            "received": self.received,
             "connections": self.connections,
         }
 
@@ -107,6 +116,22 @@ class Node:
         done = results.count("ok")
         return f"ok {done} {int(count) - done}"
 
+    async def messages(self, count: str, length: str) -> str:
+        async def send() -> None:
+            stream = await self._open(MESSAGE)
+            await transfer.send(stream, 0, 0, int(length))
+            await stream.close()
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(int(count)):
+                nursery.start_soon(send)
+        return "ok"
+
+    async def received(self, length: str) -> str:
+        message = pattern.piece(0, 0, int(length))
+        whole = self._messages.count(message)
+        return f"ok {whole} {len(self._messages) - whole + self._broken}"
+
     async def connections(self) -> str:
         peer_id = await self._peer()
         return f"ok {len(self._host.get_network().get_connections(peer_id))}"
@@ -128,6 +153,19 @@ class Node:
             raise ConnectionError("the connection is over")
         with trio.fail_after(OPEN_SECONDS):
             return cast(NetStream, await self._host.new_stream(peer_id, [protocol]))
+
+    async def _receive(self, stream: INetStream) -> None:
+        stream = cast(NetStream, stream)
+        message = b""
+        try:
+            while data := await transfer.read(stream, transfer.READ):
+                message += data
+            await stream.close()
+        except Exception:
+            logging.exception("message")
+            self._broken += 1
+            return
+        self._messages.append(message)
 
     async def _answer_echo(self, stream: INetStream) -> None:
         stream = cast(NetStream, stream)

@@ -70,6 +70,7 @@ class Muxer:
             "end": self._on_connection(self.end),
             "finish": self._on_connection(self.finish),
             "reset": self._on_connection(self.reset),
+            "drop": self._on_connection(self.drop),
             "echo": self._on_connection(self.echo),
             "ping": self._on_connection(self.ping),
             "goaway": self._on_connection(self.goaway),
@@ -197,6 +198,11 @@ class Muxer:
         await self._stream(name).reset()
         return "ok"
 
+    async def drop(self, name: str) -> str:
+        # As `async with` does. There is no call that closes the read half.
+        await self._stream(name).close()
+        return "ok"
+
     async def echo(self, name: str) -> str:
         stream = self._stream(name)
         count = await transfer.echo(stream)
@@ -240,6 +246,28 @@ def check_settings(settings: tuple[str, ...]) -> None:
             raise ValueError(f"no setting {setting}")
 
 
+class Program:
+    """Serves one connection after another, each by a muxer of its own."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+        self._muxer = Muxer(nursery)
+        self._begun = False
+
+    def verbs(self) -> dict[str, lines.Verb]:
+        return {name: self._verb(name) for name in self._muxer.verbs()}
+
+    def _verb(self, name: str) -> lines.Verb:
+        def begin(*words: str) -> Coroutine[None, None, str]:
+            if name in ("listen", "dial"):
+                if self._begun:
+                    self._muxer = Muxer(self._nursery)
+                self._begun = True
+            return self._muxer.verbs()[name](*words)
+
+        return begin
+
+
 async def run() -> None:
     async with trio.open_nursery() as nursery:
-        await lines.serve(Muxer(nursery).verbs(), transfer.describe)
+        await lines.serve(Program(nursery).verbs(), transfer.describe)

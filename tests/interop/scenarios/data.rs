@@ -32,19 +32,19 @@ pub async fn echo_a_mebibyte(cell: Cell) -> Outcome {
     Outcome::Passed
 }
 
-async fn we_ask(cell: &Cell, len: usize) {
+pub(super) async fn we_ask(cell: &Cell, len: usize) {
     let ask = async { exchange(cell.ours.open().await.expect("opens"), (len, len), (len, len)).await };
     let answer = async { cell.theirs.accept().await.echo().await.values() };
     assert_eq!(join(ask, answer).await.1, [len.to_string()]);
 }
 
-async fn they_ask(cell: &Cell, len: usize) {
+pub(super) async fn they_ask(cell: &Cell, len: usize) {
     let ask = async { cell.theirs.open().await.exchange((len, len), (len, len)).await };
     join(ask, async { echo(cell.ours.accept().await.expect("accepts")).await }).await;
 }
 
 /// Sends back what comes until the end, then closes.
-async fn echo(stream: Stream) {
+pub(super) async fn echo(stream: Stream) {
     let (reader, mut writer) = stream.split();
     futures::io::copy(reader, &mut writer).await.expect("every byte goes back");
     writer.close().await.expect("closes");
@@ -136,7 +136,7 @@ async fn we_request(cell: &Cell, seed: usize) -> Stream {
     stream
 }
 
-async fn finish(mut stream: Stream) {
+pub(super) async fn finish(mut stream: Stream) {
     stream.close().await.expect("closes");
     expect_end(&mut stream).await;
 }
@@ -158,7 +158,7 @@ async fn they_request(cell: &Cell, seed: usize) -> There<'_> {
     stream
 }
 
-async fn they_finish(stream: &There<'_>) {
+pub(super) async fn they_finish(stream: &There<'_>) {
     stream.finish().await.ok();
     stream.end().await.ok();
 }

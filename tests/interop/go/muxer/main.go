@@ -16,8 +16,14 @@ import (
 
 type program struct {
 	implementation implementation
+	// current is the last connection; only the reader of the requests looks at it.
+	current *connection
+}
 
-	begun   sync.Once
+type connection struct {
+	implementation implementation
+
+	begun   bool
 	ready   chan struct{}
 	session session
 	// err tells why there is no session.
@@ -39,25 +45,40 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: muxer go-yamux-v3|go-yamux-v5|hashicorp")
 		os.Exit(2)
 	}
-	p := &program{
-		implementation: found,
+	p := &program{implementation: found, current: newConnection(found)}
+	line.Serve(p.prepare)
+}
+
+func newConnection(implementation implementation) *connection {
+	c := &connection{
+		implementation: implementation,
 		ready:          make(chan struct{}),
 		streams:        make(map[uint64]stream),
 		lastAccept:     make(chan struct{}),
 	}
-	close(p.lastAccept)
-	line.Serve(p.prepare)
+	close(c.lastAccept)
+	return c
 }
 
 func (p *program) prepare(r line.Request) func() string {
-	run := p.run
+	if r.Verb == "listen" || r.Verb == "dial" {
+		if p.current.begun {
+			p.current = newConnection(p.implementation)
+		}
+		p.current.begun = true
+	}
+	return p.current.prepare(r)
+}
+
+func (c *connection) prepare(r line.Request) func() string {
+	run := c.run
 	if r.Verb == "accept" {
-		before, done := p.lastAccept, make(chan struct{})
-		p.lastAccept = done
+		before, done := c.lastAccept, make(chan struct{})
+		c.lastAccept = done
 		run = func(r line.Request) (string, error) {
 			<-before
 			defer close(done)
-			return p.run(r)
+			return c.run(r)
 		}
 	}
 	return func() string {
@@ -66,9 +87,9 @@ func (p *program) prepare(r line.Request) func() string {
 			return answer
 		}
 		select {
-		case <-p.ready:
-			if p.session != nil {
-				err = p.session.explain(err)
+		case <-c.ready:
+			if c.session != nil {
+				err = c.session.explain(err)
 			}
 		default:
 		}
@@ -80,39 +101,39 @@ func (p *program) prepare(r line.Request) func() string {
 	}
 }
 
-func (p *program) run(r line.Request) (string, error) {
+func (c *connection) run(r line.Request) (string, error) {
 	switch r.Verb {
 	case "listen":
-		return p.listen(r.Args)
+		return c.listen(r.Args)
 	case "dial":
-		return p.dial(r.Args)
+		return c.dial(r.Args)
 	}
 
-	<-p.ready
-	if p.err != nil {
-		return "", p.err
+	<-c.ready
+	if c.err != nil {
+		return "", c.err
 	}
 
 	switch r.Verb {
 	case "open":
-		return p.name(r.Args, p.session.open)
+		return c.name(r.Args, c.session.open)
 	case "accept":
-		return p.name(r.Args, p.session.accept)
+		return c.name(r.Args, c.session.accept)
 	case "ping":
-		rtt, err := p.session.Ping()
+		rtt, err := c.session.Ping()
 		return line.OK(rtt.Microseconds()), err
 	case "goaway":
-		return line.OK(), p.session.GoAway()
+		return line.OK(), c.session.GoAway()
 	case "close":
 		n, err := line.Numbers(r.Args, 1)
 		if err != nil {
 			return "", err
 		}
-		return line.OK(), p.session.closeWith(uint32(n[0]))
+		return line.OK(), c.session.closeWith(uint32(n[0]))
 	case "closed":
-		return line.OK(), p.session.closed()
+		return line.OK(), c.session.closed()
 	case "streams":
-		return line.OK(p.session.NumStreams()), nil
+		return line.OK(c.session.NumStreams()), nil
 	}
 
 	verb, known := onStream[r.Verb]
@@ -123,9 +144,9 @@ func (p *program) run(r line.Request) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	p.mutex.Lock()
-	s := p.streams[n[0]]
-	p.mutex.Unlock()
+	c.mutex.Lock()
+	s := c.streams[n[0]]
+	c.mutex.Unlock()
 	if s == nil {
 		return "", fmt.Errorf("no stream is named %d", n[0])
 	}
@@ -142,6 +163,7 @@ var onStream = map[string]struct {
 	"end":     {1, func(s stream, n []uint64) (string, error) { return line.OK(), line.ExpectEnd(s) }},
 	"finish":  {1, func(s stream, n []uint64) (string, error) { return line.OK(), s.CloseWrite() }},
 	"reset":   {2, func(s stream, n []uint64) (string, error) { return line.OK(), s.ResetWithError(uint32(n[1])) }},
+	"drop":    {1, func(s stream, n []uint64) (string, error) { return line.OK(), s.Close() }},
 	"echo": {1, func(s stream, n []uint64) (string, error) {
 		total, err := line.Echo(s)
 		if err != nil {
@@ -151,7 +173,7 @@ var onStream = map[string]struct {
 	}},
 }
 
-func (p *program) name(args []string, get func() (stream, error)) (string, error) {
+func (c *connection) name(args []string, get func() (stream, error)) (string, error) {
 	n, err := line.Numbers(args, 1)
 	if err != nil {
 		return "", err
@@ -160,14 +182,14 @@ func (p *program) name(args []string, get func() (stream, error)) (string, error
 	if err != nil {
 		return "", err
 	}
-	p.mutex.Lock()
-	defer p.mutex.Unlock()
-	p.streams[n[0]] = s
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	c.streams[n[0]] = s
 	return line.OK(), nil
 }
 
-func (p *program) listen(args []string) (string, error) {
-	start, err := p.configure(args)
+func (c *connection) listen(args []string) (string, error) {
+	start, err := c.configure(args)
 	if err != nil {
 		return "", err
 	}
@@ -175,57 +197,40 @@ func (p *program) listen(args []string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	err = p.begin(func() {
-		go func() {
-			conn, err := listener.Accept()
-			listener.Close()
-			p.connected(start, conn, true, err)
-		}()
-	})
-	return line.OK(listener.Addr()), err
+	go func() {
+		conn, err := listener.Accept()
+		listener.Close()
+		c.connected(start, conn, true, err)
+	}()
+	return line.OK(listener.Addr()), nil
 }
 
-func (p *program) dial(args []string) (string, error) {
+func (c *connection) dial(args []string) (string, error) {
 	if len(args) == 0 {
 		return "", errors.New("no address")
 	}
-	start, err := p.configure(args[1:])
+	start, err := c.configure(args[1:])
 	if err != nil {
 		return "", err
 	}
-	if err := p.begin(func() {
-		conn, err := net.Dial("tcp", args[0])
-		p.connected(start, conn, false, err)
-	}); err != nil {
-		return "", err
-	}
-	<-p.ready
-	return line.OK(), p.err
-}
-
-// begin runs connect unless there is a connection, or one on its way, already.
-func (p *program) begin(connect func()) error {
-	err := errors.New("one connection only")
-	p.begun.Do(func() {
-		err = nil
-		connect()
-	})
-	return err
+	conn, err := net.Dial("tcp", args[0])
+	c.connected(start, conn, false, err)
+	return line.OK(), c.err
 }
 
 // connected starts the session and lets the other requests go on, even if there is nothing to start.
-func (p *program) connected(start start, conn net.Conn, server bool, err error) {
-	defer close(p.ready)
+func (c *connection) connected(start start, conn net.Conn, server bool, err error) {
+	defer close(c.ready)
 	if err == nil {
 		err = conn.(*net.TCPConn).SetNoDelay(true)
 	}
 	if err == nil {
-		p.session, err = start(conn, server)
+		c.session, err = start(conn, server)
 	}
-	p.err = err
+	c.err = err
 }
 
-func (p *program) configure(args []string) (start, error) {
+func (c *connection) configure(args []string) (start, error) {
 	var set settings
 	for _, arg := range args {
 		key, value, _ := strings.Cut(arg, "=")
@@ -242,5 +247,5 @@ func (p *program) configure(args []string) (start, error) {
 			return nil, errors.New("unknown setting " + key)
 		}
 	}
-	return p.implementation(set)
+	return c.implementation(set)
 }

@@ -39,5 +39,7 @@ type session interface {
 type stream interface {
 	io.ReadWriter
 	CloseWrite() error
+	// Close lets go of both halves.
+	Close() error
 	ResetWithError(code uint32) error
 }

@@ -2,9 +2,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -20,7 +22,10 @@ import (
 	"sluicegate/interop/line"
 )
 
-const echoProtocol = "/sluicegate/echo/1.0.0"
+const (
+	echoProtocol    = "/sluicegate/echo/1.0.0"
+	messageProtocol = "/sluicegate/message/1.0.0"
+)
 
 type node struct {
 	host *basichost.BasicHost
@@ -29,6 +34,11 @@ type node struct {
 	first     sync.Once
 	connected chan struct{}
 	peer      peer.ID
+
+	mutex    sync.Mutex
+	messages [][]byte
+	// broken counts messages of which the end did not come.
+	broken int
 }
 
 func main() {
@@ -57,6 +67,18 @@ func main() {
 			fmt.Fprintln(os.Stderr, "echo:", err)
 			s.Reset()
 		}
+	})
+	host.SetStreamHandler(messageProtocol, func(s network.Stream) {
+		message, err := io.ReadAll(s)
+		s.Close()
+		n.mutex.Lock()
+		defer n.mutex.Unlock()
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "message:", err)
+			n.broken++
+			return
+		}
+		n.messages = append(n.messages, message)
 	})
 	line.Serve(func(r line.Request) func() string {
 		return func() string {
@@ -113,6 +135,18 @@ func (n *node) run(r line.Request) (string, error) {
 			return "", err
 		}
 		return n.echoes(ctx, int(args[0]), args[1])
+	case "messages":
+		args, err := line.Numbers(r.Args, 2)
+		if err != nil {
+			return "", err
+		}
+		return line.OK(), n.send(ctx, int(args[0]), args[1])
+	case "received":
+		args, err := line.Numbers(r.Args, 1)
+		if err != nil {
+			return "", err
+		}
+		return n.received(args[0]), nil
 	case "connections":
 		return line.OK(len(n.host.Network().ConnsToPeer(n.peer))), nil
 	}
@@ -181,6 +215,45 @@ func (n *node) echoes(ctx context.Context, count int, length uint64) (string, er
 		}
 	}
 	return line.OK(done, refused), nil
+}
+
+// send sends messages at once, each on a stream of its own. Where it is known that the peer speaks the protocol, that is not asked:
+// the name of the protocol goes ahead of the first bytes.
+func (n *node) send(ctx context.Context, count int, length uint64) error {
+	results := make(chan error, count)
+	for range count {
+		go func() { results <- n.sendOne(ctx, length) }()
+	}
+	var err error
+	for range count {
+		err = errors.Join(err, <-results)
+	}
+	return err
+}
+
+func (n *node) sendOne(ctx context.Context, length uint64) error {
+	s, err := n.host.NewStream(ctx, n.peer, messageProtocol)
+	if err != nil {
+		return err
+	}
+	if err := line.Send(s, 0, 0, length); err != nil {
+		s.Reset()
+		return err
+	}
+	return s.Close()
+}
+
+func (n *node) received(length uint64) string {
+	n.mutex.Lock()
+	defer n.mutex.Unlock()
+	whole := 0
+	for _, message := range n.messages {
+		r := bytes.NewReader(message)
+		if line.Receive(r, 0, 0, length) == nil && r.Len() == 0 {
+			whole++
+		}
+	}
+	return line.OK(whole, len(n.messages)-whole+n.broken)
 }
 
 // echo sends and compares at the same time.
