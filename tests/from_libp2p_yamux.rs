@@ -150,7 +150,8 @@ fn calls<T: AsyncRead + AsyncWrite + Unpin>(io: T, other: T, config: Config, mod
     let code = 7;
     connection.close_with(code);
     connection.go_away();
-    let _: sluicegate::Ping = connection.ping();
+    let ping: sluicegate::Ping = connection.ping();
+    drop(ping);
     let _ = (connection.rtt(), connection.num_streams(), connection.stats());
     let _ = (connection.is_closed(), connection.closed(), connection.id(), connection.get_ref());
     println!("{connection}");
@@ -174,10 +175,11 @@ async fn of_a_stream(mut stream: Stream, cx: &mut Context<'_>) -> io::Result<()>
     stream.set_deadline(None);
     stream.set_read_deadline(None);
     stream.set_write_deadline(None);
-    let _ = (stream.deadlines(), stream.stats());
+    let _ = (stream.deadlines(), stream.resetter(), stream.stats());
     stream.expect(1 << 20);
     stream.close_read();
     let code = 7;
+    stream.reset_on_drop(code);
     stream.reset(code);
     Ok(())
 }

@@ -4,6 +4,7 @@ use crate::end::{End, Stopped, Wait};
 use crate::flawed::{Call, Fault, Flawed};
 use crate::scenario;
 use crate::stage::assert_same;
+use crate::support::clock::Manual;
 use crate::support::{pipe, quiet};
 use futures::FutureExt;
 use futures::executor::LocalPool;
@@ -15,10 +16,14 @@ use std::sync::Arc;
 /// Bytes that the pipe holds each way: less than a window, so that the transport has to wait, too.
 const PIPE: usize = 32 * 1024;
 
+/// Alarms that ring in a run.
+const ALARMS: usize = 1_000;
+
 pub struct Run {
     flawed: Mode,
     fault: Option<Fault>,
     pool: LocalPool,
+    clock: Manual,
     /// The end whose transport is flawed, and the other one.
     near: Rc<End>,
     far: Rc<End>,
@@ -59,7 +64,7 @@ impl Run {
     /// Starts, and goes on until nothing moves any more. The end in this mode has the flawed transport and the
     /// `settings`; the other one waits for as long as it must.
     pub fn start(flawed: Mode, fault: Option<Fault>, settings: ConfigBuilder) -> Self {
-        let pool = LocalPool::new();
+        let (pool, clock) = (LocalPool::new(), Manual::new());
         let budgets = [(); 2].map(|()| Arc::new(MemoryLimit::new(64 << 20)));
         let (near, far) = pipe(PIPE);
         let other = if flawed == Mode::Client { Mode::Server } else { Mode::Client };
@@ -68,7 +73,8 @@ impl Run {
                 Mode::Client => scenario::client_settings(settings),
                 Mode::Server => scenario::server_settings(settings),
             };
-            let config = settings.memory(budget.clone()).build().expect("valid");
+            let settings = settings.memory(budget.clone()).clock(Arc::new(clock.clone()));
+            let config = settings.build().expect("valid");
             let end = End::new(io, config, mode, pool.spawner());
             match mode {
                 Mode::Client => scenario::client(&end),
@@ -78,9 +84,15 @@ impl Run {
         };
         let near = end(Flawed::new(near, fault), settings, flawed, &budgets[0]);
         let far = end(Flawed::new(far, None), quiet(), other, &budgets[1]);
-        let mut run = Self { flawed, fault, pool, near, far, budgets };
+        let mut run = Self { flawed, fault, pool, clock, near, far, budgets };
         run.go_on();
         run
+    }
+
+    /// Lets time pass until all tasks are over, at most as many alarms as any end of a connection needs.
+    fn wait(&mut self) {
+        let alarms = (0..ALARMS).find(|_| self.go_on() || !self.clock.advance());
+        assert!(alarms.is_some(), "time passes, and nothing ends");
     }
 
     /// Goes on until nothing moves any more; says whether all tasks are over.
@@ -91,8 +103,9 @@ impl Run {
     }
 
     /// Checks what must be true of every run that is over, and takes it down.
-    pub fn finish(self) -> Outcome {
-        let Self { flawed, fault, pool, near, far, budgets } = self;
+    pub fn finish(mut self) -> Outcome {
+        self.wait();
+        let Self { flawed, fault, pool, near, far, budgets, .. } = self;
         let _label = Label(flawed, fault);
         let (reason, far_reason) = (reason(&near), reason(&far));
         let complete = stopped(&near, &reason) + stopped(&far, &far_reason) == 0;
