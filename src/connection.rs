@@ -7,9 +7,9 @@ use crate::error::{ConnectionError, OpenError};
 use crate::mode::Mode;
 use crate::ping::Ping;
 use crate::proto::Mux;
+use crate::shell::{Driver, Opener, Place, Shared};
 #[cfg(feature = "libp2p")]
-use crate::shell::Hold;
-use crate::shell::{Driver, Opener, Place, Shared, What};
+use crate::shell::{Hold, What};
 use crate::stats::{ConnectionStats, NodeStats, Source};
 use crate::stream::Stream;
 use futures::{AsyncRead, AsyncWrite};

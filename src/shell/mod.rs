@@ -3,6 +3,7 @@
 //! The only floor that says waker, lock, clock and transport. It holds no rule of the protocol: it carries bytes to and
 //! from the [`Mux`](crate::proto::Mux), does outside the lock what must not be done inside it, and wakes whoever waits.
 
+mod after_unlock;
 mod deadline;
 mod driver;
 #[cfg(feature = "libp2p")]

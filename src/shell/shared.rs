@@ -3,19 +3,17 @@
 //! [`Shared::with`] and, for who need not wait, [`Shared::poll_with`] are the ways in. They run a closure under the lock, and
 //! only when the lock is open again log, wake, let go of wakers and give memory back: all of these run code that is not ours.
 
-use super::log::say;
+use super::after_unlock::{AfterUnlock, Deferred};
 use super::waiters::{Place, Waiters};
 use super::waiting::Waiting;
 use crate::clock::Time;
 use crate::error::{ConnectionError, PingError};
-use crate::memory::{MemoryManager, Reservation};
+use crate::memory::MemoryManager;
 use crate::proto::limits::LOCK_TURNS;
-use crate::proto::{Key, Mux, Notes, PingProgress, Ready};
+use crate::proto::{Key, Mux, PingProgress, Ready};
 use crate::stats::{ConnectionStats, NodeStats, Source, StreamStats};
-
 use crate::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker, ready};
@@ -75,27 +73,6 @@ struct Slot(Option<Waker>);
 /// How often a task has let others go first since it last waited for the lock.
 #[derive(Debug, Default)]
 pub(crate) struct Yields(u8);
-
-/// What has to be done when the lock is open.
-enum Effects {
-    /// Nothing, as most often.
-    None,
-    /// One task is woken.
-    One(Waker),
-    Many(Concerned),
-}
-
-/// All whom it concerns, what is given back, and what there is to say.
-#[derive(Default)]
-struct Concerned {
-    first: Option<Waker>,
-    others: Vec<Waker>,
-    released: Vec<Reservation>,
-    notes: Notes,
-    /// Wakers that nobody will use. The last one of a task may take the task with it, and its streams.
-    retired: Vec<Waker>,
-    ends: u64,
-}
 
 impl Shared {
     pub(crate) fn new(mux: Mux) -> Self {
@@ -233,9 +210,9 @@ impl Shared {
         let effects = inner.effects();
         drop(inner);
         match effects {
-            Effects::None => {}
-            Effects::One(waker) => waker.wake(),
-            Effects::Many(concerned) => {
+            AfterUnlock::None => {}
+            AfterUnlock::One(waker) => waker.wake(),
+            AfterUnlock::Many(concerned) => {
                 self.ends.fetch_max(concerned.ends, Ordering::Relaxed);
                 let room = concerned.run(self.id);
                 // Not worth to wait for.
@@ -372,22 +349,22 @@ impl Inner {
     }
 
     /// That nobody is concerned, as most often, is found out here, and the rest out of line.
-    fn effects(&mut self) -> Effects {
+    fn effects(&mut self) -> AfterUnlock {
         let (driver, others) = (self.calls_driver(), self.calls_others());
         let events = self.mux.events_mut();
         let still =
             events.ready.is_empty() && events.released.is_empty() && events.notes.is_empty() && self.retired.is_empty();
-        if still && !driver && !others { Effects::None } else { self.concerned() }
+        if still && !driver && !others { AfterUnlock::None } else { self.concerned() }
     }
 
     /// One task alone is woken without a list.
     #[inline(never)]
-    fn concerned(&mut self) -> Effects {
+    fn concerned(&mut self) -> AfterUnlock {
         let (driver, others) = (self.calls_driver(), self.calls_others());
         let events = self.mux.events_mut();
         let more = !events.released.is_empty() || !events.notes.is_empty() || !self.retired.is_empty();
         if others || more || events.ready.capacity() > MANY {
-            return Effects::Many(self.collect());
+            return AfterUnlock::Many(self.collect());
         }
         let waker = match events.ready.as_slice() {
             [] => {
@@ -398,9 +375,9 @@ impl Inner {
                 events.ready.clear();
                 self.streams.take(key, what).next()
             }
-            _ => return Effects::Many(self.collect()),
+            _ => return AfterUnlock::Many(self.collect()),
         };
-        waker.map_or(Effects::None, Effects::One)
+        waker.map_or(AfterUnlock::None, AfterUnlock::One)
     }
 
     /// Whether the driver is parked, and there is work for it.
@@ -417,10 +394,10 @@ impl Inner {
             || (events.pong && !self.pings.is_empty())
     }
 
-    fn collect(&mut self) -> Concerned {
+    fn collect(&mut self) -> Deferred {
         let (others, retired) = (std::mem::take(&mut self.room), std::mem::take(&mut self.retired));
         let ends = self.mux.ends_with_held();
-        let mut effects = Concerned { others, retired, ends, ..Concerned::default() };
+        let mut effects = Deferred { others, retired, ends, ..Deferred::default() };
         let events = self.mux.events_mut();
         // One of them is kept apart.
         effects.others.reserve_exact(events.ready.len().saturating_sub(1));
@@ -465,46 +442,11 @@ impl Slot {
     }
 }
 
-impl Concerned {
-    fn wake(&mut self, waker: Waker) {
-        match &self.first {
-            None => self.first = Some(waker),
-            Some(_) => self.others.push(waker),
-        }
-    }
-
-    /// A subscriber or a memory manager that panics keeps nothing from being given back, and nobody from being woken. What
-    /// room the wakers had is left.
-    fn run(mut self, connection: u64) -> Vec<Waker> {
-        let mut panicked = None;
-        // Before anybody acts on it.
-        if !self.notes.is_empty()
-            && let Err(panic) = catch_unwind(AssertUnwindSafe(|| say(connection, self.notes)))
-        {
-            panicked = Some(panic);
-        }
-        for reservation in self.released {
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(reservation))) {
-                panicked.get_or_insert(panic);
-            }
-        }
-        // Mostly there is nobody to wake.
-        if let Some(first) = self.first {
-            first.wake();
-            self.others.drain(..).for_each(Waker::wake);
-        }
-        drop(self.retired);
-        if let Some(panic) = panicked {
-            resume_unwind(panic);
-        }
-        self.others
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::Config;
+    use crate::memory::Reservation;
     use crate::mode::Mode;
     use crate::priority::Priority;
     use crate::proto::first_reservation;
