@@ -66,7 +66,7 @@ impl ConfigBuilder {
     /// The time for which the peer may make no progress before the connection ends.
     ///
     /// The connection ends with a write timeout when the transport has taken no byte for `connection_write_timeout` though
-    /// some were waiting, and there was no sign of life in that time either; see
+    /// some were waiting to be taken or flushed, and there was no sign of life in that time either; see
     /// [`keep_alive_interval`](Self::keep_alive_interval), which adds this time to its own, for what those are. It is also how
     /// long the answer to a ping is waited for, and for how long a graceful close may stand still; see
     /// [`close_timeout`](Self::close_timeout).

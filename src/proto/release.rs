@@ -1,10 +1,11 @@
 //! Owns what it means that the application drops a stream (Y-DROP-1, Y-DROP-6 to Y-DROP-8).
 //!
 //! A stream is dropped once, and what then leaves is decided at once, by what the application has done with it so far. How it
-//! goes on until nothing is left of the stream is drawn in `spec.md`, under DROP, and tried row by row in `tests/ends`.
+//! goes on until nothing is left of the stream is drawn in `spec.md`, under DROP, and tried row by row in
+//! `tests/stream_ends`.
 
 use super::late::Trace;
-use super::mux::Mux;
+use super::mux::{Lifecycle, Mux};
 use super::ready::Ready;
 use super::store::Key;
 use super::stream::{Handle, Handshake, ReceiveState, SendEvent, SendState, Stream};
@@ -52,7 +53,8 @@ impl Mux {
             return;
         }
         let Some(stream) = self.store.get(key) else { return };
-        match manner(stream, leave) {
+        let closing = matches!(self.lifecycle, Lifecycle::Closing { .. });
+        match manner(stream, leave, closing) {
             Manner::Silence => {
                 self.unlink(key, Trace::None);
                 self.remove(key);
@@ -76,7 +78,7 @@ impl Mux {
     }
 }
 
-fn manner(stream: &Stream, leave: Leave) -> Manner {
+fn manner(stream: &Stream, leave: Leave, closing: bool) -> Manner {
     if stream.send.state != SendState::Open {
         return Manner::Behind(SendEvent::Finish);
     }
@@ -89,6 +91,8 @@ fn manner(stream: &Stream, leave: Leave) -> Manner {
     let reads = matches!(stream.receive.state, ReceiveState::Open | ReceiveState::Finished);
     let unread = match leave {
         Leave::Closed => false,
+        // Y-CLOSE-1: a close has promised that what was written before it leaves.
+        Leave::Cut(_) if closing && queued => true,
         // Y-DROP-6.
         Leave::Cut(code) => return Manner::Reset(code),
         // Y-DROP-7.

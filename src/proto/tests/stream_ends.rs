@@ -807,3 +807,21 @@ fn y_drop_2_an_answer_to_one_who_has_left_costs_nothing() {
         assert_eq!(Duo::outcome(&mut duo.far, key), [format!("{} end", 1 + n), "open".to_owned()]);
     }
 }
+
+#[test]
+fn y_drop_6_what_was_written_before_a_close_leaves_before_the_reset() {
+    for closes in [true, false] {
+        let mut bench = Bench::new();
+        let (key, id) = bench.stream(Priority::MEDIUM);
+        bench.send();
+        assert_eq!(bench.mux.write(key, b"taken", bench.now).expect("room"), 5);
+        if closes {
+            bench.mux.close(0);
+        }
+        bench.leave(key, Leave::Cut(7));
+        let data = Header::Data { id, flags: Flags::NONE, len: 5 };
+        let reset = |value| Header::WindowUpdate { id, flags: Flags::RST, value };
+        let expected = if closes { vec![data, reset(0), Header::GoAway { code: 0 }] } else { vec![reset(7)] };
+        assert_eq!(bench.send(), expected);
+    }
+}
