@@ -188,8 +188,10 @@ impl Mux {
             self.ledger.tick(now);
             let priority = stream.priority;
             let growth = if room == 0 && !closed { self.pool.growth(priority) } else { None };
-            if room == 0 {
-                self.pool.wait(&mut self.store, key, priority);
+            match room {
+                0 => self.pool.wait(&mut self.store, key, priority),
+                // Y-MEM-6: whoever waits for credit keeps nobody from the room that there is.
+                _ => self.pool.leave(&mut self.store, key, priority),
             }
             match (room, growth) {
                 (1.., _) => self.begin_stall(key, Cause::Window),
@@ -312,7 +314,12 @@ impl Mux {
     /// the application has not dropped: nothing happens to any other (Y-RST-8).
     pub(crate) fn reset_from_afar(&mut self, key: Key, code: u32) -> bool {
         let arriving = self.arriving(key);
-        let Some(stream) = self.store.get_mut(key).filter(|stream| stream.handle == Handle::Held) else { return false };
+        let held = |stream: &&mut Stream| stream.handle == Handle::Held;
+        let Some(stream) = self.store.get_mut(key).filter(held) else { return false };
+        if !stream.linked && stream.receive.state == ReceiveState::Finished {
+            // It has ended: what is left of it to read is whole.
+            return false;
+        }
         let buffered = stream.motion().unread.len();
         let taken = stream.receive.window.held().saturating_sub(arriving).saturating_sub(buffered);
         let told = self.end_half_read(key, code, taken);

@@ -69,6 +69,14 @@ impl Control {
         Ok(())
     }
 
+    /// The id is of another stream from now on: no reset of the one before is owed.
+    pub(super) fn forgive(&mut self, id: StreamId) {
+        if !self.refusals.is_empty() {
+            self.refusals.retain(|(other, _)| *other != id);
+            self.look();
+        }
+    }
+
     /// Whether what is owed has to be written before more of what was read is applied (Y-LIMIT-4): at half of a ring, unless
     /// the transport is full, since a blocked write does not stop reading; and where a ring holds no more. A transport that has
     /// never taken anything is not waited for.

@@ -222,6 +222,7 @@ impl Mux {
     /// Owes a reset for a stream that is not taken in, and remembers it for the frames that are on their way.
     fn refuse(&mut self, id: StreamId, code: u32, len: u32) -> Result<(), Violation> {
         self.events.notes.debug(|| Note::Refused { stream: id, code });
+        self.half_open.remove(id);
         self.control.owe_reset(id, code)?;
         self.tombstones.insert(id, Tombstone::new(INITIAL_WINDOW.saturating_sub(len), 0));
         self.events.attention = true;
@@ -258,6 +259,10 @@ impl Mux {
         self.useless.earn();
         self.body = Some(Body { target: Target::Stream(key), left, fin });
         self.finish_body(now);
+        // Y-CLOSE-8: whoever could accept it may have gone while memory was asked for.
+        if self.draining {
+            self.drain(now);
+        }
     }
 
     // ---- data and credit -----------------------------------------------------------------------------------------

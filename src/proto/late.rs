@@ -38,8 +38,16 @@ impl Mux {
             Trace::HalfOpen => {
                 if let Some(body) = self.body.as_mut().filter(|_| arriving) {
                     body.target = Target::HalfOpen(id);
+                    let (left, latest) = (body.left, self.ledger.latest());
+                    // What is to come is not unread: nobody waits for it.
+                    if let Some(stream) = self.store.get_mut(key) {
+                        stream.receive.window.consume(left, latest);
+                    }
                 }
+                let before = self.half_open.poll_timeout();
                 self.half_open.insert(id, tombstone, arriving, self.ledger.latest());
+                // Y-DROP-3: a driver that sleeps learns of the time at which the peer is told.
+                self.events.outlook |= self.half_open.poll_timeout() != before;
                 // Y-DROP-4.
                 let (forgotten, told) = self.half_open.evicted();
                 self.tombstones.forget(forgotten);
@@ -50,9 +58,12 @@ impl Mux {
 
     /// Forgets a stream whose id is being opened anew.
     pub(super) fn forget(&mut self, id: StreamId) {
-        self.tombstones.remove(id);
         self.half_open.remove(id);
-        self.half_open.forgive(id);
+        if self.tombstones.remove(id) {
+            // Whatever a reset may be owed for has a tombstone.
+            self.half_open.forgive(id);
+            self.control.forgive(id);
+        }
     }
 
     /// Peers that have waited for credit are told that there will be none (Y-DROP-3).

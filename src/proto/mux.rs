@@ -59,7 +59,7 @@ pub(crate) struct Mux {
     pub(super) incoming: VecDeque<Key>,
     pub(super) ledger: Ledger,
     /// Nobody opens or accepts streams any more.
-    draining: bool,
+    pub(super) draining: bool,
     pub(super) ends: Ends,
     /// The body that is arriving.
     pub(super) body: Option<Body>,

@@ -20,9 +20,13 @@ impl Mux {
     #[cfg(any(feature = "libp2p", test))]
     pub(crate) fn wait_for_end(&mut self, now: Instant) {
         let never = self.remote_away || self.next_id.is_none();
-        if never && self.lifecycle_is_open() && self.ends.overdue.is_none() {
-            self.ends.overdue = self.config.drain_timeout().and_then(|timeout| now.checked_add(timeout));
-            self.events.attention = true;
+        if never
+            && self.lifecycle_is_open()
+            && self.ends.overdue.is_none()
+            && let Some(at) = self.config.drain_timeout().and_then(|timeout| now.checked_add(timeout))
+        {
+            self.ends.overdue = Some(at);
+            self.events.outlook = true;
         }
     }
 

@@ -100,11 +100,13 @@ impl Tombstones {
         self.graves.get_mut(&id)
     }
 
-    /// Forgets a stream whose id is being opened anew.
-    pub(super) fn remove(&mut self, id: StreamId) {
-        if self.graves.remove(&id).is_some() {
+    /// Forgets a stream whose id is being opened anew; says whether it was known.
+    pub(super) fn remove(&mut self, id: StreamId) -> bool {
+        let known = self.graves.remove(&id).is_some();
+        if known {
             self.order.retain(|other| *other != id);
         }
+        known
     }
 
     /// Forgets them all.

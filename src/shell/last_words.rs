@@ -138,7 +138,7 @@ impl LastWords {
                 Ok(Some(Frame::Header(Header::GoAway { .. }))) => self.peer = Peer::Left,
                 Ok(Some(Frame::Header(Header::Data { .. } | Header::WindowUpdate { .. }))) => self.peer = Peer::Talks,
                 Ok(Some(Frame::Header(Header::Ping { .. }) | Frame::Body(_))) => {}
-                Ok(None) => return,
+                Ok(None) => return reader.rewind(),
                 Err(_) => self.frames = Frames::Garbled,
             }
         }

@@ -45,8 +45,7 @@ impl Reader {
     /// Moves the rest of a header to the front; after a read that filled the buffer, makes it larger.
     fn make_room(&mut self) {
         let full = self.end == self.buffer.len();
-        self.buffer.copy_within(self.start..self.end, 0);
-        (self.start, self.end) = (0, self.end.saturating_sub(self.start));
+        self.rewind();
         if full && self.buffer.len() < self.max {
             let size = self.buffer.len().saturating_mul(4).clamp(FIRST, self.max);
             self.buffer.resize(size, 0);
@@ -90,6 +89,12 @@ impl Reader {
             self.buffer = self.unparsed().to_vec();
             (self.start, self.end) = (0, self.buffer.len());
         }
+    }
+
+    /// Moves what was not parsed to the front: the buffer does not grow for what is only looked at.
+    pub(super) fn rewind(&mut self) {
+        self.buffer.copy_within(self.start..self.end, 0);
+        (self.start, self.end) = (0, self.end.saturating_sub(self.start));
     }
 
     /// Throws away what has been read.

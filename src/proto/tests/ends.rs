@@ -478,3 +478,34 @@ fn y_mem_13_what_a_handle_has_taken_before_the_end_stays_until_it_says_more() {
     bench.mux.returned(key, 0);
     assert_eq!(bench.reserved(), 0);
 }
+
+#[test]
+fn y_away_5_a_wait_that_may_take_for_ever_calls_nobody() {
+    for (timeout, called) in [(None, false), (Some(SECOND), true)] {
+        let (mut bench, ..) = dead_end(true, timeout);
+        bench.send();
+        let mut wait = || {
+            let events = bench.mux.events_mut();
+            (events.attention, events.outlook) = (false, false);
+            bench.mux.wait_for_end(bench.now);
+            let events = bench.mux.events_mut();
+            events.attention || events.outlook
+        };
+        assert_eq!([wait(), wait()], [called, false], "{timeout:?}");
+    }
+}
+
+#[test]
+fn y_close_8_a_stream_that_comes_while_the_last_handle_goes_is_refused() {
+    let mut bench = Bench::new();
+    bench.stream(Priority::MEDIUM);
+    bench.send();
+    let syn = Header::WindowUpdate { id: id(2), flags: Flags::SYN, value: 0 };
+    assert_eq!(bench.mux.handle_frame(Frame::Header(syn), bench.now), Admission::Reserve);
+    bench.mux.drain(bench.now);
+    let granted = bench.reserve();
+    bench.mux.admit(Some(granted), bench.now);
+    assert_eq!(bench.mux.waiting(), 0);
+    assert_eq!(bench.send(), [Header::WindowUpdate { id: id(2), flags: Flags::RST, value: 0 }]);
+    assert_eq!(bench.mux.num_streams(), 1);
+}

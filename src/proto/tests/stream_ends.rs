@@ -825,3 +825,65 @@ fn y_drop_6_what_was_written_before_a_close_leaves_before_the_reset() {
         assert_eq!(bench.send(), expected);
     }
 }
+
+#[test]
+fn y_drop_3_a_driver_that_sleeps_learns_of_the_time() {
+    for drops in [true, false] {
+        let mut bench = Bench::with(1 << 30, few_pings());
+        let (key, id) = bench.stream(Priority::MEDIUM);
+        bench.receive_data(id, INITIAL_WINDOW as usize);
+        assert!(bench.mux.finish(key).is_err());
+        bench.send();
+        assert!(bench.mux.finish(key).is_ok());
+        // It is at rest, and only a measurement far off would wake it.
+        bench.wait(Duration::from_secs(5));
+        let before = bench.mux.poll_timeout().expect("measures");
+        let events = bench.mux.events_mut();
+        (events.attention, events.outlook) = (false, false);
+        if drops {
+            bench.leave(key, Leave::Closed);
+        } else {
+            bench.mux.stop(key, 0, bench.now);
+        }
+        assert!(bench.mux.events_mut().outlook, "{drops}");
+        assert!(bench.mux.poll_timeout().expect("a peer is told") < before);
+    }
+}
+
+#[test]
+fn y_rst_8_a_reset_from_elsewhere_leaves_a_stream_that_has_ended_its_end() {
+    let mut bench = Bench::new();
+    let (key, id) = bench.stream(Priority::MEDIUM);
+    bench.receive_data(id, 100);
+    bench.receive(Header::Data { id, flags: Flags::FIN, len: 0 });
+    assert!(bench.mux.finish(key).is_err());
+    bench.send();
+    assert!(!bench.mux.reset_from_afar(key, 7));
+    assert_eq!(bench.read(key), 100);
+    assert!(matches!(bench.mux.read(key, &mut Chunks::default()), Ok(Taken::End)));
+}
+
+#[test]
+fn y_open_5_an_id_that_is_opened_anew_owes_nothing_of_what_was_refused() {
+    let mut bench = Bench::with(1 << 30, few_pings().accept_backlog(1));
+    bench.send();
+    let syn = |bench: &mut Bench, id: u32| {
+        let header = Header::WindowUpdate { id: super::id(id), flags: Flags::SYN, value: 0 };
+        if bench.mux.handle_frame(Frame::Header(header), bench.now) == Admission::Reserve {
+            let granted = bench.reserve();
+            bench.mux.admit(Some(granted), bench.now);
+        }
+    };
+    syn(&mut bench, 2);
+    // The transport takes nothing: the reset is owed.
+    syn(&mut bench, 4);
+    bench.receive(Header::WindowUpdate { id: id(4), flags: Flags::RST, value: 0 });
+    let first = bench.mux.accept().expect("it waits");
+    syn(&mut bench, 4);
+    let second = bench.mux.accept().expect("there is room again");
+    let resets = |sent: Vec<Header>| {
+        sent.iter().filter(|header| matches!(header, Header::WindowUpdate { flags: Flags::RST, .. })).count()
+    };
+    assert_eq!(resets(bench.send()), 0);
+    assert!(bench.mux.write(second, b"alive", bench.now).is_ok() && bench.mux.write(first, b"too", bench.now).is_ok());
+}

@@ -175,7 +175,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         }
         let (write, outlook) = self.poll_write(now, cx);
         // What was read and had to wait for writing goes on when the transport has taken something.
-        let goes_on = read == Stop::Holds && !self.is_full();
+        let goes_on = read == Stop::Holds && (!self.is_full() || !self.shared.with(|inner| inner.mux.must_write()));
         if read == Stop::Yields || write == Stop::Yields || goes_on {
             cx.waker().wake_by_ref();
         }
@@ -252,7 +252,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 let batch = &mut self.batch;
                 let left = self.shared.with(|inner| {
                     inner.mux.poll_transmit(batch, BATCH_BYTES, now);
-                    inner.mux.peer_has_left()
+                    // A go-away that came before ours was not the peer's last word.
+                    inner.mux.peer_has_left() && inner.mux.closed().is_some_and(|reason| !reason.is_clean())
                 });
                 self.load();
                 (self.credit, self.opening) = (None, None);
