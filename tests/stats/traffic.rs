@@ -199,7 +199,10 @@ fn round_trips_latest_and_shortest() {
         assert!(first >= 2 * delay);
         let second = near.ping().await.expect("is answered");
         let stats = near.call(|c| c.stats()).await;
-        assert_eq!((stats.rtt, stats.min_rtt), (Some(second), Some(first.min(second))));
+        // The connection's own first ping may have left before the call.
+        let shortest = stats.min_rtt.expect("measured");
+        assert_eq!(stats.rtt, Some(second));
+        assert!(shortest >= 2 * delay && shortest <= first.min(second), "{shortest:?}");
         peer.abort();
     });
 }
