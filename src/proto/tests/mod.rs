@@ -273,6 +273,23 @@ fn a_writer_that_is_gone_waits_no_more() {
 }
 
 #[test]
+fn y_mem_6_a_writer_that_waits_for_credit_stands_in_nobodys_way() {
+    let mut bench = Bench::new();
+    let (key, _) = bench.open();
+    while bench.mux.write(key, &[0; 4096], bench.now).is_ok() {
+        bench.send();
+    }
+    fill(&mut bench);
+    assert!(bench.mux.write(key, &[0; 4096], bench.now).is_err());
+    let queued = |bench: &Bench| bench.mux.store.get(key).expect("open").motion().room_links.is_queued();
+    assert!(queued(&bench), "there is no room");
+    bench.send();
+    // There is, and it has no use for it.
+    assert!(bench.mux.write(key, &[0; 4096], bench.now).is_err());
+    assert!(!queued(&bench));
+}
+
+#[test]
 fn a_writer_whose_priority_changes_waits_in_its_new_bucket() {
     let mut bench = Bench::new();
     fill(&mut bench);

@@ -7,7 +7,7 @@ use super::Bench;
 use crate::config::Config;
 use crate::memory::{MemoryLimit, MemoryManager, Reservation};
 use crate::priority::Priority;
-use crate::proto::limits::{INITIAL_WINDOW, STARVATION_BYTES};
+use crate::proto::limits::STARVATION_BYTES;
 use crate::proto::{Batch, FlushError, Key, WriteError};
 use crate::wire::{Flags, Header};
 use bytes::Bytes;
@@ -57,14 +57,9 @@ impl Crowd {
     }
 
     fn join(&mut self, number: usize, priority: Priority, work: Work) {
-        self.join_with(1 << 31, number, priority, work);
-    }
-
-    /// The same with so much credit beside the first window.
-    fn join_with(&mut self, credit: u32, number: usize, priority: Priority, work: Work) {
         for _ in 0..number {
             let (key, id) = self.bench.stream(priority);
-            self.bench.receive(Header::WindowUpdate { id, flags: Flags::NONE, value: credit });
+            self.bench.receive(Header::WindowUpdate { id, flags: Flags::NONE, value: 1 << 31 });
             self.bench.settle();
             self.writers.push(Writer { key, work, left: 0, done: 0, since: self.sent });
         }
@@ -255,20 +250,5 @@ fn y_mem_6_no_writer_waits_for_ever_whatever_the_others_do() {
                 assert!(crowd.sent - writer.since <= all, "seed {seed}: {writer:?} of {}", crowd.writers.len());
             }
         }
-    }
-}
-
-#[test]
-fn y_mem_6_writers_without_credit_keep_nobody_of_their_bucket_from_its_room() {
-    for growth in GROWTHS {
-        let mut crowd = Crowd::new(growth);
-        // Their peers read nothing: they use up the first window, and have no more ever.
-        crowd.join_with(1, 5, Priority::MEDIUM, Work::Bulk);
-        crowd.run(5 * (u64::from(INITIAL_WINDOW) + 1));
-        crowd.join(4, Priority::HIGH, Work::Bulk);
-        crowd.join(1, Priority::MEDIUM, Work::Bulk);
-        crowd.run(64 * MIB);
-        let done = *crowd.done().last().expect("one");
-        assert!(done >= 64 * MIB / 128 / 2, "{done}, growth {growth}");
     }
 }
