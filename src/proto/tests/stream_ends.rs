@@ -887,3 +887,40 @@ fn y_open_5_an_id_that_is_opened_anew_owes_nothing_of_what_was_refused() {
     assert_eq!(resets(bench.send()), 0);
     assert!(bench.mux.write(second, b"alive", bench.now).is_ok() && bench.mux.write(first, b"too", bench.now).is_ok());
 }
+
+#[test]
+fn y_mem_13_what_is_still_to_come_is_not_unread_once_nobody_reads() {
+    let mut bench = Bench::new();
+    let (key, id) = bench.stream(Priority::MEDIUM);
+    assert!(bench.mux.finish(key).is_err());
+    bench.send();
+    bench.receive(Header::Data { id, flags: Flags::NONE, len: 100 });
+    bench.receive_body(10);
+    bench.mux.stop(key, 0, bench.now);
+    assert_eq!(bench.mux.stream_stats(key, bench.now).expect("held").unread, 0);
+}
+
+#[test]
+fn y_open_5_a_refused_stream_is_not_held_to_the_credit_of_the_one_before() {
+    let mut bench = Bench::with(1 << 30, few_pings().accept_backlog(1));
+    bench.send();
+    let syn = |bench: &mut Bench, stream: u32| {
+        let header = Header::WindowUpdate { id: id(stream), flags: Flags::SYN, value: 0 };
+        if bench.mux.handle_frame(Frame::Header(header), bench.now) == Admission::Reserve {
+            let granted = bench.reserve();
+            bench.mux.admit(Some(granted), bench.now);
+        }
+    };
+    syn(&mut bench, 2);
+    let key = bench.mux.accept().expect("it waits");
+    bench.send();
+    bench.receive_data(id(2), INITIAL_WINDOW as usize - 5_000);
+    assert!(bench.mux.finish(key).is_err());
+    bench.send();
+    bench.leave(key, Leave::Closed);
+    // Another one fills the backlog.
+    syn(&mut bench, 4);
+    syn(&mut bench, 2);
+    bench.receive_data(id(2), 6_000);
+    assert!(bench.mux.closed().is_none(), "{:?}", bench.mux.closed());
+}
