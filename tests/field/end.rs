@@ -21,8 +21,22 @@ pub struct Common {
     pub volume: Cell<u64>,
     /// Applications that have not come to their end.
     pub busy: Cell<usize>,
-    /// The shortest time of a byte from one end to the other and back.
-    pub round_trip: Cell<Duration>,
+    /// The shortest time that a byte has needed in each direction.
+    pub least_latency: Cell<[Duration; 2]>,
+}
+
+impl Common {
+    /// From now on a byte needs this long in each direction.
+    pub fn on_latency(&self, latency: [Duration; 2]) {
+        let least = self.least_latency.get();
+        self.least_latency.set([least[0].min(latency[0]), least[1].min(latency[1])]);
+    }
+
+    /// No round trip is shorter: one under way while the path changes has the one direction from before and the other
+    /// from after.
+    fn least_round_trip(&self) -> Duration {
+        self.least_latency.get().iter().sum()
+    }
 }
 
 pub struct End {
@@ -119,7 +133,7 @@ impl End {
         let facts = &self.oracle().facts;
         match result {
             Ok(_) => {
-                let least = self.common.round_trip.get();
+                let least = self.common.least_round_trip();
                 assert!(took >= least, "end {}: a ping is answered after {took:?} of {least:?}", self.side);
                 Ok(())
             }

@@ -140,7 +140,7 @@ pub fn run(theme: &Theme, seed: u64) -> (u64, Duration) {
         plans: RefCell::default(),
         volume: Cell::new(draw.paths[0].volume().min(draw.paths[1].volume())),
         busy: Cell::new(0),
-        round_trip: Cell::new(draw.paths[0].latency + draw.paths[1].latency),
+        least_latency: Cell::new(draw.paths.map(|path| path.latency)),
     });
     let budgets = draw.budgets.map(|limit| Arc::new(MemoryLimit::new(limit)));
     let stats = NodeStats::default();

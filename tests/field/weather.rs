@@ -56,8 +56,7 @@ pub async fn make(
                 }
                 let queue_time = wires.iter().map(|wire| wire.borrow().path.queue_time()).sum();
                 common.oracle.borrow_mut().facts.on_queue_time(queue_time);
-                let round_trip = wires.iter().map(|wire| wire.borrow().path.latency).sum();
-                common.round_trip.set(common.round_trip.get().min(round_trip));
+                common.on_latency(wires.each_ref().map(|wire| wire.borrow().path.latency));
             }
         }
     }
