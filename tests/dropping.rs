@@ -12,8 +12,9 @@ use std::io::{self, IoSlice};
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::time::{Duration, Instant};
+use support::clock::{paused, run_paused};
 use support::peer::{data, fin, update};
-use support::{quiet, run, run_threaded, tcp};
+use support::{pipe, quiet, run, run_threaded, tcp};
 
 /// What leaves behind what the peer is sent first, when a stream is dropped of which this is done.
 fn leaves(settings: ConfigBuilder, what: &str, code: Option<u32>, act: impl AsyncFnOnce(&mut Stage, Stream)) {
@@ -297,4 +298,39 @@ fn y_rst_8_what_a_dropped_stream_has_written_goes_out_all_the_same() {
         stage.peer.expect(fin(1)).await;
         stage.expect_clean().await;
     });
+}
+
+// ---- Y-ACK-4 -----------------------------------------------------------------------------------------------------------
+
+/// Whoever opens faster than the peer accepts waits for it, though nothing is left of its streams here.
+#[test]
+fn y_ack_4_streams_that_were_closed_and_dropped_all_arrive_at_a_slow_acceptor() {
+    const STREAMS: usize = 3_000;
+    for backlog in [8, 256] {
+        run_paused(async {
+            let (near, far) = pipe(1 << 16);
+            let settings = || paused(quiet()).accept_backlog(backlog).build().expect("valid");
+            let (client, driver) = Session::new(near, settings(), Mode::Client);
+            tokio::spawn(driver);
+            let (server, driver) = Session::new(far, settings(), Mode::Server);
+            tokio::spawn(driver);
+            let message = pattern(100);
+            let firing = async {
+                for _ in 0..STREAMS {
+                    let mut stream = client.open().await.expect("opens");
+                    stream.write_all(&message).await.expect("writes");
+                    stream.close().await.expect("closes");
+                }
+            };
+            let accepting = async {
+                for n in 0..STREAMS {
+                    let mut stream = server.accept().await.expect("the next one");
+                    let (read, error) = drain(&mut stream).await;
+                    assert!(read == message && error.is_none(), "stream {n}, backlog {backlog}: {error:?}");
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            };
+            futures::join!(firing, accepting);
+        });
+    }
 }

@@ -114,6 +114,11 @@ pub(crate) const REFUSALS_OWED: usize = 2048;
 /// connection may take beside what is reserved.
 pub(crate) const REFUSALS_MOST: usize = 8192;
 
+/// How long streams that were dropped keep their places in the backlog while the peer acknowledges none of them (Y-ACK-4).
+/// Stops: opens from waiting for ever for a peer that acknowledges nothing. hashicorp/yamux gives a connection up after the
+/// same time without an ACK.
+pub(crate) const UNACKNOWLEDGED_TIME: Duration = Duration::from_secs(75);
+
 /// The most pongs, where `ping_backlog` is not more. There are peers that send a ping for each of a thousand tasks. 4 KiB.
 pub(crate) const PONGS_MOST: usize = 1024;
 

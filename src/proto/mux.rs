@@ -233,11 +233,16 @@ impl Mux {
             Lifecycle::Open => match self.next_id {
                 None => OpenError::StreamsExhausted,
                 // Y-ACK-2, Y-ACK-4: derived from the streams' states, not a semaphore.
-                Some(_) if self.unacknowledged >= self.config.accept_backlog() => return Err(OpenBlocked::Backlog),
+                Some(_) if self.awaiting_ack() >= self.config.accept_backlog() => return Err(OpenBlocked::Backlog),
                 Some(id) => return Ok(id),
             },
         };
         Err(OpenBlocked::Failed(failed))
+    }
+
+    /// Streams of this end's that the peer has not acknowledged, those that are half open included.
+    pub(super) const fn awaiting_ack(&self) -> usize {
+        self.unacknowledged.saturating_add(self.half_open.unacknowledged())
     }
 
     /// Opens a stream with the window that `reservation` is for, [`first_reservation`] of bytes or, where that is promised,

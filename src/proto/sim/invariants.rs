@@ -27,7 +27,7 @@ impl End {
         assert_eq!(live.len(), mux.store.live());
         let unacknowledged = live.iter().filter(|(_, stream)| stream.handshake.is_unacknowledged()).count();
         assert_eq!(unacknowledged, mux.unacknowledged, "places are derived from states");
-        assert!(unacknowledged <= mux.config.accept_backlog());
+        assert!(mux.awaiting_ack() <= mux.config.accept_backlog());
         let inbound = live.iter().filter(|(_, stream)| stream.id.is_client() != mux.mode.is_client()).count();
         assert_eq!(inbound, mux.inbound);
         assert!(inbound <= mux.config.max_incoming_streams());
