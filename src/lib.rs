@@ -59,17 +59,16 @@
 mod clock;
 mod config;
 mod connection;
-mod deadlines;
 mod error;
+#[cfg(feature = "libp2p")]
+mod libp2p;
 mod logging;
 mod memory;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod mode;
 #[cfg(feature = "libp2p")]
-mod muxer;
-#[cfg(feature = "libp2p")]
-mod negotiation;
+mod multistream;
 mod ping;
 mod priority;
 mod proto;
@@ -86,7 +85,6 @@ pub mod wire;
 pub use clock::Clock;
 pub use config::{Charging, Config, ConfigBuilder, ConfigError, RefusedOpen};
 pub use connection::Connection;
-pub use deadlines::Deadlines;
 pub use error::{ConnectionError, OpenError, PingError, Side, StreamError, Violation};
 pub use memory::{MemoryLimit, MemoryManager, MemoryScope, Refused, Reservation, Unlimited};
 pub use mode::Mode;
@@ -96,7 +94,7 @@ pub use session::{Session, SessionDriver};
 pub use stats::{
     ConnectionStats, NodeStats, Refusals, ReservedBytes, Resets, Stalled, StreamCounts, StreamStats, Traffic,
 };
-pub use stream::{Resetter, Stream};
+pub use stream::{Deadlines, Resetter, Stream};
 pub use tap::{Direction, TapEvent};
 
 /// Runs the code of the README as tests.

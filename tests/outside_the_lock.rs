@@ -447,7 +447,7 @@ fn whatever_is_not_ours_may_use_the_connection_that_calls_it() {
                 "refused an inbound stream",
                 "reset by the peer",
                 "sent",
-                "the peer goes away",
+                "the peer sent a go-away",
             ];
             assert_eq!(said.iter().map(String::as_str).collect::<Vec<_>>(), expected);
         });

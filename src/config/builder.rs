@@ -1,6 +1,6 @@
 //! `ConfigBuilder`: makes a `Config`.
 //!
-//! Owns the meaning and unit of every setting; `check` holds the ranges. Uses `priority` and `memory`. Never panics on
+//! Owns the meaning and unit of every setting; `validate` holds the ranges. Uses `priority` and `memory`. Never panics on
 //! a setting, and never corrects one in silence.
 
 use std::{sync::Arc, time::Duration};
@@ -292,7 +292,7 @@ impl ConfigBuilder {
     ///
     /// A [`ConfigError`] for the first setting that is not valid, or does not fit another.
     pub fn build(self) -> Result<Config, ConfigError> {
-        self.0.check()?;
+        self.0.validate()?;
         Ok(Config(Arc::new(self.0)))
     }
 }

@@ -1,12 +1,12 @@
 //! Config: every setting of a connection.
 //!
-//! Owns the names and defaults of the settings; `builder` makes them, `check` holds their ranges, `error` says which
+//! Owns the names and defaults of the settings; `builder` makes them, `validate` holds their ranges, `error` says which
 //! one is at fault. Uses `priority`, `memory`, `stats` and `tap`. A built config never changes, and never acts on a setting.
 
 mod builder;
-mod check;
+mod callbacks;
 mod error;
-mod hook;
+mod validate;
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,10 +16,10 @@ use crate::priority::Priority;
 use crate::stats::NodeStats;
 
 pub use builder::ConfigBuilder;
-pub use error::ConfigError;
 #[cfg(feature = "libp2p")]
-pub(crate) use hook::ProtocolPriorities;
-pub(crate) use hook::Tap;
+pub(crate) use callbacks::ProtocolPriorities;
+pub(crate) use callbacks::Tap;
+pub use error::ConfigError;
 
 const KIB: u32 = 1024;
 const MIB: u32 = 1024 * KIB;
