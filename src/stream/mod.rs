@@ -192,11 +192,13 @@ impl Stream {
         });
     }
 
-    /// A hint that the peer is about to send about `bytes`: where the window is smaller it is made as large at once, so
-    /// that they need not wait for credit. That is at most `max_stream_window`, and reserved from the memory manager at
-    /// the stream's priority, or only asked for with [`Charging::Used`](crate::Charging::Used); where it is refused, or where the read half has ended, the window stays as it is. What
-    /// the peer was granted by it cannot be taken back.
-    pub fn expect(&self, bytes: u32) {
+    /// Grows the receive window to `bytes` at once, if it is smaller, so that a peer that is about to send as much need not wait
+    /// for credit.
+    ///
+    /// It grows to `max_stream_window` at most. The difference is reserved from the memory manager at the stream's priority, or
+    /// only asked for with [`ReceiveCharge::Buffered`](crate::ReceiveCharge::Buffered); if that is refused, or the read half has
+    /// ended, the window stays as it is. Credit that was granted cannot be taken back.
+    pub fn grow_receive_window(&self, bytes: u32) {
         let growth = self.shared.with(|inner| inner.mux.shortfall(self.key, bytes));
         let Some(growth) = growth else { return };
         let answer = growth.put_to(self.shared.memory());
