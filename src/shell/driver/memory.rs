@@ -6,6 +6,7 @@ use crate::priority::Priority;
 use crate::proto::Answer;
 use crate::shell::inner::Inner;
 use crate::shell::reserve::{least_reservation, reserve_or_wait};
+use crate::sync::{Mutex, PoisonError};
 use futures::future::BoxFuture;
 use futures::{AsyncRead, AsyncWrite, FutureExt};
 use std::fmt;
@@ -25,7 +26,8 @@ pub(super) enum InputMemory {
 pub(super) struct MemoryWait {
     bytes: usize,
     priority: Priority,
-    released: BoxFuture<'static, ()>,
+    /// Never locked: with it, a connection is `Sync` though the future of a memory manager need not be.
+    released: Mutex<BoxFuture<'static, ()>>,
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
@@ -41,13 +43,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             Some(wait) => wait,
             None => {
                 match self.request_or_wait(bytes, priority, now) {
-                    Err(released) => MemoryWait { bytes, priority, released },
+                    Err(released) => MemoryWait::new(bytes, priority, released),
                     // There may be less urgent credit that waits.
                     Ok(()) => return cx.waker().wake_by_ref(),
                 }
             }
         };
-        match wait.released.poll_unpin(cx) {
+        match wait.poll(cx) {
             Poll::Pending => self.credit = Some(wait),
             Poll::Ready(()) if self.shared.with(|inner| inner.mux.withheld().is_none()) => {
                 self.pass_release_on(bytes, priority)
@@ -80,16 +82,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         let again = || memory.has_room(bytes, priority).then_some(());
         let wait = before.map_or_else(
             || {
-                reserve_or_wait(time, memory, bytes, priority, again).map_err(|released| MemoryWait {
-                    bytes,
-                    priority,
-                    released,
-                })
+                reserve_or_wait(time, memory, bytes, priority, again)
+                    .map_err(|released| MemoryWait::new(bytes, priority, released))
             },
             Err,
         );
         if let Err(mut wait) = wait
-            && wait.released.poll_unpin(cx).is_pending()
+            && wait.poll(cx).is_pending()
         {
             self.opening = Some(wait);
         } else if !self.shared.with(Inner::memory_released) {
@@ -147,6 +146,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
 }
 
 impl MemoryWait {
+    /// In a box, so that a connection that does not wait, as most, takes no more than a pointer for it.
+    fn new(bytes: usize, priority: Priority, released: BoxFuture<'static, ()>) -> Box<Self> {
+        Box::new(Self { bytes, priority, released: Mutex::new(released) })
+    }
+
+    /// Ready when it is worth to ask again.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.released.get_mut().unwrap_or_else(PoisonError::into_inner).poll_unpin(cx)
+    }
+
     /// Whether it ends as soon as so much can be had at this priority, or sooner.
     fn is_for(&self, bytes: usize, priority: Priority) -> bool {
         self.priority >= priority && self.bytes <= bytes

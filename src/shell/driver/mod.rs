@@ -48,9 +48,9 @@ pub(crate) struct Driver<T> {
     close_timeout: CloseTimeout,
     accept_pause: AcceptPause,
     /// The wait for memory of credit that is withheld.
-    credit: Option<MemoryWait>,
+    credit: Option<Box<MemoryWait>>,
     /// The wait for memory of streams that are to be opened and were refused it.
-    opening: Option<MemoryWait>,
+    opening: Option<Box<MemoryWait>>,
     /// How often a batch has been postponed for more writes, and how much was waiting then.
     postponed: Option<Postponed>,
     /// What has been done with the transport and not been reported to the core.
@@ -197,7 +197,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     fn park_writing(&self, cx: &Context<'_>) -> ParkState {
         let (parked, outdated) = self.shared.with(|inner| {
             inner.park_writing_driver(cx);
-            (ParkState::of(inner), Self::waits_are_outdated(self.credit.as_ref(), self.opening.is_some(), inner))
+            (ParkState::of(inner), Self::waits_are_outdated(self.credit.as_deref(), self.opening.is_some(), inner))
         });
         if outdated {
             cx.waker().wake_by_ref();

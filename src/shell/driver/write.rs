@@ -135,7 +135,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     fn encode(&mut self, pending: bool, now: Instant, cx: &Context<'_>) -> Next {
         let (batch, unflushed) = (&mut self.batch, self.writer.needs_flush());
         let (report, spent, postponed) = (&mut self.report, self.writer.spent(), &mut self.postponed);
-        let (awaited, credit, opening) = (&mut self.flush_awaited, self.credit.as_ref(), self.opening.is_some());
+        let (awaited, credit, opening) = (&mut self.flush_awaited, self.credit.as_deref(), self.opening.is_some());
         let next = self.shared.with(|inner| {
             report.apply(&mut inner.mux, spent);
             // A task that waits for a flush does not wait for the others to have nothing more to send.
