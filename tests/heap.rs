@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     FLOODS.iter().for_each(|flood| drop(Node::new(flood, 1, ReceiveCharge::Window)));
     let cases = FLOODS.iter().flat_map(|flood| flood.connections.iter().map(move |number| (flood, *number)));
     let trials = cases.flat_map(|(flood, number)| {
-        [(ReceiveCharge::Window, "promised"), (ReceiveCharge::Buffered, "used")].map(|(charging, name)| {
+        [(ReceiveCharge::Window, "window"), (ReceiveCharge::Buffered, "buffered")].map(|(charging, name)| {
             Trial::test(format!("{}_on_{number}_{name}", flood.name), move || {
                 withstands(flood, number, charging);
                 Ok(())

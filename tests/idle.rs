@@ -40,7 +40,7 @@ fn main() -> ExitCode {
     arguments.test_threads = Some(1);
     // What is allocated once and for all, by the runtime of the timers and by thread locals, is not a connection's.
     drop(Pair::new(ReceiveCharge::Window));
-    let trials = [(ReceiveCharge::Window, "promised"), (ReceiveCharge::Buffered, "used")].into_iter().flat_map(
+    let trials = [(ReceiveCharge::Window, "window"), (ReceiveCharge::Buffered, "buffered")].into_iter().flat_map(
         |(charging, name)| {
             let trial = |what: &str, run: fn(ReceiveCharge) -> Result<(), Failed>| {
                 Trial::test(format!("{what}_{name}"), move || run(charging))
