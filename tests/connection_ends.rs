@@ -6,8 +6,9 @@ mod support;
 mod tricky;
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt};
+use sluicegate::stats::NodeStats;
 use sluicegate::wire::Flags;
-use sluicegate::{Config, Connection, ConnectionError, MemoryLimit, Mode, NodeStats, Session, Side, Stream};
+use sluicegate::{Config, Connection, ConnectionError, MemoryLimit, Mode, Session, Side, Stream};
 use stage::{WINDOW, assert_same, drain, pattern, reason};
 use std::future::poll_fn;
 use std::io;

@@ -16,7 +16,7 @@ use floods::{FLOODS, Flood};
 use libtest_mimic::{Arguments, Trial};
 use node::Node;
 use peak_alloc::PeakAlloc;
-use sluicegate::Charging;
+use sluicegate::ReceiveCharge;
 use std::process::ExitCode;
 
 #[global_allocator]
@@ -31,10 +31,10 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
     // What is allocated once and for all, by the runtime of the timers and by thread locals, is not a connection's.
-    FLOODS.iter().for_each(|flood| drop(Node::new(flood, 1, Charging::Promised)));
+    FLOODS.iter().for_each(|flood| drop(Node::new(flood, 1, ReceiveCharge::Window)));
     let cases = FLOODS.iter().flat_map(|flood| flood.connections.iter().map(move |number| (flood, *number)));
     let trials = cases.flat_map(|(flood, number)| {
-        [(Charging::Promised, "promised"), (Charging::Used, "used")].map(|(charging, name)| {
+        [(ReceiveCharge::Window, "window"), (ReceiveCharge::Buffered, "buffered")].map(|(charging, name)| {
             Trial::test(format!("{}_on_{number}_{name}", flood.name), move || {
                 withstands(flood, number, charging);
                 Ok(())
@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     libtest_mimic::run(&arguments, trials.collect()).exit_code()
 }
 
-fn withstands(flood: &'static Flood, connections: usize, charging: Charging) {
+fn withstands(flood: &'static Flood, connections: usize, charging: ReceiveCharge) {
     let mut node = Node::new(flood, connections, charging);
     node.run();
     let Node { before, beside, .. } = node;

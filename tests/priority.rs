@@ -5,8 +5,9 @@ mod support;
 
 use futures::{AsyncReadExt, FutureExt};
 use line::{HEADER, Line, Sent, queue, write};
+use sluicegate::memory::Reservation;
 use sluicegate::wire::{Flags, Header};
-use sluicegate::{MemoryLimit, MemoryManager, Priority, Reservation, Stream};
+use sluicegate::{MemoryLimit, MemoryManager, Priority, Stream};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

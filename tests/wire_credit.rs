@@ -4,8 +4,9 @@ mod support;
 
 use futures::future::{join, join_all};
 use futures::{AsyncReadExt, AsyncWriteExt, FutureExt};
+use sluicegate::memory::Refused;
 use sluicegate::wire::{Flags, Header, PingKind};
-use sluicegate::{ConfigBuilder, MemoryLimit, MemoryManager, Mode, Priority, Refused, Stream};
+use sluicegate::{ConfigBuilder, MemoryLimit, MemoryManager, Mode, Priority, Stream};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

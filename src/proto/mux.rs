@@ -25,7 +25,7 @@ use super::tombstones::Tombstones;
 use super::urgency::Urgency;
 use super::windows::Windows;
 use super::withheld::Withheld;
-use crate::config::{Charging, Config};
+use crate::config::{Config, ReceiveCharge};
 use crate::error::{ConnectionError, OpenError, Side};
 use crate::memory::Reservation;
 use crate::mode::Mode;
@@ -370,9 +370,9 @@ impl Mux {
         self.forget(id);
         let priority = self.config.default_priority();
         self.ledger.reserved(priority, reservation.bytes());
-        let window = match self.config.charging() {
-            Charging::Promised => u32::try_from(reservation.bytes()).unwrap_or(u32::MAX),
-            Charging::Used => self.config.initial_stream_window(),
+        let window = match self.config.receive_charge() {
+            ReceiveCharge::Window => u32::try_from(reservation.bytes()).unwrap_or(u32::MAX),
+            ReceiveCharge::Buffered => self.config.initial_stream_window(),
         };
         let stream = Stream::new(id, handshake, priority, window, reservation);
         match handshake.is_unacknowledged() {

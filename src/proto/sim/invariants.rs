@@ -1,7 +1,7 @@
 //! Owns what must hold after every step, whatever has happened.
 
 use super::end::End;
-use crate::config::Charging;
+use crate::config::ReceiveCharge;
 use crate::proto::mux::Mux;
 use crate::proto::stall::Cause;
 use crate::proto::stream::{Handle, ReceiveState, SendState};
@@ -45,15 +45,15 @@ impl End {
             let receives = stream.receive.state == ReceiveState::Open && stream.handle == Handle::Held;
             if receives && linked(&key, stream) {
                 let own = stream.reservation.as_ref().expect("an open stream holds its window");
-                let needed = match mux.config.charging() {
-                    Charging::Promised => window.size() as usize,
-                    Charging::Used => {
+                let needed = match mux.config.receive_charge() {
+                    ReceiveCharge::Window => window.size() as usize,
+                    ReceiveCharge::Buffered => {
                         assert!(own.bytes() >= limits::STREAM_BOOKS);
                         assert!(window.held() > mux.arriving(key) || own.bytes() == limits::STREAM_BOOKS, "{stream:?}");
                         limits::STREAM_BOOKS + stream.motion().unread.capacity()
                     }
                 };
-                let exact = mux.config.charging() == Charging::Promised;
+                let exact = mux.config.receive_charge() == ReceiveCharge::Window;
                 assert!(own.bytes() == needed || !exact && own.bytes() > needed, "what is held is reserved");
             }
             let own = stream.reservation.as_ref().map_or(0, |reservation| reservation.bytes());
@@ -61,7 +61,8 @@ impl End {
                 let unread = stream.motion().unread.capacity() + stream.receive.lent as usize;
                 let kept = if stream.linked { unread + limits::STREAM_BOOKS } else { unread };
                 // A window of small pieces takes a little more than was promised for it.
-                let whole = mux.config.charging() == Charging::Promised && own >= window.size() as usize && own < kept;
+                let whole =
+                    mux.config.receive_charge() == ReceiveCharge::Window && own >= window.size() as usize && own < kept;
                 assert!(own == kept || whole, "{own} of {kept} for what is unread: {stream:?}");
             }
             if linked(&key, stream) {
