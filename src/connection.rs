@@ -229,6 +229,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
         self.poll(cx)
     }
 
+    /// What comes before that where it is a swarm that closes, and drops its streams.
+    #[cfg(feature = "libp2p")]
+    pub(crate) fn close_muxer(&mut self) {
+        let now = self.shared.now();
+        self.shared.with(|inner| inner.mux.close_muxer(now));
+    }
+
     /// Closes like [`poll_close`](Connection::poll_close), with a code that the peer sees; 0 is the same as that. The
     /// work is done by [`poll`](Connection::poll).
     pub fn close_with(&mut self, code: u32) {

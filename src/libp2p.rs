@@ -89,7 +89,9 @@ where
     }
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), ConnectionError>> {
-        Self::poll_close(self.get_mut(), cx)
+        let this = self.get_mut();
+        this.close_muxer();
+        Self::poll_close(this, cx)
     }
 
     /// The end of the connection is an error here, and drops the muxer: it is kept back while there are streams to accept

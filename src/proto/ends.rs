@@ -23,11 +23,36 @@ pub(super) struct Ends {
     pub(super) retiring: bool,
     /// When the connection closes though streams are open: somebody wants one that it will never open.
     pub(super) overdue: Option<Instant>,
+    /// The peer is asked to say when it has read the go-away.
+    pub(super) confirms: bool,
+    /// The ping with which it is.
+    confirmation: Option<Confirmation>,
     /// How many streams have ended while their handles held what had been taken off them.
     pub(super) held: u64,
 }
 
+/// Whether the peer has read the go-away of this end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Confirmation {
+    /// It says so by answering this ping.
+    Awaited(u32),
+    /// It has.
+    Received,
+}
+
 impl Ends {
+    /// The ping behind the go-away has this nonce.
+    pub(super) const fn confirm_by(&mut self, nonce: u32) {
+        self.confirmation = Some(Confirmation::Awaited(nonce));
+    }
+
+    /// A pong has come.
+    pub(super) fn on_pong(&mut self, nonce: u32) {
+        if self.confirmation == Some(Confirmation::Awaited(nonce)) {
+            self.confirmation = Some(Confirmation::Received);
+        }
+    }
+
     pub(super) const fn is_retiring(&self) -> bool {
         self.retiring
     }
@@ -57,6 +82,11 @@ impl Mux {
     /// only wants no more streams goes on with those that are open (Y-CLOSE-13).
     pub(crate) fn peer_has_left(&self) -> bool {
         self.ends.away_after == Some(self.stream_frames())
+    }
+
+    /// What is known of whether the peer has read the go-away, where it was asked (Y-CLOSE-14).
+    pub(crate) const fn confirmation(&self) -> Option<Confirmation> {
+        self.ends.confirmation
     }
 
     const fn stream_frames(&self) -> u64 {

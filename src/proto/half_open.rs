@@ -242,7 +242,6 @@ impl HalfOpen {
         *self = Self::new(*self.entries.hasher(), self.since);
     }
 
-    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }

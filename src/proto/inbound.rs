@@ -442,6 +442,9 @@ impl Mux {
     // ---- the connection ------------------------------------------------------------------------------------------
 
     fn on_ping(&mut self, kind: PingKind, nonce: u32, now: Instant) -> Result<Worth, Violation> {
+        if kind == PingKind::Response {
+            self.ends.on_pong(nonce);
+        }
         match kind {
             // Y-PING-1.
             PingKind::Request => {

@@ -51,6 +51,7 @@ mod tests;
 pub(crate) use announce::Announced;
 pub(crate) use app::{FlushError, ReadError, Taken, WriteError};
 pub(crate) use chunks::Chunks;
+pub(crate) use ends::Confirmation;
 pub(crate) use inbound::Admission;
 pub(crate) use liveness::PingProgress;
 pub(crate) use mux::{Mux, OpenBlocked};

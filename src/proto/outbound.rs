@@ -104,13 +104,18 @@ impl Mux {
             put(batch, &mut self.events.notes, header);
         }
         if self.liveness.is_owed() && batch.len() < budget {
-            let mut rng = StdRng::seed_from_u64(self.seed);
-            let nonce = rng.random();
-            self.seed = rng.random();
+            let nonce = self.next_nonce();
             put(batch, &mut self.events.notes, Header::Ping { kind: PingKind::Request, nonce });
             self.liveness.ping_cut(nonce, now);
             self.let_out();
         }
+    }
+
+    fn next_nonce(&mut self) -> u32 {
+        let mut rng = StdRng::seed_from_u64(self.seed);
+        let nonce = rng.random();
+        self.seed = rng.random();
+        nonce
     }
 
     fn cut_stream_control(&mut self, batch: &mut Batch, budget: usize, number: u64, now: Instant) {
@@ -221,6 +226,12 @@ impl Mux {
             put(batch, &mut self.events.notes, Header::GoAway { code: *code });
             *said = true;
             self.control.mute();
+            // Y-CLOSE-14: without streams the peer closes, too, and says so by that.
+            if self.ends.confirms && self.store.live().saturating_add(self.half_open.len()) > 0 {
+                let nonce = self.next_nonce();
+                self.ends.confirm_by(nonce);
+                put(batch, &mut self.events.notes, Header::Ping { kind: PingKind::Request, nonce });
+            }
         }
     }
 }

@@ -23,7 +23,11 @@ pub(crate) enum Leave {
     Unused,
     /// None of these. `read` of the bytes that count as unread are not: they were read and not reported, or are none of the
     /// application's.
-    Done { read: u32 },
+    Done {
+        read: u32,
+        /// It has written something.
+        wrote: bool,
+    },
 }
 
 /// What leaves.
@@ -67,6 +71,7 @@ impl Mux {
             Manner::Behind(event) => {
                 self.give_back(key);
                 if let Some(stream) = self.store.get_mut(key) {
+                    stream.send.unanswered = matches!(leave, Leave::Done { wrote: false, .. });
                     stream.send.state = stream.send.state.on(event);
                 }
                 self.end_stall(key);
@@ -75,6 +80,31 @@ impl Mux {
                 self.stop(key, unread, now);
             }
         }
+    }
+
+    /// Closes the connection as a muxer. Its user is dropping everything, so that what was read and not answered will not be:
+    /// the streams dropped like that whose FIN has not left are reset in its place (Y-DROP-9), and the peer says when it has
+    /// read the last of all this (Y-CLOSE-14).
+    #[cfg(any(feature = "libp2p", test))]
+    pub(crate) fn close_muxer(&mut self, now: Instant) {
+        if !self.lifecycle_is_open() {
+            return;
+        }
+        self.tick(now);
+        self.ends.confirms = true;
+        for key in self.store.keys().collect::<Vec<_>>() {
+            let Some(stream) = self.store.get_mut(key) else { continue };
+            if stream.handle != Handle::Released || !stream.send.unanswered || stream.send.state != SendState::Closing {
+                continue;
+            }
+            if stream.motion().unsent.is_empty() {
+                let told = self.end_with_reset(key, 0);
+                add(&mut self.ledger.resets.dropped, told.into());
+            } else {
+                stream.send.state = stream.send.state.on(SendEvent::Abort);
+            }
+        }
+        self.close(0);
     }
 }
 
@@ -98,7 +128,7 @@ fn manner(stream: &Stream, leave: Leave, closing: bool) -> Manner {
         // Y-DROP-7.
         Leave::Unused => true,
         // Y-DROP-8.
-        Leave::Done { read } => reads && stream.receive.window.held() > read,
+        Leave::Done { read, .. } => reads && stream.receive.window.held() > read,
     };
     match (unread, queued) {
         (false, _) => Manner::Behind(SendEvent::Finish),

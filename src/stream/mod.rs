@@ -238,7 +238,10 @@ impl Stream {
         if let Some(priority) = priority {
             self.shared.with(|inner| inner.mux.suggest_priority(self.key, priority));
         }
-        self.usage.used |= data;
+        match by {
+            Side::Local => self.usage.wrote |= data,
+            Side::Remote => self.usage.read |= data,
+        }
         self.negotiation = Some(negotiation).filter(|negotiation| !negotiation.is_over());
     }
 

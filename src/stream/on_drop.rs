@@ -13,8 +13,10 @@ use std::thread;
 /// How the application has used a stream, as far as that matters when it is dropped.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Usage {
-    /// Bytes of the application have been read or written.
-    pub(super) used: bool,
+    /// Bytes have been read that are the application's, and none of the negotiation of its protocol.
+    pub(super) read: bool,
+    /// The same of what was written.
+    pub(super) wrote: bool,
     /// The last write was pending or took less than it was offered.
     pub(super) cut: bool,
     /// The application has closed the stream, or begun to.
@@ -32,10 +34,10 @@ impl Usage {
         } else if self.cut || on_drop.is_some() || thread::panicking() {
             // Y-DROP-6.
             Leave::Cut(on_drop.unwrap_or(0))
-        } else if !self.used {
+        } else if !self.read && !self.wrote {
             Leave::Unused
         } else {
-            Leave::Done { read }
+            Leave::Done { read, wrote: self.wrote }
         }
     }
 }

@@ -40,7 +40,7 @@ impl Stream {
             #[cfg(feature = "libp2p")]
             self.observe(Side::Remote, chunk.as_deref().unwrap_or_default());
         } else {
-            self.usage.used |= chunk.is_some();
+            self.usage.read |= chunk.is_some();
         }
         self.report(chunk.as_ref().map_or(0, Bytes::len), chunk.is_some());
         Poll::Ready(Ok(chunk))
@@ -75,7 +75,7 @@ impl Stream {
             #[cfg(feature = "libp2p")]
             self.observe(Side::Remote, &self.chunks.first().slice(..amt));
         } else {
-            self.usage.used |= amt > 0;
+            self.usage.read |= amt > 0;
         }
         self.chunks.advance(amt)
     }
@@ -119,7 +119,7 @@ impl Stream {
                 #[cfg(feature = "libp2p")]
                 self.observe(Side::Remote, buf.get(..read).unwrap_or(buf));
             } else {
-                self.usage.used |= read > 0;
+                self.usage.read |= read > 0;
             }
         }
         Poll::Ready(Ok(got))

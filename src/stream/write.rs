@@ -102,7 +102,7 @@ impl AsyncWrite for Stream {
                     #[cfg(feature = "libp2p")]
                     self.observe(Side::Local, buf.get(..written).unwrap_or(buf));
                 } else {
-                    self.usage.used |= written > 0;
+                    self.usage.wrote |= written > 0;
                 }
                 Poll::Ready(Ok(written))
             }

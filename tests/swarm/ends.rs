@@ -127,3 +127,42 @@ fn y_drop_7_a_request_that_nobody_takes_is_no_empty_answer() {
         });
     }
 }
+
+/// Whoever answers has taken all requests and answered none when it disconnects.
+#[test]
+fn y_drop_9_a_request_in_hand_at_a_disconnect_is_no_empty_answer() {
+    const REQUESTS: usize = 50;
+    run_threaded(async {
+        let (mut asker, mut answerer) = (asks(1_000, Version::V1), asks(1_000, Version::V1));
+        let address = loop {
+            if let SwarmEvent::NewListenAddr { address, .. } = answerer.select_next_some().await {
+                break address;
+            }
+        };
+        let (here, there) = (*asker.local_peer_id(), *answerer.local_peer_id());
+        asker.add_peer_address(there, address);
+        for n in 0..REQUESTS {
+            asker.behaviour_mut().send_request(&there, vec![1; n + 1]);
+        }
+        let (mut taken, mut failed) = (Vec::new(), 0);
+        while failed < REQUESTS {
+            tokio::select! {
+                event = answerer.select_next_some() => {
+                    if let SwarmEvent::Behaviour(Event::Message { message: Message::Request { channel, .. }, .. }) = event {
+                        taken.push(channel);
+                        if taken.len() == REQUESTS {
+                            answerer.disconnect_peer_id(here).expect("connected");
+                        }
+                    }
+                }
+                event = asker.select_next_some() => match event {
+                    SwarmEvent::Behaviour(Event::Message { message: Message::Response { response, .. }, .. }) => {
+                        panic!("{} bytes from nobody", response.len());
+                    }
+                    SwarmEvent::Behaviour(Event::OutboundFailure { .. }) => failed += 1,
+                    _ => {}
+                },
+            }
+        }
+    });
+}

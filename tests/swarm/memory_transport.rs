@@ -22,13 +22,15 @@ fn transport() -> libp2p::core::transport::Boxed<(libp2p::PeerId, libp2p::core::
     MemoryTransport::default().upgrade(Version::V1).authenticate(noise).multiplex(Config::default()).boxed()
 }
 
+/// Whether or not a stream was used, and though the peer keeps its end of one, as those of pings are kept.
 #[test]
-fn y_close_13_an_orderly_close_is_quick_at_both_ends() {
+fn y_close_13_y_close_14_an_orderly_close_is_quick_at_both_ends() {
     run_threaded(async {
         let mut listener = transport();
         listener.listen_on(ListenerId::next(), "/memory/0".parse().expect("valid")).expect("listens");
         let Some(TransportEvent::NewAddress { listen_addr, .. }) = listener.next().await else { panic!("no address") };
-        for used in [false, true] {
+        for (used, kept) in [(false, false), (true, false), (true, true)] {
+            let mut keeps = None;
             let options = DialOpts { role: Endpoint::Dialer, port_use: PortUse::Reuse };
             let dialing = transport().dial(listen_addr.clone(), options).expect("an address");
             let accepting = async {
@@ -60,6 +62,7 @@ fn y_close_13_an_orderly_close_is_quick_at_both_ends() {
                 let mut read = String::new();
                 stream.read_to_string(&mut read).await.expect("it is there");
                 assert_eq!(read, "hello");
+                keeps = Some(stream).filter(|_| kept);
             }
             let begun = Instant::now();
             let leaving = async {
@@ -73,6 +76,7 @@ fn y_close_13_an_orderly_close_is_quick_at_both_ends() {
             };
             let (left, stayed) = join(leaving, staying).await;
             assert!(left.max(stayed) < Duration::from_millis(100), "{left:?} and {stayed:?}");
+            drop(keeps);
         }
     });
 }

@@ -434,7 +434,9 @@ impl End {
             _ if record.finished => (Leave::Closed, None),
             Some(code) => (Leave::Cut(code), Some(code)),
             None if record.written == 0 && record.read == 0 => (Leave::Unused, Some(0)),
-            None => (Leave::Done { read: 0 }, stream.filter(reads).is_some_and(unread_at_all).then_some(0)),
+            None => {
+                (Leave::Done { read: 0, wrote: true }, stream.filter(reads).is_some_and(unread_at_all).then_some(0))
+            }
         };
         record.dropped = true;
         record.aborted = aborted.filter(|_| stream.is_some());

@@ -40,7 +40,7 @@ impl SendState {
     pub(in crate::proto) const fn on(self, event: SendEvent) -> Self {
         match (self, event) {
             (Self::Open, SendEvent::Finish) => Self::Closing,
-            (Self::Open, SendEvent::Abort) => Self::Aborting,
+            (Self::Open | Self::Closing, SendEvent::Abort) => Self::Aborting,
             // Y-FIN-4: only here does a FIN leave, so there is never a second one.
             (Self::Closing, SendEvent::FinCut) => Self::Closed,
             (Self::Open | Self::Closing | Self::Aborting, SendEvent::Reset) => Self::Reset,
@@ -63,6 +63,8 @@ pub(in crate::proto) struct Send {
     pub(in crate::proto) lost: bool,
     /// Whose turn it was among those who wait for room in the send buffers when some of it was last written to.
     pub(in crate::proto) turn: u16,
+    /// The application has dropped the stream, has closed nothing and has written nothing.
+    pub(in crate::proto) unanswered: bool,
     /// The FIN is all that the last batch holds of it.
     pub(in crate::proto) fin_alone: bool,
     /// The number of the last batch that holds a frame of this stream.
@@ -76,6 +78,7 @@ impl Send {
             window: SendWindow::INITIAL,
             lost: false,
             turn: 0,
+            unanswered: false,
             fin_alone: false,
             last_batch: 0,
         }
@@ -151,7 +154,7 @@ mod tests {
             (S::Open, E::FinCut, S::Open),
             (S::Open, E::Reset, S::Reset),
             (S::Closing, E::Finish, S::Closing),
-            (S::Closing, E::Abort, S::Closing),
+            (S::Closing, E::Abort, S::Aborting),
             (S::Closing, E::FinCut, S::Closed),
             (S::Closing, E::Reset, S::Reset),
             (S::Aborting, E::Finish, S::Aborting),

@@ -5,8 +5,8 @@ use crate::config::{Config, ConfigBuilder, ReceiveCharge};
 use crate::error::{ConnectionError, OpenError, Side, StreamError, Violation};
 use crate::priority::Priority;
 use crate::proto::limits::STREAM_BOOKS;
-use crate::proto::{Admission, Chunks, FlushError, Key, OpenBlocked, ReadError, Taken};
-use crate::wire::{Flags, Frame, Header, StreamId};
+use crate::proto::{Admission, Batch, Chunks, Confirmation, FlushError, Key, Leave, OpenBlocked, ReadError, Taken};
+use crate::wire::{Flags, Frame, Header, PingKind, StreamId};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -508,4 +508,88 @@ fn y_close_8_a_stream_that_comes_while_the_last_handle_goes_is_refused() {
     assert_eq!(bench.mux.waiting(), 0);
     assert_eq!(bench.send(), [Header::WindowUpdate { id: id(2), flags: Flags::RST, value: 0 }]);
     assert_eq!(bench.mux.num_streams(), 1);
+}
+
+// ---- closing as a muxer ----------------------------------------------------------------------------------------------
+
+#[test]
+fn y_drop_9_a_muxer_that_closes_resets_what_was_dropped_unanswered() {
+    let unanswered = Leave::Done { read: 0, wrote: false };
+    let body = Header::Data { id: id(2), flags: Flags::NONE, len: 5 };
+    let fin = Header::Data { id: id(2), flags: Flags::FIN, len: 0 };
+    let reset = Header::WindowUpdate { id: id(2), flags: Flags::RST, value: 0 };
+    let go_away = Header::GoAway { code: 0 };
+    // What was written, perhaps by a negotiation; how the stream was left; whether time passed; what leaves.
+    let rows: [(usize, Leave, bool, &[Header]); 6] = [
+        (0, unanswered, false, &[reset, go_away]),
+        (5, unanswered, false, &[body, reset, go_away]),
+        (5, Leave::Done { read: 0, wrote: true }, false, &[body, fin, go_away]),
+        (0, Leave::Closed, false, &[fin, go_away]),
+        (0, unanswered, true, &[fin, go_away]),
+        (5, unanswered, true, &[body, fin, go_away]),
+    ];
+    for (written, leave, before, expected) in rows {
+        let mut bench = Bench::new();
+        bench.incoming(2, 3, true);
+        let key = bench.mux.accept().expect("it waits");
+        assert!(matches!(bench.read_to_end(key), (3, None)));
+        bench.send();
+        if written > 0 {
+            assert_eq!(bench.mux.write(key, &[7; 5], bench.now).expect("room"), written);
+        }
+        if leave == Leave::Closed {
+            assert!(bench.mux.finish(key).is_err());
+        }
+        bench.leave(key, leave);
+        let mut sent = if before { bench.send() } else { Vec::new() };
+        bench.mux.close_muxer(bench.now);
+        sent.extend(bench.send());
+        assert_eq!(sent, expected, "{written} {leave:?} {before}");
+        assert_eq!((bench.reserved(), bench.mux.store.len()), (0, 0));
+    }
+}
+
+/// A connection with a stream that the peer has not ended, closed by `close`: what follows the FIN.
+fn closed_beside_a_stream(dropped: bool, close: impl FnOnce(&mut Bench)) -> (Bench, Vec<Header>) {
+    let mut bench = Bench::new();
+    let (key, _) = bench.stream(Priority::MEDIUM);
+    if dropped {
+        bench.release(key);
+        bench.send();
+        assert_eq!((bench.mux.num_streams(), bench.mux.half_open.len()), (0, 1));
+    }
+    close(&mut bench);
+    let mut batch = Batch::default();
+    assert!(bench.mux.poll_transmit(&mut batch, usize::MAX, bench.now));
+    let (mut parser, mut pieces) = (crate::wire::Parser::default(), Default::default());
+    batch.take(&mut pieces);
+    let sent: Vec<u8> = pieces.iter().flatten().copied().collect();
+    let mut input = &sent[..];
+    let frames = std::iter::from_fn(|| parser.next(&mut input).expect("legal"));
+    let headers = frames.filter_map(|frame| if let Frame::Header(header) = frame { Some(header) } else { None });
+    let headers = headers.collect();
+    (bench, headers)
+}
+
+#[test]
+fn y_close_14_a_muxer_learns_when_its_go_away_was_read() {
+    for dropped in [false, true] {
+        let close = |bench: &mut Bench| bench.mux.close_muxer(bench.now);
+        let (mut bench, sent) = closed_beside_a_stream(dropped, close);
+        let [Header::GoAway { code: 0 }, Header::Ping { kind: PingKind::Request, nonce }] = sent[..] else {
+            panic!("{sent:?}")
+        };
+        assert_eq!(bench.mux.confirmation(), Some(Confirmation::Awaited(nonce)));
+        bench.receive(Header::Ping { kind: PingKind::Response, nonce: nonce.wrapping_add(1) });
+        assert_eq!(bench.mux.confirmation(), Some(Confirmation::Awaited(nonce)));
+        bench.receive(Header::Ping { kind: PingKind::Response, nonce });
+        assert_eq!(bench.mux.confirmation(), Some(Confirmation::Received));
+        let (bench, sent) = closed_beside_a_stream(dropped, |bench| bench.mux.close(0));
+        assert_eq!((sent, bench.mux.confirmation()), (vec![Header::GoAway { code: 0 }], None));
+    }
+    // A peer without streams closes as well, which says the same.
+    let mut bench = Bench::new();
+    bench.send();
+    bench.mux.close_muxer(bench.now);
+    assert_eq!(bench.send(), [Header::GoAway { code: 0 }]);
 }

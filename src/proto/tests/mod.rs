@@ -151,7 +151,7 @@ impl Bench {
     }
 
     fn release(&mut self, key: Key) {
-        self.leave(key, Leave::Done { read: 0 });
+        self.leave(key, Leave::Done { read: 0, wrote: true });
     }
 
     fn leave(&mut self, key: Key, leave: Leave) {

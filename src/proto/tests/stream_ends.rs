@@ -40,8 +40,8 @@ use Act::*;
 const GRACE: u64 = HALF_OPEN_GRACE.as_millis() as u64;
 /// How exact the time is in which a peer is told.
 const EXACT: u64 = 100;
-const DONE: Leave = Leave::Done { read: 0 };
-const READ: Leave = Leave::Done { read: 100 };
+const DONE: Leave = Leave::Done { read: 0, wrote: true };
+const READ: Leave = Leave::Done { read: 100, wrote: true };
 
 /// A row: what happens, with the frames that cross because of it, and what the far end then reads and how it writes.
 type Row = (&'static str, &'static [(Act, &'static str)], [&'static str; 2]);

@@ -3,10 +3,11 @@
 //! What is queued is written and flushed, the write side is shut down, and what the peer still sends is read and discarded: a
 //! transport that is closed with bytes unread may destroy the go-away on its way (Y-CLOSE-2, Y-CLOSE-3).
 
+use crate::proto::Confirmation;
 use crate::proto::limits::{LINGER_TIME, POLL_READ_BYTES};
 use crate::shell::reader::Reader;
 use crate::shell::writer::Writer;
-use crate::wire::{Frame, Header};
+use crate::wire::{Frame, Header, PingKind};
 use futures::{AsyncRead, AsyncWrite};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -17,6 +18,8 @@ pub(super) struct Linger {
     step: Step,
     deadline: Instant,
     peer: Peer,
+    /// The ping behind the go-away.
+    ping: Option<u32>,
     input: Input,
 }
 
@@ -37,6 +40,8 @@ pub(super) enum Peer {
     Open,
     /// It has sent a go-away, and no frame of a stream since (Y-CLOSE-13).
     GoneAway,
+    /// It has read the go-away, and so all that was sent to it (Y-CLOSE-14).
+    Confirmed,
     /// Its side of the transport has ended.
     Eof,
 }
@@ -62,7 +67,17 @@ pub(super) struct Done;
 #[expect(clippy::arithmetic_side_effects, reason = "an instant a second from now can be represented")]
 impl Linger {
     pub(super) fn new(peer: Peer, now: Instant) -> Self {
-        Self { step: Step::Flush, deadline: now + LINGER_TIME, peer, input: Input::Frames }
+        Self { step: Step::Flush, deadline: now + LINGER_TIME, peer, ping: None, input: Input::Frames }
+    }
+
+    /// The peer was asked to say when it has read the go-away.
+    pub(super) fn confirmed_by(mut self, confirmation: Option<Confirmation>) -> Self {
+        match confirmation {
+            Some(Confirmation::Awaited(nonce)) => self.ping = Some(nonce),
+            Some(Confirmation::Received) => self.peer = Peer::Confirmed,
+            None => {}
+        }
+        self
     }
 
     pub(super) const fn deadline(&self) -> Instant {
@@ -101,7 +116,7 @@ impl Linger {
                 },
                 Step::Drain => {
                     let over = match self.peer {
-                        Peer::Eof => true,
+                        Peer::Eof | Peer::Confirmed => true,
                         Peer::GoneAway => available == Available::Nothing,
                         Peer::Open => false,
                     };
@@ -116,7 +131,7 @@ impl Linger {
     /// Reads and discards. This goes on while writing, too: a peer that must write before it reads is not held up.
     fn drain<T: AsyncRead + Unpin>(&mut self, io: &mut T, reader: &mut Reader, cx: &mut Context<'_>) -> Available {
         let mut left = POLL_READ_BYTES;
-        while self.peer != Peer::Eof {
+        while !matches!(self.peer, Peer::Eof | Peer::Confirmed) {
             self.find_go_away(reader);
             match reader.poll_fill(io, usize::MAX, cx) {
                 Poll::Ready(Ok(read @ 1..)) if read < left => left = left.saturating_sub(read),
@@ -135,6 +150,12 @@ impl Linger {
     fn find_go_away(&mut self, reader: &mut Reader) {
         while self.input == Input::Frames {
             match reader.next() {
+                Ok(Some(Frame::Header(Header::Ping { kind: PingKind::Response, nonce })))
+                    if self.ping == Some(nonce) =>
+                {
+                    self.peer = Peer::Confirmed;
+                    return reader.discard();
+                }
                 Ok(Some(Frame::Header(Header::GoAway { .. }))) => self.peer = Peer::GoneAway,
                 Ok(Some(Frame::Header(Header::Data { .. } | Header::WindowUpdate { .. }))) => self.peer = Peer::Open,
                 Ok(Some(Frame::Header(Header::Ping { .. }) | Frame::Body(_))) => {}

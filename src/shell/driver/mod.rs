@@ -256,14 +256,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             _ => {
                 // The go-away with the reason, behind what is half written.
                 let batch = &mut self.batch;
-                let left = self.shared.with(|inner| {
+                let (left, confirmation) = self.shared.with(|inner| {
                     inner.mux.poll_transmit(batch, BATCH_BYTES, now);
                     // After a clean close the peer may still answer ours: only after an error is its go-away its last frame.
-                    inner.mux.peer_has_left() && inner.mux.closed().is_some_and(|reason| !reason.is_clean())
+                    let clean = inner.mux.closed().is_some_and(ConnectionError::is_clean);
+                    (inner.mux.peer_has_left() && !clean, inner.mux.confirmation())
                 });
                 self.load();
                 (self.credit, self.opening) = (None, None);
-                self.phase = Phase::Lingering(Linger::new(if left { Peer::GoneAway } else { Peer::Open }, now));
+                let peer = if left { Peer::GoneAway } else { Peer::Open };
+                self.phase = Phase::Lingering(Linger::new(peer, now).confirmed_by(confirmation));
             }
         }
     }
