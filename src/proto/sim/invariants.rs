@@ -2,10 +2,10 @@
 
 use super::end::End;
 use crate::config::Charging;
+use crate::proto::counters::stall::Cause;
 use crate::proto::mux::Mux;
-use crate::proto::stall::Cause;
+use crate::proto::mux::withheld::Asking;
 use crate::proto::stream::{Handle, ReceiveState, SendState};
-use crate::proto::withheld::Asking;
 use crate::proto::{Key, limits};
 use crate::stats::ReservedBytes;
 use std::time::Duration;

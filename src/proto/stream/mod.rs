@@ -1,24 +1,25 @@
 //! Owns a stream's state: handshake x send x receive, three small enums that know nothing of each other.
 
+mod active;
 mod handshake;
-mod motion;
+pub(super) mod readiness;
 mod receive;
 mod send;
 
+use active::STILL;
+pub(super) use active::{Motion, Motions};
 pub(super) use handshake::{Handshake, HandshakeEvent};
-use motion::STILL;
-pub(super) use motion::{Motion, Motions};
 pub(super) use receive::{Receive, ReceiveBuffer, ReceiveEvent, ReceiveState};
 pub(super) use send::{Send, SendBuffer, SendEvent, SendState};
 
-use super::ledger::{Counts, Updates};
-use super::ready::Ready;
-use super::stall::Stall;
-use super::store::Serial;
-use super::withheld::Asking;
 use crate::error::{Side, StreamError};
 use crate::memory::Reservation;
 use crate::priority::Priority;
+use crate::proto::counters::stall::Stall;
+use crate::proto::mux::ledger::{Counts, Updates};
+use crate::proto::mux::withheld::Asking;
+use crate::proto::store::Serial;
+use crate::proto::stream::readiness::Ready;
 use crate::wire::StreamId;
 
 /// One stream.

@@ -1,9 +1,9 @@
 //! Owns the receive half of a stream: its state, the window it grants and what waits to be read.
 
-use crate::proto::chunks::{Chunks, Shelf};
-use crate::proto::flow::ReceiveWindow;
-use crate::proto::pool::Pool;
-use crate::proto::spares::{self, Spares, append};
+use crate::proto::buffer::chunk_pool::{self, Spares, append};
+use crate::proto::buffer::chunks::{Chunks, Shelf};
+use crate::proto::flow::window::ReceiveWindow;
+use crate::proto::send::send_pool::Pool;
 use bytes::BytesMut;
 use std::collections::VecDeque;
 use std::fmt;
@@ -96,7 +96,7 @@ impl ReceiveBuffer {
 
     /// Bytes of memory that the next `len` bytes take beside what there is for those before.
     pub(super) fn allocation(&self, len: usize) -> usize {
-        spares::allocation(&self.chunks, len)
+        chunk_pool::allocation(&self.chunks, len)
     }
 
     /// Takes bytes of a body in.

@@ -1,7 +1,7 @@
 //! Owns the send half of a stream: its state, the peer's credit and what waits to be cut into frames.
 
-use crate::proto::flow::SendWindow;
-use crate::proto::spares::{Spares, append};
+use crate::proto::buffer::chunk_pool::{Spares, append};
+use crate::proto::flow::window::SendWindow;
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::fmt;

@@ -1,0 +1,3 @@
+//! Owns what is counted.
+
+pub(in crate::proto) mod stall;

@@ -1,0 +1,3 @@
+//! Owns what the core has to tell the shell.
+
+pub(in crate::proto) mod notes;

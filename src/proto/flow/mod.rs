@@ -1,0 +1,3 @@
+//! Owns flow control: windows, the bandwidth estimate that sizes them, and what is asked of the memory manager for them.
+
+pub(in crate::proto) mod window;

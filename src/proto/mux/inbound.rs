@@ -1,0 +1,461 @@
+//! Owns what a frame does when it arrives.
+//!
+//! A header is judged whole before anything changes (Y-HDR-8); a body is taken in as it comes, and the flags that end a stream
+//! act when it is complete.
+
+use crate::error::{ConnectionError, Violation};
+use crate::memory::Reservation;
+use crate::proto::counters::stall::Cause;
+use crate::proto::events::notes::Note;
+use crate::proto::limits::INITIAL_WINDOW;
+use crate::proto::mux::late::Trace;
+use crate::proto::mux::ledger::count_frame;
+use crate::proto::mux::{Lifecycle, Mux};
+use crate::proto::peer::tombstones::Tombstone;
+use crate::proto::store::Key;
+use crate::proto::stream::readiness::Ready;
+use crate::proto::stream::{Handshake, HandshakeEvent, ReceiveEvent, ReceiveState, ResetBy, ResetCause, SendEvent};
+use crate::stats::{Resets, add, count};
+use crate::wire::{Flags, Frame, Header, PingKind, StreamId};
+use web_time::Instant;
+
+/// Code of the reset that answers data after a FIN.
+const PROTOCOL_ERROR: u32 = 1;
+
+/// What the shell has to do before it goes on to the next frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// Nothing.
+    Settled,
+    /// Reserve memory for a stream that the peer opens, and call [`Mux::admit`].
+    Reserve,
+}
+
+/// The body that is arriving.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::proto) struct Body {
+    pub(in crate::proto) target: Target,
+    pub(in crate::proto) left: u32,
+    pub(in crate::proto) fin: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(in crate::proto) enum Target {
+    Stream(Key),
+    /// A stream that has ended here.
+    HalfOpen(StreamId),
+    Discard,
+    /// The stream waits for [`Mux::admit`].
+    Undecided(Opening),
+}
+
+/// A SYN that was found to be legal.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::proto) struct Opening {
+    id: StreamId,
+    credit: u32,
+    by: Opener,
+}
+
+/// The type of the frame with the SYN.
+#[derive(Clone, Copy, Debug)]
+enum Opener {
+    Data,
+    WindowUpdate,
+}
+
+/// What was wrong with a frame that is not worth ending the connection for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::proto) enum Worth {
+    Useful,
+    /// It changed nothing: counted (Y-LIMIT-1).
+    Useless,
+    /// Expected to happen, and neither counted nor a merit.
+    Stray,
+}
+
+impl Mux {
+    /// Takes a frame, or a piece of one, in. A violation ends the connection; the go-away that says so is owed then
+    /// (Y-CLOSE-2).
+    pub(crate) fn handle_frame(&mut self, frame: Frame<&[u8]>, now: Instant) -> Admission {
+        if self.closed().is_some() {
+            return Admission::Settled;
+        }
+        let result = match frame {
+            Frame::Body(bytes) => {
+                self.on_body(bytes, now);
+                return Admission::Settled;
+            }
+            Frame::Header(header) => {
+                self.events.notes.received(header);
+                count_frame(&mut self.ledger.received, header);
+                self.on_header(header, now)
+            }
+        };
+        result.and_then(|worth| self.account(worth, now)).unwrap_or_else(|violation| self.violated(violation));
+        match self.body {
+            Some(Body { target: Target::Undecided(_), .. }) => Admission::Reserve,
+            _ => Admission::Settled,
+        }
+    }
+
+    /// The peer broke the protocol, in a frame or in the bytes of one.
+    pub(crate) fn violated(&mut self, violation: Violation) {
+        if self.closed().is_some() {
+            return;
+        }
+        self.events.notes.debug(|| Note::Violated(violation.clone()));
+        let code = violation.code();
+        self.fail(ConnectionError::Violation(violation));
+        self.control.owe_go_away(code);
+    }
+
+    /// Bytes of the body that is under way for a stream, and have not arrived.
+    pub(in crate::proto) fn arriving(&self, key: Key) -> u32 {
+        match self.body {
+            Some(Body { target: Target::Stream(target), left, .. }) if target == key => left,
+            _ => 0,
+        }
+    }
+
+    /// The stream that the body under way is for.
+    pub(in crate::proto) fn receiver(&self) -> Option<Key> {
+        match self.body {
+            Some(Body { target: Target::Stream(key), .. }) => Some(key),
+            _ => None,
+        }
+    }
+
+    fn account(&mut self, worth: Worth, now: Instant) -> Result<(), Violation> {
+        match worth {
+            Worth::Useful => self.useless.earn(),
+            Worth::Useless => self.spend_useless(now)?,
+            Worth::Stray => {}
+        }
+        Ok(())
+    }
+
+    fn spend_useless(&mut self, now: Instant) -> Result<(), Violation> {
+        count(&mut self.ledger.useless_frames);
+        self.useless.spend(now).map_err(|_| Violation::UselessFrames)
+    }
+
+    fn on_header(&mut self, header: Header, now: Instant) -> Result<Worth, Violation> {
+        self.body = None;
+        match header {
+            Header::Data { id, flags, len } if flags.contains(Flags::SYN) => {
+                self.on_syn(Opening { id, credit: 0, by: Opener::Data }, flags, len, now)
+            }
+            Header::WindowUpdate { id, flags, value } if flags.contains(Flags::SYN) => {
+                self.on_syn(Opening { id, credit: value, by: Opener::WindowUpdate }, flags, 0, now)
+            }
+            Header::Data { id, flags, len } => match self.known(id) {
+                Some(key) => self.on_data(key, flags, len, now),
+                None => self.on_late_data(id, flags, len),
+            },
+            Header::WindowUpdate { id, flags, value } => match self.known(id) {
+                Some(key) => self.on_window_update(key, flags, value, now),
+                None => Ok(self.on_late_update(id, flags, value)),
+            },
+            Header::Ping { kind, nonce } => self.on_ping(kind, nonce, now),
+            Header::GoAway { code } => Ok(self.on_go_away(code)),
+        }
+    }
+
+    /// The stream that a frame without SYN is for. One whose SYN has not left is none that the peer can know.
+    fn known(&self, id: StreamId) -> Option<Key> {
+        let key = self.store.find(id)?;
+        self.store.get(key).filter(|stream| stream.handshake != Handshake::Lazy).map(|_| key)
+    }
+
+    // ---- opening -------------------------------------------------------------------------------------------------
+
+    /// A SYN. Everything that could be wrong is looked at before anything is made (Y-OPEN-8). Any id of the
+    /// peer's that is not open will do (Y-OPEN-5).
+    fn on_syn(&mut self, opening: Opening, flags: Flags, len: u32, now: Instant) -> Result<Worth, Violation> {
+        let stream = opening.id.value();
+        if opening.id.is_client() == self.mode.is_client() {
+            // Y-OPEN-6.
+            return Err(Violation::Parity { stream });
+        }
+        if self.store.find(opening.id).is_some() {
+            // Y-OPEN-7.
+            return Err(Violation::DuplicateStream { stream });
+        }
+        if len > INITIAL_WINDOW {
+            return Err(Violation::WindowExceeded { stream, len, credit: INITIAL_WINDOW });
+        }
+        let reset = flags.contains(Flags::RST);
+        if !reset && INITIAL_WINDOW.checked_add(opening.credit).is_none() {
+            return Err(Violation::CreditOverflow { stream, credit: INITIAL_WINDOW, delta: opening.credit });
+        }
+        let mut body = Body { target: Target::Discard, left: len, fin: flags.contains(Flags::FIN) };
+        if reset {
+            // Y-OPEN-9: opened and reset at once. There is nothing to show the application.
+            count(&mut self.ledger.resets.remote_unaccepted);
+            self.rapid.spend(now).map_err(|_| Violation::RapidReset)?;
+        } else if let Some(code) = self.refusal() {
+            self.refuse(opening.id, code, len)?;
+        } else {
+            body.target = Target::Undecided(opening);
+        }
+        self.body = Some(body);
+        Ok(Worth::Stray)
+    }
+
+    /// Whether no inbound stream can be taken in now, as the code of its reset (Y-OPEN-11, Y-AWAY-1, Y-AWAY-3).
+    fn refusal(&mut self) -> Option<u32> {
+        let refusals = &mut self.ledger.refusals;
+        let (refused, code) = if self.local_away || self.remote_away || !matches!(self.lifecycle, Lifecycle::Open) {
+            (&mut refusals.incoming_by_go_away, 0)
+        } else if self.incoming.len() >= self.config.accept_backlog() {
+            (&mut refusals.incoming_by_backlog, self.config.refusal_code())
+        } else if self.inbound >= self.config.max_incoming_streams() {
+            (&mut refusals.incoming_by_limit, self.config.refusal_code())
+        } else {
+            return None;
+        };
+        count(refused);
+        Some(code)
+    }
+
+    /// Owes a reset for a stream that is not taken in, and remembers it for the frames that are on their way.
+    fn refuse(&mut self, id: StreamId, code: u32, len: u32) -> Result<(), Violation> {
+        self.events.notes.debug(|| Note::Refused { stream: id, code });
+        self.half_open.remove(id);
+        self.control.owe_reset(id, code)?;
+        self.tombstones.insert(id, Tombstone::new(INITIAL_WINDOW.saturating_sub(len), 0));
+        self.events.attention = true;
+        Ok(())
+    }
+
+    /// Decides on the stream that the last frame opens: `None`, and the memory manager has refused it (Y-MEM-1). With FIN it opens half
+    /// closed (Y-OPEN-12).
+    pub(crate) fn admit(&mut self, granted: Option<Reservation>, now: Instant) {
+        let Some(Body { target: Target::Undecided(opening), left, fin }) = self.body else {
+            self.events.released.extend(granted);
+            return;
+        };
+        let Some(reservation) = granted else {
+            self.body = Some(Body { target: Target::Discard, left, fin });
+            count(&mut self.ledger.refusals.incoming_by_memory);
+            if let Err(violation) = self.refuse(opening.id, self.config.refusal_code(), left) {
+                self.violated(violation);
+            }
+            return;
+        };
+        let key = self.insert(opening.id, Handshake::Incoming, reservation);
+        if let Some(stream) = self.store.get_mut(key) {
+            // Invariant: `on_syn` has checked that neither overflows nor passes the window.
+            let _ = stream.send.window.credit(opening.credit);
+            let _ = stream.receive.window.receive(left, now, now);
+            match opening.by {
+                Opener::Data => stream.received.data_frame(),
+                Opener::WindowUpdate => stream.updates.received(),
+            }
+        }
+        self.incoming.push_back(key);
+        self.events.incoming = true;
+        self.useless.earn();
+        self.body = Some(Body { target: Target::Stream(key), left, fin });
+        self.finish_body(now);
+        // Y-CLOSE-8: whoever could accept it may have gone while memory was asked for.
+        if self.draining {
+            self.drain(now);
+        }
+    }
+
+    // ---- data and credit -----------------------------------------------------------------------------------------
+
+    fn on_data(&mut self, key: Key, flags: Flags, len: u32, now: Instant) -> Result<Worth, Violation> {
+        let Some(stream) = self.store.get_mut(key) else { return Ok(Worth::Stray) };
+        let (id, state) = (stream.id, stream.receive.state);
+        let credit = stream.receive.window.credit();
+        let exceeded = Violation::WindowExceeded { stream: id.value(), len, credit };
+        // Y-FLOW-2: judged from the header alone, and in every state.
+        stream.receive.window.receive(len, self.last_data, now).map_err(|_| exceeded)?;
+        stream.received.data_frame();
+        let heard = self.acknowledged(key);
+        if flags.contains(Flags::RST) {
+            self.body = Some(Body { target: Target::Discard, left: len, fin: false });
+            self.consume(key, len, now);
+            // Y-RST-5: whatever else the frame says.
+            self.on_reset(key, 0, now)?;
+            return Ok(Worth::Useful);
+        }
+        let fin = flags.contains(Flags::FIN);
+        match state {
+            ReceiveState::Open | ReceiveState::Stopped => {
+                self.body = Some(Body { target: Target::Stream(key), left: len, fin });
+                self.finish_body(now);
+                Ok(if len == 0 && !fin && !heard { Worth::Useless } else { Worth::Useful })
+            }
+            ReceiveState::Finished | ReceiveState::Done if len > 0 => {
+                // Y-FIN-3: data after the end of the stream.
+                self.body = Some(Body { target: Target::Discard, left: len, fin: false });
+                self.consume(key, len, now);
+                let told = self.end_with_reset(key, PROTOCOL_ERROR);
+                add(&mut self.ledger.resets.after_fin, told.into());
+                Ok(Worth::Useless)
+            }
+            ReceiveState::Finished | ReceiveState::Done => Ok(Worth::Useless),
+            // Our reset has not left yet: the peer cannot know.
+            ReceiveState::Reset => {
+                self.body = Some(Body { target: Target::Discard, left: len, fin: false });
+                self.consume(key, len, now);
+                Ok(Worth::Stray)
+            }
+        }
+    }
+
+    fn on_body(&mut self, bytes: &[u8], now: Instant) {
+        let Some(body) = &mut self.body else { return };
+        let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        add(&mut self.ledger.received.data_bytes, len.into());
+        self.last_data = now;
+        body.left = body.left.saturating_sub(len);
+        if let Target::Stream(key) = body.target {
+            if !self.charge(key, bytes.len()) {
+                self.overrun(key);
+            }
+            if let Some(stream) = self.store.get_mut(key) {
+                stream.received.body(bytes.len());
+            }
+            if self.store.keep(key, bytes, &mut self.pool.spares) {
+                if let Some(stream) = self.store.get_mut(key) {
+                    self.answering.begin(stream);
+                }
+                self.notify(key, Ready::READ);
+            } else {
+                self.consume(key, len, now);
+            }
+        }
+        self.finish_body(now);
+    }
+
+    /// Lets the FIN of a data frame act once the body is complete (Y-HDR-6).
+    fn finish_body(&mut self, now: Instant) {
+        let Some(Body { target, left: 0, fin }) = self.body else { return };
+        match target {
+            Target::Stream(key) => {
+                self.body = None;
+                if fin && self.on_fin(key) == Worth::Useless {
+                    // A FIN that came with data is paid for by the data.
+                    self.spend_useless(now).unwrap_or_else(|violation| self.violated(violation));
+                }
+            }
+            Target::HalfOpen(id) => {
+                self.body = None;
+                self.finish_late_body(id, fin, now);
+            }
+            Target::Discard | Target::Undecided(_) => {}
+        }
+    }
+
+    fn on_window_update(&mut self, key: Key, flags: Flags, value: u32, now: Instant) -> Result<Worth, Violation> {
+        let Some(stream) = self.store.get_mut(key) else { return Ok(Worth::Stray) };
+        stream.updates.received();
+        if flags.contains(Flags::RST) {
+            // Y-RST-1: the value is a code, never credit.
+            self.acknowledged(key);
+            self.on_reset(key, value, now)?;
+            return Ok(Worth::Useful);
+        }
+        let credit = stream.send.window.available();
+        let overflow = Violation::CreditOverflow { stream: stream.id.value(), credit, delta: value };
+        stream.send.window.credit(value).map_err(|_| overflow)?;
+        let stalled = stream.stall.cause() == Some(Cause::Window);
+        let mut worth = if value > 0 { Worth::Useful } else { Worth::Useless };
+        if value > 0 {
+            if stalled {
+                self.end_stall(key);
+            }
+            self.notify(key, Ready::WRITE);
+        }
+        if self.acknowledged(key) {
+            worth = Worth::Useful;
+        }
+        if flags.contains(Flags::FIN) {
+            worth = self.on_fin(key);
+        }
+        Ok(worth)
+    }
+
+    /// A frame of the peer on this stream: it counts as its ACK (Y-ACK-3). Says whether that was news.
+    fn acknowledged(&mut self, key: Key) -> bool {
+        let Some(stream) = self.store.get(key) else { return false };
+        let next = stream.handshake.on(HandshakeEvent::Heard);
+        let news = next != stream.handshake;
+        self.set_handshake(key, next);
+        news
+    }
+
+    // ---- ends ----------------------------------------------------------------------------------------------------
+
+    fn on_fin(&mut self, key: Key) -> Worth {
+        let Some(stream) = self.store.get_mut(key) else { return Worth::Stray };
+        let state = stream.receive.state;
+        stream.receive.state = state.on(ReceiveEvent::Fin);
+        if stream.receive.state == state {
+            // Y-FIN-2: a second FIN.
+            return Worth::Useless;
+        }
+        self.stop_asking(key);
+        self.take_stock(key);
+        self.notify(key, Ready::READ);
+        self.settle(key);
+        Worth::Useful
+    }
+
+    fn on_reset(&mut self, key: Key, code: u32, now: Instant) -> Result<(), Violation> {
+        let Some(stream) = self.store.get_mut(key) else { return Ok(()) };
+        self.events.notes.debug(|| Note::Reset { stream: stream.id, code });
+        stream.send.state = stream.send.state.on(SendEvent::Reset);
+        stream.receive.state = stream.receive.state.on(ReceiveEvent::RemoteReset);
+        // One that this end has reset before is counted as that.
+        let news = stream.reset.is_none();
+        stream.reset.get_or_insert(ResetCause { by: ResetBy::Remote, code });
+        stream.owed = Default::default();
+        let (priority, unsent) = (stream.priority, stream.drop_unsent());
+        self.pool.remove(priority, unsent);
+        self.stop_asking(key);
+        self.notify(key, Ready::ALL);
+        // Y-OPEN-10: it leaves the backlog and is never handed out.
+        let unaccepted = self.leave_backlog(key);
+        self.end_by_reset(key);
+        let Resets { remote, remote_unaccepted, .. } = &mut self.ledger.resets;
+        add(if unaccepted { remote_unaccepted } else { remote }, news.into());
+        if unaccepted {
+            self.rapid.spend(now).map_err(|_| Violation::RapidReset)?;
+        }
+        self.wake_writers();
+        Ok(())
+    }
+
+    /// Both halves are over for the wire: the stream leaves it whatever the read half still holds.
+    fn end_by_reset(&mut self, key: Key) {
+        self.unlink(key, Trace::Over);
+        self.remove_if_released(key);
+        self.close_if_drained();
+    }
+
+    // ---- the connection ------------------------------------------------------------------------------------------
+
+    fn on_ping(&mut self, kind: PingKind, nonce: u32, now: Instant) -> Result<Worth, Violation> {
+        match kind {
+            // Y-PING-1.
+            PingKind::Request => {
+                self.control.owe_pong(nonce)?;
+                self.events.attention = true;
+                Ok(Worth::Stray)
+            }
+            PingKind::Response if self.liveness.pong(nonce, now) => {
+                self.events.pong |= self.liveness.user.take_ended();
+                self.pong();
+                Ok(Worth::Useful)
+            }
+            // Y-PING-2, Y-PING-3.
+            PingKind::Response | PingKind::Unflagged => Ok(Worth::Useless),
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! Owns what leaves: frames are cut when the socket has room, and what they say is decided then.
+
+use crate::proto::events::notes::Notes;
+use crate::proto::limits::{BATCH_BYTES, INITIAL_WINDOW, LEVEL_BATCH_BYTES};
+use crate::proto::mux::withheld::Asking;
+use crate::proto::mux::{Lifecycle, Mux};
+use crate::proto::send::batch::Batch;
+use crate::proto::store::Key;
+use crate::proto::stream::readiness::Ready;
+use crate::proto::stream::{Handshake, HandshakeEvent, ReceiveState, SendEvent, SendState, Stream};
+use crate::wire::{Flags, Header, PingKind};
+use bytes::Bytes;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use web_time::Instant;
+
+impl Mux {
+    /// Cuts frames into `batch` until it holds `budget` bytes or there is nothing to send. Says whether it put any in.
+    ///
+    /// The order is the law's: what is owed for the connection, what is owed for streams, then data by priority
+    /// (Y-PRIO-2, Y-PRIO-4).
+    pub(crate) fn poll_transmit(&mut self, batch: &mut Batch, budget: usize, now: Instant) -> bool {
+        let before = batch.len();
+        let number = self.cut.wrapping_add(1);
+        // A stream may end with what is cut now, and time begins to run.
+        self.tick(now);
+        match self.lifecycle {
+            Lifecycle::Closed(_) => {
+                let go_away = self.control.take_go_away();
+                go_away.into_iter().for_each(|header| put(batch, &mut self.events.notes, header));
+            }
+            // Y-CLOSE-1: the go-away of a close is the last word.
+            Lifecycle::Closing { said: true, .. } => {}
+            Lifecycle::Open | Lifecycle::Closing { .. } => {
+                self.pace(now);
+                self.cut_control(batch, budget, now);
+                self.cut_stream_control(batch, budget, number, now);
+                self.cut_data(batch, budget, number, now);
+                self.cut_last(batch, budget);
+            }
+        }
+        let cut = batch.len() > before;
+        if cut {
+            self.cut = number;
+            self.moved(now);
+            self.ledger.sent.add(&batch.count());
+            self.pool.recycle(batch.copied());
+        }
+        cut
+    }
+
+    /// How much a batch may hold: as little as keeps the transport busy where something may become urgent meanwhile.
+    pub(crate) fn batch_budget(&self) -> usize {
+        if self.ledger.is_level() { LEVEL_BATCH_BYTES } else { BATCH_BYTES }
+    }
+
+    /// A batch was written to the transport: `data` bytes of bodies are gone from memory, their chunks are `spent`.
+    pub(crate) fn handle_written(&mut self, data: usize, spent: impl IntoIterator<Item = Bytes>) {
+        if self.closed().is_none() {
+            self.control.batch_written();
+            self.pool.written(data);
+            self.ends.written = self.cut;
+            self.pool.recycle(spent);
+            self.wake_writers();
+        }
+    }
+
+    /// Whether a stream that waits for a flush has nothing left but that: all it wrote has been cut.
+    pub(crate) fn wants_flush(&self) -> bool {
+        self.flushing.iter(&self.store).any(|key| self.store.get(key).is_some_and(Stream::is_cut))
+    }
+
+    /// The number of the last batch that was cut.
+    pub(crate) const fn last_cut(&self) -> u64 {
+        self.cut
+    }
+
+    /// The transport has flushed the batches up to `number`, all of which had been written whole (Y-SEND-3). Others may have
+    /// been cut since (Y-SEND-5).
+    pub(crate) fn handle_flushed(&mut self, number: u64) {
+        self.flushed = number;
+        let mut next = self.flushing.first();
+        while let Some(key) = next {
+            next = self.flushing.after(&self.store, key);
+            if self.store.get(key).is_some_and(|stream| stream.is_cut() && stream.send.last_batch <= number) {
+                self.notify(key, Ready::FLUSH);
+            }
+        }
+        if let Lifecycle::Closing { reason, said: true, .. } = &self.lifecycle
+            && number == self.cut
+        {
+            self.fail(reason.clone());
+        }
+    }
+
+    /// There is nothing to send: memory that only a busy connection needs is given back after a while.
+    pub(crate) fn handle_idle(&mut self, now: Instant) {
+        self.pool.idle(now);
+    }
+
+    fn cut_control(&mut self, batch: &mut Batch, budget: usize, now: Instant) {
+        while batch.len() < budget {
+            let Some(header) = self.control.next().or_else(|| self.next_late_reset()) else { break };
+            put(batch, &mut self.events.notes, header);
+        }
+        if self.liveness.is_owed() && batch.len() < budget {
+            let mut rng = StdRng::seed_from_u64(self.seed);
+            let nonce = rng.random();
+            self.seed = rng.random();
+            put(batch, &mut self.events.notes, Header::Ping { kind: PingKind::Request, nonce });
+            self.liveness.ping_cut(nonce, now);
+            self.let_out();
+        }
+    }
+
+    fn cut_stream_control(&mut self, batch: &mut Batch, budget: usize, number: u64, now: Instant) {
+        while batch.len() < budget {
+            let Some(key) = self.control_queue.pop(&mut self.store) else { break };
+            self.cut_owed(key, batch, number, now);
+            self.settle(key);
+        }
+    }
+
+    /// Cuts what one stream owes besides data: first the SYN (Y-OPEN-3), then ACK and credit as one frame; or only a reset.
+    fn cut_owed(&mut self, key: Key, batch: &mut Batch, number: u64, now: Instant) {
+        let Some(stream) = self.store.get_mut(key) else { return };
+        if std::mem::take(&mut stream.owed.reset) {
+            let value = stream.reset.map_or(0, |reset| reset.code);
+            let header = Header::WindowUpdate { id: stream.id, flags: Flags::RST, value };
+            put(batch, &mut self.events.notes, header);
+            stream.updates.sent();
+            return;
+        }
+        let (flags, event) = match stream.handshake {
+            Handshake::Lazy if stream.owed.syn || !stream.motion().unsent.is_empty() => {
+                (Flags::SYN, Some(HandshakeEvent::SynCut))
+            }
+            Handshake::Accepted => (Flags::ACK, Some(HandshakeEvent::AckCut)),
+            Handshake::Lazy | Handshake::SynSent | Handshake::Incoming | Handshake::Done => (Flags::NONE, None),
+        };
+        if event.is_none() && !stream.owes_credit() {
+            return;
+        }
+        if flags == Flags::SYN {
+            stream.owed.syn = false;
+            stream.send.last_batch = number;
+        }
+        let header = Header::WindowUpdate { id: stream.id, flags, value: grant(stream, now) };
+        put(batch, &mut self.events.notes, header);
+        stream.updates.sent();
+        if let Some(event) = event {
+            let next = stream.handshake.on(event);
+            self.set_handshake(key, next);
+        }
+    }
+
+    fn cut_data(&mut self, batch: &mut Batch, budget: usize, number: u64, now: Instant) {
+        let frame = self.config.max_message_size() as usize;
+        if self.coalesce_until.is_some_and(|until| now < until) && self.pool.used() < frame {
+            return;
+        }
+        while batch.len() < budget {
+            let Some((key, max)) = self.next_turn(frame, now) else { break };
+            self.cut_frame(key, batch, max, number, now);
+            self.queue_data(key);
+            self.settle(key);
+        }
+    }
+
+    /// Cuts one data frame of a stream, or its FIN when all data has left (Y-SEND-1, Y-FIN-4).
+    fn cut_frame(&mut self, key: Key, batch: &mut Batch, max: usize, number: u64, now: Instant) {
+        if self.store.get(key).is_some_and(|stream| stream.handshake == Handshake::Lazy) {
+            if let Some(stream) = self.store.get_mut(key) {
+                stream.owed.syn = true;
+            }
+            self.cut_owed(key, batch, number, now);
+        }
+        let Some(stream) = self.store.get_mut(key) else { return };
+        let before = std::mem::replace(&mut stream.send.last_batch, number);
+        let (id, priority, buffered) = (stream.id, stream.priority, stream.motion().unsent.len());
+        let mut left = buffered.min(max);
+        let len = u32::try_from(left).unwrap_or(u32::MAX);
+        if len > 0 {
+            let header = Header::Data { id, flags: Flags::NONE, len };
+            put(batch, &mut self.events.notes, header);
+            stream.sent.data_frame();
+            stream.sent.body(left);
+            while left > 0 {
+                let Some(piece) = stream.motion.as_mut().and_then(|motion| motion.unsent.pop(left)) else { break };
+                left = left.saturating_sub(piece.len());
+                batch.body(piece);
+            }
+            self.schedule.sent(priority, len);
+            self.pool.cut(priority, len as usize);
+            self.has_sent(priority, len as usize, now);
+        }
+        let Some(stream) = self.store.get_mut(key) else { return };
+        if stream.motion().unsent.is_empty() && stream.send.state == SendState::Closing {
+            // Y-SEND-2, Y-FIN-4: the FIN is a frame of its own, never on a body.
+            stream.send.state = stream.send.state.on(SendEvent::FinCut);
+            stream.send.fin_alone = len == 0 && before < number;
+            self.ends.last_fin = number;
+            put(batch, &mut self.events.notes, Header::Data { id, flags: Flags::FIN, len: 0 });
+            stream.sent.data_frame();
+        } else if stream.motion().unsent.is_empty() && stream.send.state == SendState::Aborting {
+            // Y-DROP-8: in the place of the FIN.
+            self.end_in_reset(key);
+            put(batch, &mut self.events.notes, Header::WindowUpdate { id, flags: Flags::RST, value: 0 });
+        }
+        self.store.still(key);
+    }
+
+    /// Cuts the go-away that ends a connection which this end closes, once all else has left (Y-CLOSE-1).
+    fn cut_last(&mut self, batch: &mut Batch, budget: usize) {
+        let owes = !self.control.is_empty() || self.half_open.owes_resets();
+        let drained = !owes && self.control_queue.is_empty() && self.schedule.is_empty();
+        if drained
+            && batch.len() < budget
+            && let Lifecycle::Closing { code, said: said @ false, .. } = &mut self.lifecycle
+        {
+            put(batch, &mut self.events.notes, Header::GoAway { code: *code });
+            *said = true;
+            self.control.mute();
+        }
+    }
+}
+
+/// Puts a header into a batch. Each one that leaves comes through here.
+fn put(batch: &mut Batch, notes: &mut Notes, header: Header) {
+    notes.sent(header);
+    batch.header(header);
+}
+
+/// All credit that the window allows and the peer does not know of, as long as it can use it.
+fn grant(stream: &mut Stream, now: Instant) -> u32 {
+    debug_assert!(stream.receive.window.size() >= INITIAL_WINDOW);
+    match stream.receive.state {
+        ReceiveState::Open | ReceiveState::Stopped => match &mut stream.motion {
+            Some(motion) if motion.asking != Asking::No => {
+                let trickle = std::mem::take(&mut motion.trickle);
+                stream.receive.window.grant_up_to(trickle, now)
+            }
+            Some(_) | None => stream.receive.window.grant(now),
+        },
+        // Y-ACK-1, Y-FLOW-6: the peer has no use for it.
+        ReceiveState::Finished | ReceiveState::Done | ReceiveState::Reset => 0,
+    }
+}
