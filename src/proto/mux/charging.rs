@@ -8,9 +8,9 @@ use crate::config::Charging;
 use crate::memory::Reservation;
 use crate::proto::buffer::chunk_pool::CHUNK;
 use crate::proto::events::notes::Note;
+use crate::proto::key::Key;
 use crate::proto::limits::STREAM_BOOKS;
 use crate::proto::mux::{Lifecycle, Mux};
-use crate::proto::store::Key;
 use crate::proto::stream::{Owed, ReceiveEvent, ResetBy, ResetCause};
 use crate::stats::count;
 

@@ -5,9 +5,9 @@
 
 use crate::error::{ConnectionError, Side};
 use crate::proto::events::notes::Note;
+use crate::proto::key::Key;
 use crate::proto::mux::inbound::Worth;
 use crate::proto::mux::{Lifecycle, Mux};
-use crate::proto::store::Key;
 use crate::proto::stream::{Handle, Handshake, ReceiveState, Stream};
 use web_time::Instant;
 

@@ -4,10 +4,10 @@
 //! What is remembered is `half_open`'s and `tombstones`' to keep.
 
 use crate::error::Violation;
+use crate::proto::key::Key;
 use crate::proto::mux::Mux;
 use crate::proto::mux::inbound::{Body, Target, Worth};
 use crate::proto::peer::tombstones::Tombstone;
-use crate::proto::store::Key;
 use crate::proto::stream::{ReceiveEvent, ResetBy, ResetCause, SendEvent};
 use crate::stats::{add, count};
 use crate::wire::{Flags, Header, StreamId};

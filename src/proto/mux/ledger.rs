@@ -6,9 +6,9 @@
 use crate::memory::Reservation;
 use crate::priority::Priority;
 use crate::proto::counters::stall::{Cause, Clocks};
+use crate::proto::key::Key;
 use crate::proto::limits::STREAM_BOOKS;
 use crate::proto::mux::Mux;
-use crate::proto::store::Key;
 use crate::proto::stream::{ResetBy, ResetCause};
 use crate::stats::{ConnectionStats, Refusals, ReservedBytes, Resets, StreamCounts, StreamStats, Traffic, add, count};
 use crate::wire::Header;

@@ -6,12 +6,12 @@
 use crate::config::{Charging, Config};
 use crate::memory::{MemoryManager, Reservation};
 use crate::priority::Priority;
+use crate::proto::key::Key;
 use crate::proto::limits::{
     CREDIT_LEAST, INITIAL_WINDOW, NEAR_ROUND_TRIP, NEAR_WINDOW, STREAM_BOOKS, WINDOW_LOOK, WINDOW_QUIET,
 };
 use crate::proto::mux::withheld::{Asking, Withheld};
 use crate::proto::mux::{Lifecycle, Mux};
-use crate::proto::store::Key;
 use crate::proto::stream::{Motion, ReceiveState, Stream};
 use crate::stats::{add, count};
 use std::collections::{BTreeMap, VecDeque};

@@ -1,8 +1,8 @@
 //! Owns what an open that waits for the backlog does about it: streams that the peer has not heard of are announced, since
 //! it could not acknowledge them otherwise (Y-OPEN-14).
 
+use crate::proto::key::Key;
 use crate::proto::mux::Mux;
-use crate::proto::store::Key;
 use crate::proto::stream::Handshake;
 use crate::wire::StreamId;
 

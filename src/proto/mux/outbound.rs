@@ -1,11 +1,11 @@
 //! Owns what leaves: frames are cut when the socket has room, and what they say is decided then.
 
 use crate::proto::events::notes::Notes;
+use crate::proto::key::Key;
 use crate::proto::limits::{BATCH_BYTES, INITIAL_WINDOW, LEVEL_BATCH_BYTES};
 use crate::proto::mux::withheld::Asking;
 use crate::proto::mux::{Lifecycle, Mux};
 use crate::proto::send::batch::Batch;
-use crate::proto::store::Key;
 use crate::proto::stream::readiness::Ready;
 use crate::proto::stream::{Handshake, HandshakeEvent, ReceiveState, SendEvent, SendState, Stream};
 use crate::wire::{Flags, Header, PingKind};

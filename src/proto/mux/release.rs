@@ -4,9 +4,9 @@
 //! goes on until nothing is left of the stream is drawn in `spec.md`, under DROP, and tried row by row in
 //! `tests/stream_ends`.
 
+use crate::proto::key::Key;
 use crate::proto::mux::late::Trace;
 use crate::proto::mux::{Lifecycle, Mux};
-use crate::proto::store::Key;
 use crate::proto::stream::readiness::Ready;
 use crate::proto::stream::{Handle, Handshake, ReceiveState, SendEvent, SendState, Stream};
 use crate::stats::add;

@@ -3,10 +3,10 @@
 //! Each way a stream can end comes through here, so that queues, ids, places and memory are given up exactly once.
 
 use crate::error::ConnectionError;
+use crate::proto::key::Key;
 use crate::proto::mux::late::Trace;
 use crate::proto::mux::withheld::Asking;
 use crate::proto::mux::{Lifecycle, Mux};
-use crate::proto::store::Key;
 use crate::proto::stream::readiness::Ready;
 use crate::proto::stream::{Handle, Handshake, ReceiveState, ResetCause, SendEvent};
 

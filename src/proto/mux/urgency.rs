@@ -5,9 +5,9 @@
 //! urgent are let out piece by piece, as the peer has read them: the answers to pings between the pieces tell.
 
 use crate::priority::Priority;
+use crate::proto::key::Key;
 use crate::proto::limits::{NEAR_ROUND_TRIP, PACE_BYTES, PACE_MOST, PACE_TIME};
 use crate::proto::mux::Mux;
-use crate::proto::store::Key;
 use std::time::Duration;
 use web_time::Instant;
 

@@ -3,9 +3,9 @@
 //! What is asked for, and what the answers mean, stands in `windows`.
 
 use crate::priority::Priority;
+use crate::proto::key::Key;
 use crate::proto::limits::{ASKED_AT_ONCE, CREDIT_LEAST};
 use crate::proto::mux::Mux;
-use crate::proto::store::Key;
 use crate::stats::count;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;

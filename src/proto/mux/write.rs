@@ -8,9 +8,9 @@ use crate::memory::Reservation;
 use crate::priority::Priority;
 use crate::proto::buffer::chunks::Chunks;
 use crate::proto::counters::stall::Cause;
+use crate::proto::key::Key;
 use crate::proto::limits::SMALL_READ;
 use crate::proto::mux::{Lifecycle, Mux};
-use crate::proto::store::Key;
 use crate::proto::stream::readiness::Ready;
 use crate::proto::stream::{
     Handle, Handshake, HandshakeEvent, ReceiveEvent, ReceiveState, ResetBy, ResetCause, SendEvent, SendState, Stream,
@@ -98,7 +98,7 @@ impl Mux {
         let alive = !matches!(self.lifecycle, Lifecycle::Closed(_));
         let stream = self.store.get_mut(key).filter(|_| alive)?;
         self.answering.end(stream);
-        let read = stream.motion.as_mut()?.unread.copy_all(into, SMALL_READ, &mut self.pool)?;
+        let read = stream.motion.as_mut()?.unread.copy_all(into, SMALL_READ, |chunk| self.pool.reuse(chunk))?;
         let (due, over) = (stream.due(), stream.is_receive_over());
         stream.receive.lent = 0;
         self.store.still(key);

@@ -6,7 +6,7 @@
 
 use crate::config::Config;
 use crate::proto::peer::rtt::Rtt;
-use crate::proto::peer::user_pings::UserPings;
+use crate::proto::peer::user_pings::{PingProgress, UserPings};
 use std::time::Duration;
 use web_time::Instant;
 
@@ -37,17 +37,6 @@ enum Purpose {
     Measure,
     /// To learn that the peer has read all that was sent before it (Y-PRIO-5).
     Pace,
-}
-
-/// How the user's ping stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum PingProgress {
-    /// No answer yet.
-    Waiting,
-    /// The round-trip time.
-    Answered(Duration),
-    /// No answer in time.
-    TimedOut,
 }
 
 /// What came of a timeout.

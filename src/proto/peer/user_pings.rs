@@ -3,7 +3,6 @@
 //! A call is answered by the first ping that is cut after it was made, whatever that is for, and by no other (Y-PING-7). Who
 //! gives up gives the ticket back, and nothing is left of the call.
 
-use crate::proto::peer::ping::PingProgress;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use web_time::Instant;
@@ -20,6 +19,17 @@ pub(in crate::proto) struct UserPings {
     sent: u64,
     /// Whether any has come to its end since this was last asked.
     ended: bool,
+}
+
+/// How the user's ping stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PingProgress {
+    /// No answer yet.
+    Waiting,
+    /// The round-trip time.
+    Answered(Duration),
+    /// No answer in time.
+    TimedOut,
 }
 
 /// How a call stands.

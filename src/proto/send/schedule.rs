@@ -4,8 +4,10 @@
 //! bucket that has waited through [`STARVATION_BYTES`] of higher ones gets a turn (Y-PRIO-2, Y-PRIO-3).
 
 use crate::priority::Priority;
+use crate::proto::key::Key;
 use crate::proto::limits::STARVATION_BYTES;
-use crate::proto::store::{DataPlace, Key, Queue, Store};
+use crate::proto::store::Store;
+use crate::proto::store::queue::{DataPlace, Queue};
 
 #[derive(Debug)]
 pub(in crate::proto) struct Schedule {

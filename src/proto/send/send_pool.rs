@@ -9,8 +9,10 @@
 use crate::memory::Reservation;
 use crate::priority::Priority;
 use crate::proto::buffer::chunk_pool::Spares;
+use crate::proto::key::Key;
 use crate::proto::limits::{POOL_IDLE, SEND_BASE, SEND_PARTS, WRITES_AHEAD};
-use crate::proto::store::{Key, Queue, RoomPlace, Store};
+use crate::proto::store::Store;
+use crate::proto::store::queue::{Queue, RoomPlace};
 use crate::proto::stream::readiness::Ready;
 use bytes::{Bytes, BytesMut};
 use web_time::Instant;

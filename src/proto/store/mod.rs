@@ -1,29 +1,17 @@
-//! Owns [`Store`]: where the streams are, by key and by id, and the queues threaded through them.
+//! Owns [`Store`]: the streams of a connection, found by their keys and by their ids.
 //!
-//! A [`Key`] is generational: one that outlives its stream finds nothing, never another stream. The books are small, since
-//! they are the same for a stream that does nothing: a pointer a key and two words an id.
+//! The tables are small, since they cost the same for a stream that does nothing: a pointer a key and two words an id. Uses
+//! streams, their buffers and keys. Never decides anything about a stream.
 
 pub(in crate::proto) mod id_hash;
+pub(in crate::proto) mod queue;
 
 use crate::proto::buffer::chunk_pool::Spares;
+use crate::proto::key::{Key, Serial};
 use crate::proto::store::id_hash::{Spread, trim};
 use crate::proto::stream::{Motion, Motions, ReceiveState, Stream};
 use crate::wire::StreamId;
 use std::collections::HashMap;
-use std::hash::{Hash, Hasher};
-use std::num::NonZeroU32;
-
-/// Names a stream for as long as it is in the store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Key {
-    slot: u32,
-    serial: Serial,
-}
-
-/// Tells streams apart that had the same slot: the streams of a connection are numbered as they come. The numbers begin
-/// anew after four thousand million; whoever still has a key of that age has not used it since.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Serial(NonZeroU32);
 
 /// Streams by key, and the ids of those whose wire life is not over.
 #[derive(Debug)]
@@ -36,24 +24,6 @@ pub(super) struct Store {
     /// The slots of those that are on the wire.
     ids: HashMap<StreamId, u32, Spread>,
     motions: Motions,
-}
-
-impl Hash for Key {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        // No two streams have the same slot at one time.
-        state.write_u32(self.slot);
-    }
-}
-
-impl Serial {
-    pub(super) const FIRST: Self = Self(NonZeroU32::MIN);
-
-    const fn next(self) -> Self {
-        match self.0.checked_add(1) {
-            Some(next) => Self(next),
-            None => Self::FIRST,
-        }
-    }
 }
 
 impl Store {
@@ -186,226 +156,19 @@ impl Store {
     }
 }
 
-/// A stream's place in one queue.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Links {
-    previous: Option<Key>,
-    next: Option<Key>,
-    queued: bool,
-}
-
-impl Links {
-    pub(super) const fn new() -> Self {
-        Self { previous: None, next: None, queued: false }
-    }
-
-    pub(super) const fn is_queued(&self) -> bool {
-        self.queued
-    }
-}
-
-/// Which of a stream's links a queue uses.
-pub(super) trait Place {
-    fn of(motion: &mut Motion) -> &mut Links;
-
-    fn at(motion: &Motion) -> Links;
-}
-
-/// The queue of streams that owe control frames.
-#[derive(Debug)]
-pub(super) struct ControlPlace;
-
-/// The queues of streams that have data or a FIN to send.
-#[derive(Debug)]
-pub(super) struct DataPlace;
-
-/// The queue of streams that wait for a flush.
-#[derive(Debug)]
-pub(super) struct FlushPlace;
-
-/// The queues of writers that wait for room in the send buffers.
-#[derive(Debug)]
-pub(super) struct RoomPlace;
-
-impl Place for ControlPlace {
-    fn of(motion: &mut Motion) -> &mut Links {
-        &mut motion.control_links
-    }
-
-    fn at(motion: &Motion) -> Links {
-        motion.control_links
-    }
-}
-
-impl Place for DataPlace {
-    fn of(motion: &mut Motion) -> &mut Links {
-        &mut motion.data_links
-    }
-
-    fn at(motion: &Motion) -> Links {
-        motion.data_links
-    }
-}
-
-impl Place for FlushPlace {
-    fn of(motion: &mut Motion) -> &mut Links {
-        &mut motion.flush_links
-    }
-
-    fn at(motion: &Motion) -> Links {
-        motion.flush_links
-    }
-}
-
-impl Place for RoomPlace {
-    fn of(motion: &mut Motion) -> &mut Links {
-        &mut motion.room_links
-    }
-
-    fn at(motion: &Motion) -> Links {
-        motion.room_links
-    }
-}
-
-/// A first-in-first-out queue threaded through the streams. Pushing a stream that is queued does nothing.
-#[derive(Debug)]
-pub(super) struct Queue<P> {
-    head: Option<Key>,
-    tail: Option<Key>,
-    place: std::marker::PhantomData<P>,
-}
-
-impl<P: Place> Queue<P> {
-    pub(super) const fn new() -> Self {
-        Self { head: None, tail: None, place: std::marker::PhantomData }
-    }
-
-    pub(super) const fn is_empty(&self) -> bool {
-        self.head.is_none()
-    }
-
-    /// Puts a stream at the end; says whether it was not queued before.
-    pub(super) fn push(&mut self, store: &mut Store, key: Key) -> bool {
-        let Some(links) = store.motion(key).map(P::of).filter(|links| !links.queued) else {
-            return false;
-        };
-        *links = Links { previous: self.tail, next: None, queued: true };
-        match self.tail.replace(key).and_then(|tail| moving(store, tail)) {
-            Some(tail) => P::of(tail).next = Some(key),
-            None => self.head = Some(key),
-        }
-        true
-    }
-
-    /// Puts a stream at the beginning; says whether it was not queued before.
-    pub(super) fn push_front(&mut self, store: &mut Store, key: Key) -> bool {
-        let Some(links) = store.motion(key).map(P::of).filter(|links| !links.queued) else {
-            return false;
-        };
-        *links = Links { previous: None, next: self.head, queued: true };
-        match self.head.replace(key).and_then(|head| moving(store, head)) {
-            Some(head) => P::of(head).previous = Some(key),
-            None => self.tail = Some(key),
-        }
-        true
-    }
-
-    pub(super) const fn first(&self) -> Option<Key> {
-        self.head
-    }
-
-    /// The one behind `key`, which is queued here.
-    pub(super) fn after(&self, store: &Store, key: Key) -> Option<Key> {
-        P::at(store.get(key)?.motion()).next
-    }
-
-    /// All that are queued, from the first to the last.
-    pub(super) fn iter<'a>(&self, store: &'a Store) -> impl Iterator<Item = Key> + use<'a, '_, P> {
-        std::iter::successors(self.first(), |key| self.after(store, *key))
-    }
-
-    pub(super) fn pop(&mut self, store: &mut Store) -> Option<Key> {
-        let key = self.head?;
-        self.remove(store, key);
-        Some(key)
-    }
-
-    /// Takes a stream out, wherever it is; says whether it was queued. It must be queued here or nowhere.
-    pub(super) fn remove(&mut self, store: &mut Store, key: Key) -> bool {
-        let Some(links) = moving(store, key).map(P::of).filter(|links| links.queued) else {
-            return false;
-        };
-        let Links { previous, next, .. } = std::mem::take(links);
-        match previous.and_then(|key| moving(store, key)) {
-            Some(motion) => P::of(motion).next = next,
-            None => self.head = next,
-        }
-        match next.and_then(|key| moving(store, key)) {
-            Some(motion) => P::of(motion).previous = previous,
-            None => self.tail = previous,
-        }
-        store.still(key);
-        true
-    }
-}
-
-fn moving(store: &mut Store, key: Key) -> Option<&mut Motion> {
-    store.get_mut(key)?.motion.as_deref_mut()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::memory::{MemoryManager, Reservation, Unlimited};
     use crate::priority::Priority;
+    use crate::proto::store::queue::{DataPlace, Queue};
     use crate::proto::stream::{Handshake, ReceiveEvent};
-    use quickcheck::quickcheck;
-    use std::collections::VecDeque;
     use std::sync::Arc;
 
     fn stream(id: u32) -> Stream {
         let manager: Arc<dyn MemoryManager> = Arc::new(Unlimited);
         let reservation = Reservation::new(&manager, 1, Priority::ALWAYS).expect("unlimited");
         Stream::new(StreamId::new(id).expect("not zero"), Handshake::Done, Priority::MEDIUM, 0, reservation)
-    }
-
-    quickcheck! {
-        /// The queue against a plain deque: any mix of push, pop and removal in the middle.
-        fn queue_is_a_deque_without_duplicates(steps: Vec<(u8, u8)>) -> bool {
-            let mut store = Store::new(Spread::new(7));
-            let keys: Vec<_> = (1..=8).map(|id| store.insert(stream(id))).collect();
-            let (mut queue, mut model) = (Queue::<DataPlace>::new(), VecDeque::new());
-            for (action, which) in steps {
-                let key = keys[usize::from(which) % keys.len()];
-                match action % 3 {
-                    0 => {
-                        let new = !model.contains(&key);
-                        if new {
-                            model.push_back(key);
-                        }
-                        if queue.push(&mut store, key) != new {
-                            return false;
-                        }
-                    }
-                    1 => {
-                        if queue.pop(&mut store) != model.pop_front() {
-                            return false;
-                        }
-                    }
-                    _ => {
-                        let there = model.contains(&key);
-                        model.retain(|other| *other != key);
-                        if queue.remove(&mut store, key) != there {
-                            return false;
-                        }
-                    }
-                }
-                if queue.is_empty() != model.is_empty() {
-                    return false;
-                }
-            }
-            std::iter::from_fn(|| queue.pop(&mut store)).eq(model)
-        }
     }
 
     #[test]

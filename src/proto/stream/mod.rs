@@ -2,6 +2,7 @@
 
 mod active;
 mod handshake;
+mod links;
 pub(super) mod readiness;
 mod receive;
 mod send;
@@ -9,6 +10,7 @@ mod send;
 use active::STILL;
 pub(super) use active::{Motion, Motions};
 pub(super) use handshake::{Handshake, HandshakeEvent};
+pub(super) use links::Links;
 pub(super) use receive::{Receive, ReceiveBuffer, ReceiveEvent, ReceiveState};
 pub(super) use send::{Send, SendBuffer, SendEvent, SendState};
 
@@ -16,9 +18,9 @@ use crate::error::{Side, StreamError};
 use crate::memory::Reservation;
 use crate::priority::Priority;
 use crate::proto::counters::stall::Stall;
+use crate::proto::key::Serial;
 use crate::proto::mux::ledger::{Counts, Updates};
 use crate::proto::mux::withheld::Asking;
-use crate::proto::store::Serial;
 use crate::proto::stream::readiness::Ready;
 use crate::wire::StreamId;
 

@@ -3,7 +3,6 @@
 use crate::proto::buffer::chunk_pool::{self, Spares, append};
 use crate::proto::buffer::chunks::{Chunks, Shelf};
 use crate::proto::flow::window::ReceiveWindow;
-use crate::proto::send::send_pool::Pool;
 use bytes::BytesMut;
 use std::collections::VecDeque;
 use std::fmt;
@@ -108,15 +107,20 @@ impl ReceiveBuffer {
         self.chunks.is_empty()
     }
 
-    /// Copies all there is into `into`, if that is not more than `most` and fits; the chunks go back to `pool`.
-    pub(in crate::proto) fn copy_all(&mut self, into: &mut [u8], most: usize, pool: &mut Pool) -> Option<usize> {
+    /// Copies all there is into `into`, if that is not more than `most` and fits; the chunks go to `reuse`.
+    pub(in crate::proto) fn copy_all(
+        &mut self,
+        into: &mut [u8],
+        most: usize,
+        mut reuse: impl FnMut(BytesMut),
+    ) -> Option<usize> {
         let len = self.chunks.iter().map(BytesMut::len).sum();
         let mut room = into.get_mut(..len).filter(|_| (1..=most).contains(&len))?;
         for chunk in self.chunks.drain(..) {
             let (filled, rest) = std::mem::take(&mut room).split_at_mut_checked(chunk.len())?;
             filled.copy_from_slice(&chunk);
             room = rest;
-            pool.reuse(chunk);
+            reuse(chunk);
         }
         Some(len)
     }

@@ -5,8 +5,8 @@ use crate::config::Config;
 use crate::memory::Reservation;
 use crate::priority::Priority;
 use crate::proto::WriteError;
+use crate::proto::key::Key;
 use crate::proto::limits::{LATE_PACES, PACE_BYTES, PACE_TIME, REST_AFTER, STARVATION_BYTES};
-use crate::proto::store::Key;
 use crate::wire::{Flags, Header, PingKind, StreamId};
 use std::time::Duration;
 

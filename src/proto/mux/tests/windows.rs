@@ -3,8 +3,8 @@
 use super::Bench;
 use crate::config::{Charging, Config};
 use crate::priority::Priority;
+use crate::proto::key::Key;
 use crate::proto::limits::{INITIAL_WINDOW, WINDOW_QUIET};
-use crate::proto::store::Key;
 use crate::wire::{Flags, Header, StreamId};
 use std::time::Duration;
 
