@@ -21,13 +21,9 @@ mod sim;
 
 pub(crate) use buffer::chunks::Chunks;
 pub(crate) use events::notes::{Note, Notes};
+pub(crate) use flow::requests::{Answer, first_reservation};
 pub(crate) use key::Key;
-pub(crate) use mux::inbound::Admission;
-pub(crate) use mux::memory::{Answer, first_reservation};
-pub(crate) use mux::open::Announced;
-pub(crate) use mux::release::Leave;
-pub(crate) use mux::write::{FlushError, ReadError, Taken, WriteError};
-pub(crate) use mux::{Mux, OpenBlocked};
+pub(crate) use mux::{Admission, Announced, FlushError, Leave, Mux, OpenBlocked, ReadError, Taken, WriteError};
 pub(crate) use peer::user_pings::PingProgress;
 pub(crate) use send::batch::Batch;
 pub(crate) use store::id_hash::{Spread, trim};

@@ -4,13 +4,13 @@
 //! not once a frame. What is kept for a stream is charged to it, chunk by chunk, and given back as it is read; there never
 //! is a byte in a buffer that nothing is reserved for (Y-MEM-9).
 
+use super::{Lifecycle, Mux};
 use crate::config::Charging;
 use crate::memory::Reservation;
 use crate::proto::buffer::chunk_pool::CHUNK;
 use crate::proto::events::notes::Note;
 use crate::proto::key::Key;
 use crate::proto::limits::STREAM_BOOKS;
-use crate::proto::mux::{Lifecycle, Mux};
 use crate::proto::stream::{Owed, ReceiveEvent, ResetBy, ResetCause};
 use crate::stats::count;
 

@@ -1,47 +1,81 @@
-//! Owns [`Ends`]: what is known of how a connection ends, and what the end of its transport means for it and its streams.
+//! Verbs of [`Mux`] for the end of the connection: a close and a drain, the go-aways of both ends, and the end of the transport.
 //!
 //! The transport says only that it has ended, or failed. Whether that is the end of a connection in good order, and what of
-//! its streams was lost by it, is decided here.
+//! its streams was lost by it, is decided here. A connection that can open no stream any more lives on with those that are
+//! open; where a task waits for one that it will never open, it closes after a while, so that another one can take its place.
 
+use super::inbound::Worth;
+use super::teardown::{Leave, Trace};
+use super::{Lifecycle, Mux};
 use crate::error::{ConnectionError, Side};
 use crate::proto::events::notes::Note;
+use crate::proto::flow::requests::Asking;
 use crate::proto::key::Key;
-use crate::proto::mux::inbound::Worth;
-use crate::proto::mux::{Lifecycle, Mux};
+use crate::proto::stream::readiness::Ready;
 use crate::proto::stream::{Handle, Handshake, ReceiveState, Stream};
+use crate::stats::add;
 use web_time::Instant;
 
-/// What is known of how a connection ends.
-#[derive(Debug, Default)]
-pub(in crate::proto) struct Ends {
-    /// Number of the last batch that the transport has taken, and of the last one with a FIN in it.
-    pub(in crate::proto) written: u64,
-    pub(in crate::proto) last_fin: u64,
-    /// How many frames the peer had sent on streams when it said that it goes away.
-    away_after: Option<u64>,
-    /// All ids of this end have been used, and the peer knows that the connection ends with its streams.
-    pub(in crate::proto) retiring: bool,
-    /// When the connection closes though streams are open: somebody wants one that it will never open.
-    pub(in crate::proto) overdue: Option<Instant>,
-    /// How many streams have ended while their handles held what had been taken off them.
-    pub(in crate::proto) held: u64,
-}
-
-impl Ends {
-    pub(in crate::proto) const fn is_retiring(&self) -> bool {
-        self.retiring
-    }
-
-    pub(in crate::proto) const fn overdue_at(&self) -> Option<Instant> {
-        self.overdue
-    }
-}
-
 impl Mux {
+    /// Tells the peer that no new streams are taken; the open ones live on (Y-AWAY-3).
+    pub(crate) fn go_away(&mut self) {
+        if !self.local_away && matches!(self.lifecycle, Lifecycle::Open) {
+            self.local_away = true;
+            self.control.owe_go_away(0);
+            self.events.attention = true;
+        }
+    }
+
+    /// Begins to close: what was written goes out, then a go-away with `code` (Y-CLOSE-1).
+    pub(crate) fn close(&mut self, code: u32) {
+        let reason = match code {
+            0 => ConnectionError::Closed { by: Side::Local },
+            code => ConnectionError::GoAway { by: Side::Local, code },
+        };
+        self.begin_close(code, reason);
+    }
+
+    pub(super) fn begin_close(&mut self, code: u32, reason: ConnectionError) {
+        if matches!(self.lifecycle, Lifecycle::Open) {
+            self.lifecycle = Lifecycle::Closing { code, reason, said: false };
+            self.coalesce_until = None;
+            (self.events.attention, self.events.outlook) = (true, true);
+            self.events.openable = true;
+        }
+    }
+
+    /// Nobody is there any more to open or accept streams: those that wait and those that come are refused, and the
+    /// connection closes with the last of the others (Y-CLOSE-8).
+    pub(crate) fn drain(&mut self, now: Instant) {
+        self.tick(now);
+        self.draining = true;
+        self.local_away = true;
+        while let Some(key) = self.take_incoming() {
+            let told = self.end_with_reset(key, 0);
+            add(&mut self.ledger.refusals.incoming_by_go_away, told.into());
+            self.release(key, 0, Leave::Closed, now);
+        }
+        self.close_if_drained();
+    }
+
+    /// After a go-away with code 0 from the peer, where nobody uses it here, and where no stream can be opened any more, the
+    /// connection closes when its last stream has ended (Y-AWAY-1, Y-AWAY-4).
+    pub(super) fn close_if_drained(&mut self) {
+        if self.store.live() == 0 && (self.remote_away || self.draining || self.ends.is_retiring()) {
+            self.close_drained();
+        }
+    }
+
+    /// Closes in good order what has no use any more.
+    pub(super) fn close_drained(&mut self) {
+        let by = if self.remote_away { Side::Remote } else { Side::Local };
+        self.begin_close(0, ConnectionError::Closed { by });
+    }
+
     /// The peer takes no more streams, or ends the connection.
-    pub(in crate::proto) fn on_go_away(&mut self, code: u32) -> Worth {
+    pub(super) fn on_go_away(&mut self, code: u32) -> Worth {
         self.events.notes.debug(|| Note::GoesAway { code });
-        self.ends.away_after = Some(self.stream_frames());
+        self.ends.peer_goes_away(self.stream_frames());
         if code != 0 {
             // Y-AWAY-2.
             self.fail(ConnectionError::GoAway { by: Side::Remote, code });
@@ -56,7 +90,7 @@ impl Mux {
     /// Whether the last that the peer has said was that it goes away, pings aside: one that closes says no more, one that
     /// only wants no more streams goes on with those that are open (Y-CLOSE-13).
     pub(crate) fn peer_has_left(&self) -> bool {
-        self.ends.away_after == Some(self.stream_frames())
+        self.ends.peer_has_left(self.stream_frames())
     }
 
     const fn stream_frames(&self) -> u64 {
@@ -102,12 +136,12 @@ impl Mux {
 
     /// Whether the transport has taken all that was written, and every FIN that was asked for.
     fn has_sent_all(&self) -> bool {
-        self.pool.used() == 0 && self.schedule.is_empty() && self.ends.last_fin <= self.ends.written
+        self.pool.used() == 0 && self.schedule.is_empty() && self.ends.has_written_fins()
     }
 
     /// Decides who stays in the backlog though the connection is over: after an end in good order all of them, otherwise
     /// those that are complete or have something to read (Y-CLOSE-9). The others go as if nobody held them.
-    pub(in crate::proto) fn part_with_backlog(&mut self, reason: &ConnectionError) {
+    pub(super) fn part_with_backlog(&mut self, reason: &ConnectionError) {
         let (store, clean) = (&mut self.store, reason.is_clean());
         self.incoming.retain(|key| {
             let Some(stream) = store.get_mut(*key) else { return false };
@@ -122,7 +156,7 @@ impl Mux {
     }
 
     /// What of the body under way has not arrived by the end of the connection is not waited for any more.
-    pub(in crate::proto) fn give_up_body(&mut self) {
+    pub(super) fn give_up_body(&mut self) {
         if let Some(key) = self.receiver() {
             let (left, latest) = (self.arriving(key), self.ledger.latest());
             if let Some(stream) = self.store.get_mut(key) {
@@ -134,45 +168,86 @@ impl Mux {
 
     /// Whether nothing of a stream was lost by the end of its connection, though its FIN may not have left: that was in
     /// good order, the peer has finished and was read to its end, and all that was written was sent (Y-CLOSE-12).
-    pub(in crate::proto) fn is_complete(&self, stream: &Stream, reason: &ConnectionError) -> bool {
+    pub(super) fn is_complete(&self, stream: &Stream, reason: &ConnectionError) -> bool {
         let read = stream.receive.state == ReceiveState::Finished && stream.receive.window.held() == 0;
-        reason.is_clean() && read && stream.has_sent_all(self.ends.written)
-    }
-
-    /// The application has used bytes, which it says after the end of the connection.
-    pub(crate) fn consume_late(&mut self, key: Key, bytes: u32) {
-        if bytes > 0 {
-            self.consume(key, bytes, self.ledger.latest());
-        }
+        reason.is_clean() && read && stream.has_sent_all(self.ends.written())
     }
 
     /// How many streams have ended while their handles held what had been taken off them: those look again what of that has
     /// to stay reserved.
     pub(crate) const fn ends_with_held(&self) -> u64 {
-        self.ends.held
+        self.ends.held()
     }
 
-    /// Nothing can arrive on a stream any more: what it had reserved beyond what is unread is given back (Y-MEM-13).
-    pub(in crate::proto) fn take_stock(&mut self, key: Key) {
-        if let Some(stream) = self.store.get_mut(key)
-            && stream.receive.lent > 0
+    /// A stream is wanted, and there is no id for it: the peer is told that this connection ends with its streams
+    /// (Y-AWAY-4).
+    pub(crate) fn retire(&mut self) {
+        if self.next_id.is_none() && self.lifecycle_is_open() && self.ends.retire() {
+            self.go_away();
+            self.close_if_drained();
+        }
+    }
+
+    /// Somebody waits for a stream that will never be opened. That may go on for `drain_timeout` (Y-AWAY-5).
+    #[cfg(any(feature = "libp2p", test))]
+    pub(crate) fn wait_for_end(&mut self, now: Instant) {
+        let never = self.remote_away || self.next_id.is_none();
+        if never
+            && self.lifecycle_is_open()
+            && self.ends.overdue_at().is_none()
+            && let Some(at) = self.config.drain_timeout().and_then(|timeout| now.checked_add(timeout))
         {
-            self.ends.held = self.ends.held.wrapping_add(1);
-            // The news is passed on with what is released, if it is nothing.
-            self.events.released.extend(stream.reservation.as_mut().map(|own| own.split(0)));
+            self.ends.close_at(at);
+            self.events.outlook = true;
         }
-        self.give_back(key);
     }
 
-    /// The handle of a stream holds no more of what was taken off it than `memory` bytes, chunks that are not full included.
-    /// Says whether nothing more can arrive: then each chunk that has been read is worth a word.
-    pub(crate) fn returned(&mut self, key: Key, memory: usize) -> bool {
-        let Some(stream) = self.store.get_mut(key) else { return false };
-        stream.receive.lent = u32::try_from(memory).unwrap_or(u32::MAX);
-        let over = stream.is_receive_over();
-        if over {
-            self.give_back(key);
+    /// Closes when somebody has waited for so long.
+    pub(super) fn close_if_overdue(&mut self, now: Instant) {
+        if self.ends.take_overdue(now) {
+            self.close_drained();
         }
-        over
+    }
+
+    /// Ends the connection: every stream fails, everything queued is dropped, all memory but that of unread bytes is
+    /// given back. The first reason stays (Y-CLOSE-4).
+    pub(crate) fn fail(&mut self, reason: ConnectionError) {
+        if matches!(self.lifecycle, Lifecycle::Closed(_)) {
+            return;
+        }
+        self.part_with_backlog(&reason);
+        self.lifecycle = Lifecycle::Closed(reason);
+        self.transport_moves_no_more();
+        self.control.clear();
+        self.tombstones.clear();
+        self.half_open.clear();
+        self.shelf.clear();
+        self.forget_windows();
+        self.give_up_body();
+        self.coalesce_until = None;
+        self.events.released.extend(self.pool.clear());
+        self.events.released.extend(self.ahead.take());
+        (self.events.incoming, self.events.openable, self.events.pong) = (true, true, true);
+        self.events.attention = true;
+        self.store.forget_ids();
+        for key in self.store.keys().collect::<Vec<_>>() {
+            self.fail_stream(key);
+        }
+    }
+
+    fn fail_stream(&mut self, key: Key) {
+        let Some(stream) = self.store.get_mut(key) else { return };
+        stream.send.lost |= stream.drop_unsent() > 0;
+        stream.owed = Default::default();
+        if let Some(motion) = &mut stream.motion {
+            (motion.asking, motion.trickle) = (Asking::No, 0);
+        }
+        stream.receive.window.rest();
+        let orphan = stream.handle == Handle::Released;
+        self.notify(key, Ready::ALL);
+        self.unlink(key, Trace::None);
+        if orphan {
+            self.remove(key);
+        }
     }
 }

@@ -3,8 +3,8 @@
 //! A connection that moves keeps its empty collections, so that nothing is allocated for each frame; here is where they
 //! go when it has stopped.
 
+use super::Mux;
 use crate::proto::limits::{REST_AFTER, REST_ROUND_TRIPS};
-use crate::proto::mux::Mux;
 use std::collections::VecDeque;
 use std::time::Duration;
 use web_time::Instant;
@@ -41,7 +41,7 @@ impl Mux {
 
     /// Gives back what holds nothing.
     fn rest(&mut self) {
-        self.end_urgency();
+        self.urgency.release_if_idle();
         self.store.rest();
         self.shelf.clear();
         self.control.rest();

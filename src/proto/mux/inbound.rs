@@ -1,20 +1,20 @@
-//! Owns what a frame does when it arrives.
+//! Verbs of [`Mux`] for a frame that arrives.
 //!
 //! A header is judged whole before anything changes (Y-HDR-8); a body is taken in as it comes, and the flags that end a stream
 //! act when it is complete.
 
+use super::Mux;
+use super::teardown::Trace;
 use crate::error::{ConnectionError, Violation};
-use crate::memory::Reservation;
+use crate::proto::counters::count_frame;
 use crate::proto::counters::stall::Cause;
 use crate::proto::events::notes::Note;
 use crate::proto::key::Key;
-use crate::proto::limits::INITIAL_WINDOW;
-use crate::proto::mux::late::Trace;
-use crate::proto::mux::ledger::count_frame;
-use crate::proto::mux::{Lifecycle, Mux};
-use crate::proto::peer::tombstones::Tombstone;
 use crate::proto::stream::readiness::Ready;
-use crate::proto::stream::{Handshake, HandshakeEvent, ReceiveEvent, ReceiveState, ResetBy, ResetCause, SendEvent};
+use crate::proto::stream::{
+    Body, Handshake, HandshakeEvent, Opener, Opening, ReceiveEvent, ReceiveState, ResetBy, ResetCause, SendEvent,
+    Target,
+};
 use crate::stats::{Resets, add, count};
 use crate::wire::{Flags, Frame, Header, PingKind, StreamId};
 use web_time::Instant;
@@ -31,42 +31,9 @@ pub(crate) enum Admission {
     Reserve,
 }
 
-/// The body that is arriving.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::proto) struct Body {
-    pub(in crate::proto) target: Target,
-    pub(in crate::proto) left: u32,
-    pub(in crate::proto) fin: bool,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(in crate::proto) enum Target {
-    Stream(Key),
-    /// A stream that has ended here.
-    HalfOpen(StreamId),
-    Discard,
-    /// The stream waits for [`Mux::admit`].
-    Undecided(Opening),
-}
-
-/// A SYN that was found to be legal.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::proto) struct Opening {
-    id: StreamId,
-    credit: u32,
-    by: Opener,
-}
-
-/// The type of the frame with the SYN.
-#[derive(Clone, Copy, Debug)]
-enum Opener {
-    Data,
-    WindowUpdate,
-}
-
 /// What was wrong with a frame that is not worth ending the connection for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::proto) enum Worth {
+pub(super) enum Worth {
     Useful,
     /// It changed nothing: counted (Y-LIMIT-1).
     Useless,
@@ -111,7 +78,7 @@ impl Mux {
     }
 
     /// Bytes of the body that is under way for a stream, and have not arrived.
-    pub(in crate::proto) fn arriving(&self, key: Key) -> u32 {
+    pub(super) fn arriving(&self, key: Key) -> u32 {
         match self.body {
             Some(Body { target: Target::Stream(target), left, .. }) if target == key => left,
             _ => 0,
@@ -119,7 +86,7 @@ impl Mux {
     }
 
     /// The stream that the body under way is for.
-    pub(in crate::proto) fn receiver(&self) -> Option<Key> {
+    pub(super) fn receiver(&self) -> Option<Key> {
         match self.body {
             Some(Body { target: Target::Stream(key), .. }) => Some(key),
             _ => None,
@@ -166,103 +133,6 @@ impl Mux {
     fn known(&self, id: StreamId) -> Option<Key> {
         let key = self.store.find(id)?;
         self.store.get(key).filter(|stream| stream.handshake != Handshake::Lazy).map(|_| key)
-    }
-
-    // ---- opening -------------------------------------------------------------------------------------------------
-
-    /// A SYN. Everything that could be wrong is looked at before anything is made (Y-OPEN-8). Any id of the
-    /// peer's that is not open will do (Y-OPEN-5).
-    fn on_syn(&mut self, opening: Opening, flags: Flags, len: u32, now: Instant) -> Result<Worth, Violation> {
-        let stream = opening.id.value();
-        if opening.id.is_client() == self.mode.is_client() {
-            // Y-OPEN-6.
-            return Err(Violation::Parity { stream });
-        }
-        if self.store.find(opening.id).is_some() {
-            // Y-OPEN-7.
-            return Err(Violation::DuplicateStream { stream });
-        }
-        if len > INITIAL_WINDOW {
-            return Err(Violation::WindowExceeded { stream, len, credit: INITIAL_WINDOW });
-        }
-        let reset = flags.contains(Flags::RST);
-        if !reset && INITIAL_WINDOW.checked_add(opening.credit).is_none() {
-            return Err(Violation::CreditOverflow { stream, credit: INITIAL_WINDOW, delta: opening.credit });
-        }
-        let mut body = Body { target: Target::Discard, left: len, fin: flags.contains(Flags::FIN) };
-        if reset {
-            // Y-OPEN-9: opened and reset at once. There is nothing to show the application.
-            count(&mut self.ledger.resets.remote_unaccepted);
-            self.rapid.spend(now).map_err(|_| Violation::RapidReset)?;
-        } else if let Some(code) = self.refusal() {
-            self.refuse(opening.id, code, len)?;
-        } else {
-            body.target = Target::Undecided(opening);
-        }
-        self.body = Some(body);
-        Ok(Worth::Stray)
-    }
-
-    /// Whether no inbound stream can be taken in now, as the code of its reset (Y-OPEN-11, Y-AWAY-1, Y-AWAY-3).
-    fn refusal(&mut self) -> Option<u32> {
-        let refusals = &mut self.ledger.refusals;
-        let (refused, code) = if self.local_away || self.remote_away || !matches!(self.lifecycle, Lifecycle::Open) {
-            (&mut refusals.incoming_by_go_away, 0)
-        } else if self.incoming.len() >= self.config.accept_backlog() {
-            (&mut refusals.incoming_by_backlog, self.config.refusal_code())
-        } else if self.inbound >= self.config.max_incoming_streams() {
-            (&mut refusals.incoming_by_limit, self.config.refusal_code())
-        } else {
-            return None;
-        };
-        count(refused);
-        Some(code)
-    }
-
-    /// Owes a reset for a stream that is not taken in, and remembers it for the frames that are on their way.
-    fn refuse(&mut self, id: StreamId, code: u32, len: u32) -> Result<(), Violation> {
-        self.events.notes.debug(|| Note::Refused { stream: id, code });
-        self.half_open.remove(id);
-        self.control.owe_reset(id, code)?;
-        self.tombstones.insert(id, Tombstone::new(INITIAL_WINDOW.saturating_sub(len), 0));
-        self.events.attention = true;
-        Ok(())
-    }
-
-    /// Decides on the stream that the last frame opens: `None`, and the memory manager has refused it (Y-MEM-1). With FIN it opens half
-    /// closed (Y-OPEN-12).
-    pub(crate) fn admit(&mut self, granted: Option<Reservation>, now: Instant) {
-        let Some(Body { target: Target::Undecided(opening), left, fin }) = self.body else {
-            self.events.released.extend(granted);
-            return;
-        };
-        let Some(reservation) = granted else {
-            self.body = Some(Body { target: Target::Discard, left, fin });
-            count(&mut self.ledger.refusals.incoming_by_memory);
-            if let Err(violation) = self.refuse(opening.id, self.config.refusal_code(), left) {
-                self.violated(violation);
-            }
-            return;
-        };
-        let key = self.insert(opening.id, Handshake::Incoming, reservation);
-        if let Some(stream) = self.store.get_mut(key) {
-            // Invariant: `on_syn` has checked that neither overflows nor passes the window.
-            let _ = stream.send.window.credit(opening.credit);
-            let _ = stream.receive.window.receive(left, now, now);
-            match opening.by {
-                Opener::Data => stream.received.data_frame(),
-                Opener::WindowUpdate => stream.updates.received(),
-            }
-        }
-        self.incoming.push_back(key);
-        self.events.incoming = true;
-        self.useless.earn();
-        self.body = Some(Body { target: Target::Stream(key), left, fin });
-        self.finish_body(now);
-        // Y-CLOSE-8: whoever could accept it may have gone while memory was asked for.
-        if self.draining {
-            self.drain(now);
-        }
     }
 
     // ---- data and credit -----------------------------------------------------------------------------------------
@@ -334,7 +204,7 @@ impl Mux {
     }
 
     /// Lets the FIN of a data frame act once the body is complete (Y-HDR-6).
-    fn finish_body(&mut self, now: Instant) {
+    pub(super) fn finish_body(&mut self, now: Instant) {
         let Some(Body { target, left: 0, fin }) = self.body else { return };
         match target {
             Target::Stream(key) => {
@@ -451,7 +321,7 @@ impl Mux {
             }
             PingKind::Response if self.liveness.pong(nonce, now) => {
                 self.events.pong |= self.liveness.user.take_ended();
-                self.pong();
+                self.urgency.pong();
                 Ok(Worth::Useful)
             }
             // Y-PING-2, Y-PING-3.

@@ -3,26 +3,16 @@
 //!
 //! What is remembered is `half_open`'s and `tombstones`' to keep.
 
+use super::Mux;
+use super::inbound::Worth;
+use super::teardown::Trace;
 use crate::error::Violation;
 use crate::proto::key::Key;
-use crate::proto::mux::Mux;
-use crate::proto::mux::inbound::{Body, Target, Worth};
 use crate::proto::peer::tombstones::Tombstone;
-use crate::proto::stream::{ReceiveEvent, ResetBy, ResetCause, SendEvent};
+use crate::proto::stream::{Body, ReceiveEvent, ResetBy, ResetCause, SendEvent, Target};
 use crate::stats::{add, count};
 use crate::wire::{Flags, Header, StreamId};
 use web_time::Instant;
-
-/// What a stream leaves behind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Trace {
-    /// Nothing: the peer has never heard of it, or nothing arrives any more.
-    None,
-    /// The peer has ended it too, or is told with a reset.
-    Over,
-    /// The peer's half is open.
-    HalfOpen,
-}
 
 impl Mux {
     /// Remembers a stream that leaves the wire. The rest of a body that is under way for one that is half open belongs to

@@ -3,159 +3,24 @@
 //! The memory manager decides, and it is not ours: a [`Wish`] is put to it with no lock held, and the [`Answer`] brought
 //! back. What a window is worth is arithmetic and stands in `flow`; credit that has to wait is `withheld`'s.
 
-use crate::config::{Charging, Config};
-use crate::memory::{MemoryManager, Reservation};
+use super::{Lifecycle, Mux};
+use crate::config::Charging;
+use crate::memory::Reservation;
 use crate::priority::Priority;
+use crate::proto::flow::grown::GrownWindows;
+use crate::proto::flow::requests::{Answer, Asking, CreditQueue, Growth, Wish};
 use crate::proto::key::Key;
-use crate::proto::limits::{
-    CREDIT_LEAST, INITIAL_WINDOW, NEAR_ROUND_TRIP, NEAR_WINDOW, STREAM_BOOKS, WINDOW_LOOK, WINDOW_QUIET,
-};
-use crate::proto::mux::withheld::{Asking, Withheld};
-use crate::proto::mux::{Lifecycle, Mux};
+use crate::proto::limits::{ASKED_AT_ONCE, CREDIT_LEAST, NEAR_ROUND_TRIP, NEAR_WINDOW};
 use crate::proto::stream::{Motion, ReceiveState, Stream};
 use crate::stats::{add, count};
 use std::collections::{BTreeMap, VecDeque};
-use std::iter::successors;
-use std::sync::Arc;
 use std::time::Duration;
 use web_time::Instant;
-
-/// The windows of a connection that are to be asked for, or looked at.
-#[derive(Debug, Default)]
-pub(in crate::proto) struct Windows {
-    /// Streams whose credit is due, and whose windows may become larger or smaller with it.
-    pub(in crate::proto) wishing: VecDeque<Key>,
-    /// Windows larger than a stream's first, and what arrives in them.
-    grown: BTreeMap<Key, Usage>,
-    look_at: Option<Instant>,
-}
-
-/// What had arrived on a stream at a moment.
-#[derive(Clone, Copy, Debug)]
-struct Usage {
-    since: Instant,
-    received: u64,
-}
-
-/// What a stream's window wants of the memory manager, now that credit is due.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Wish {
-    key: Key,
-    priority: Priority,
-    charging: Charging,
-    /// Bytes by which it would be larger.
-    growth: u32,
-    /// Credit that is due at its present size: what counts of it, which is half of the window.
-    credit: u32,
-    /// Whether it is larger than it was at first.
-    grown: bool,
-    /// What is to be had at any priority, since the stream would stand still without it.
-    least: u32,
-}
-
-/// What the memory manager says to that.
-#[derive(Debug)]
-pub(crate) enum Answer {
-    /// The window may be larger by what this has reserved.
-    Larger(Reservation),
-    /// The window may be larger by so many bytes, which are reserved when they arrive.
-    Wider(u32),
-    AsItIs,
-    /// What it is owed is not given, and the window smaller by it.
-    Smaller,
-    /// There is no memory for what the credit would let arrive, but for so much.
-    Least(u32),
-    /// There is none at all.
-    Withheld,
-}
-
-/// A window that should be larger by `bytes`, since its application says so.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Growth {
-    key: Key,
-    priority: Priority,
-    charging: Charging,
-    bytes: u32,
-}
-
-impl Growth {
-    /// Asks, as a [`Wish`] does: [`Answer::Larger`] or [`Answer::Wider`], or it stays as it is.
-    pub(crate) fn put_to(self, memory: &Arc<dyn MemoryManager>) -> Answer {
-        match self.charging {
-            Charging::Promised => Reservation::new(memory, self.bytes as usize, self.priority).map(Answer::Larger).ok(),
-            Charging::Used => memory.has_room(self.bytes as usize, self.priority).then_some(Answer::Wider(self.bytes)),
-        }
-        .unwrap_or(Answer::AsItIs)
-    }
-}
-
-/// Bytes that are reserved when a stream is opened or accepted (Y-MEM-1, Y-MEM-9).
-pub(crate) fn first_reservation(config: &Config) -> usize {
-    match config.charging() {
-        Charging::Promised => config.initial_stream_window() as usize,
-        Charging::Used => STREAM_BOOKS,
-    }
-}
-
-impl Wish {
-    /// Asks. Called by whoever holds no lock: the manager is not ours.
-    pub(crate) fn put_to(self, memory: &Arc<dyn MemoryManager>) -> Answer {
-        match self.charging {
-            Charging::Promised => self.promised(memory),
-            Charging::Used => self.used(&**memory),
-        }
-    }
-
-    /// How often the memory manager has said no to a larger window before it gave this answer.
-    fn refusals(self, answer: &Answer) -> u64 {
-        let refused = match answer {
-            Answer::Larger(granted) => self.growths().take_while(|bytes| *bytes as usize > granted.bytes()).count(),
-            Answer::Wider(_) => 0,
-            // It was only looked whether there is room.
-            _ if self.charging == Charging::Used => usize::from(self.growth > 0),
-            _ => self.growths().count(),
-        };
-        refused as u64
-    }
-
-    /// What it would be larger by, and half of that and so on where so much is refused.
-    fn growths(self) -> impl Iterator<Item = u32> {
-        let half = |growth: &u32| Some(growth / 2).filter(|half| *half >= INITIAL_WINDOW);
-        successors(Some(self.growth).filter(|growth| *growth > 0), half)
-    }
-
-    /// Y-MEM-2, Y-MEM-12.
-    fn promised(self, memory: &Arc<dyn MemoryManager>) -> Answer {
-        let granted = self.growths().find_map(|bytes| Reservation::new(memory, bytes as usize, self.priority).ok());
-        match granted {
-            Some(granted) => Answer::Larger(granted),
-            None if !memory.has_room(0, self.priority) => Answer::Smaller,
-            None => Answer::AsItIs,
-        }
-    }
-
-    /// Y-MEM-10: whether there is room is all that is asked; it is reserved when it is used.
-    fn used(self, memory: &dyn MemoryManager) -> Answer {
-        let room = |bytes: u32, priority| memory.has_room(bytes as usize, priority);
-        let granted = self.growths().find(|bytes| room(self.credit.saturating_add(*bytes), self.priority));
-        if let Some(bytes) = granted {
-            Answer::Wider(bytes)
-        } else if room(self.credit, self.priority) {
-            Answer::AsItIs
-        } else if self.grown {
-            Answer::Smaller
-        } else if self.least > 0 && room(self.least, Priority::ALWAYS) {
-            Answer::Least(self.least)
-        } else {
-            Answer::Withheld
-        }
-    }
-}
 
 impl Mux {
     /// A stream's credit is due, or its window is to be looked at: the memory manager is asked first. The answer comes
     /// before the next batch, so that credit and growth leave as one update.
-    pub(in crate::proto) fn wish(&mut self, key: Key) {
+    pub(super) fn wish(&mut self, key: Key) {
         let (max, floor, charging) = (self.config.max_stream_window(), self.floor(), self.config.charging());
         let asks = match self.lifecycle {
             Lifecycle::Open => true,
@@ -177,17 +42,17 @@ impl Mux {
         }
     }
 
-    pub(in crate::proto) fn queue_wish(&mut self, key: Key) {
+    pub(super) fn queue_wish(&mut self, key: Key) {
         if let Some(motion) = self.store.motion(key) {
             motion.asking = Asking::Queued;
-            self.windows.wishing.push_back(key);
+            self.wishing.push_back(key);
             self.events.attention = true;
         }
     }
 
     /// Whether [`Mux::next_wish`] has anything to say.
     pub(crate) fn has_wishes(&self) -> bool {
-        !self.windows.wishing.is_empty()
+        !self.wishing.is_empty()
     }
 
     /// The round trip that windows are sized for, and how large they may be (Y-FLOW-9).
@@ -196,7 +61,7 @@ impl Mux {
     /// turn. Where that would keep somebody more urgent waiting, the window is no larger than the link needs.
     fn reach(&self) -> (Option<Duration>, u32) {
         let max = self.config.max_stream_window();
-        if self.near().is_some() && self.ledger.is_level() {
+        if self.liveness.rtt.short_round_trip().is_some() && self.ledger.is_level() {
             (Some(NEAR_ROUND_TRIP), max.min(NEAR_WINDOW.max(self.config.initial_stream_window())))
         } else {
             (self.liveness.rtt.round_trip(), max)
@@ -207,7 +72,7 @@ impl Mux {
     pub(crate) fn next_wish(&mut self, now: Instant) -> Option<Wish> {
         let ((rtt, max), floor) = (self.reach(), self.floor());
         let charging = self.config.charging();
-        while let Some(key) = self.windows.wishing.pop_front() {
+        while let Some(key) = self.wishing.pop_front() {
             let queued = |stream: &&mut Stream| stream.motion().asking == Asking::Queued;
             let Some(stream) = self.store.get_mut(key).filter(queued) else { continue };
             let (priority, stands_still) = (stream.priority, stream.stands_still());
@@ -290,6 +155,59 @@ impl Mux {
         Some(motion)
     }
 
+    /// The stream waits in line from now on.
+    fn withhold(&mut self, key: Key) {
+        count(&mut self.ledger.refusals.credit);
+        self.stand_in_line(key);
+    }
+
+    fn stand_in_line(&mut self, key: Key) {
+        let Some(stream) = self.store.get(key) else { return };
+        let priority = if stream.stands_still() { Priority::ALWAYS } else { stream.priority };
+        let place = self.withheld.push(key, priority);
+        if let Some(motion) = self.store.motion(key) {
+            motion.asking = Asking::Withheld(place);
+        }
+    }
+
+    /// What the first in line waits for: how much, and at which priority.
+    pub(crate) fn withheld(&self) -> Option<(usize, Priority)> {
+        let (priority, key) = self.withheld.first()?;
+        let stream = self.store.get(key)?;
+        let window = &stream.receive.window;
+        let most = if stream.stands_still() { CREDIT_LEAST } else { u32::MAX };
+        Some((window.owed().min(window.size() / 2).min(most) as usize, priority))
+    }
+
+    /// Memory may be less scarce: the most urgent credit that waits is asked for again, and not all of it at once. A
+    /// refusal would be the first of many.
+    pub(crate) fn ask_again(&mut self) {
+        for _ in 0..ASKED_AT_ONCE {
+            let Some(key) = self.withheld.pop() else { return };
+            self.queue_wish(key);
+        }
+    }
+
+    /// Credit that waits does so no more: it is asked for in another way, or nobody needs it.
+    pub(super) fn stop_asking(&mut self, key: Key) {
+        let Some(motion) = self.store.get_mut(key).and_then(|stream| stream.motion.as_mut()) else { return };
+        motion.trickle = 0;
+        if let Asking::Withheld(place) = std::mem::replace(&mut motion.asking, Asking::No) {
+            self.withheld.remove(place);
+        }
+        self.store.still(key);
+    }
+
+    /// The priority of a stream has changed: credit that waits may not have to any more, or has another place in line.
+    pub(super) fn move_in_line(&mut self, key: Key) {
+        let Some(stream) = self.store.get(key) else { return };
+        if let Asking::Withheld(place) = stream.motion().asking {
+            self.withheld.remove(place);
+            self.stand_in_line(key);
+            (self.events.attention, self.events.outlook) = (true, true);
+        }
+    }
+
     // ---- larger and smaller --------------------------------------------------------------------------------------
 
     /// What a stream's window lacks of `bytes`, or of the largest that there may be; answered with [`Mux::widen`].
@@ -362,44 +280,32 @@ impl Mux {
     // ---- windows that have grown ---------------------------------------------------------------------------------
 
     /// Bytes were read on a stream: if its window has grown it is looked at from now on.
-    pub(in crate::proto) fn watch(&mut self, key: Key, now: Instant) {
+    pub(super) fn watch(&mut self, key: Key, now: Instant) {
         let (floor, over) = (self.floor(), matches!(self.lifecycle, Lifecycle::Closed(_)));
         let grown = |stream: &&Stream| !over && is_reading(stream) && stream.receive.window.size() > floor;
         if let Some(stream) = self.store.get(key).filter(grown) {
             let received = stream.received.data_bytes();
-            self.windows.grown.entry(key).or_insert(Usage { since: now, received });
-            if self.windows.look_at.is_none() {
-                self.windows.look_at = now.checked_add(WINDOW_LOOK);
+            if self.grown.watch(key, received, now) {
                 (self.events.attention, self.events.outlook) = (true, true);
             }
         }
     }
 
-    pub(in crate::proto) const fn next_look(&self) -> Option<Instant> {
-        self.windows.look_at
-    }
-
     /// Looks at the windows that have grown. One that was not half used for a while becomes smaller at once; for the
     /// others the memory manager is asked, the least urgent first.
-    pub(in crate::proto) fn look_at_windows(&mut self, now: Instant) {
-        if self.windows.look_at.is_none_or(|at| now < at) {
-            return;
-        }
-        let mut asked = Vec::new();
-        for (key, usage) in std::mem::take(&mut self.windows.grown) {
-            let floor = self.floor();
+    pub(super) fn look_at_windows(&mut self, now: Instant) {
+        let Some(grown) = self.grown.take_due(now) else { return };
+        let (floor, mut asked, mut watched) = (self.floor(), Vec::new(), BTreeMap::new());
+        for (key, usage) in grown {
             let grown = |stream: &&Stream| is_reading(stream) && stream.receive.window.size() > floor;
             let Some(stream) = self.store.get(key).filter(grown) else { continue };
-            let received = stream.received.data_bytes();
-            let half_used = received.saturating_sub(usage.received) >= u64::from(stream.receive.window.size() / 2);
-            let quiet = now.saturating_duration_since(usage.since) >= WINDOW_QUIET;
-            if quiet && !half_used {
+            let size = stream.receive.window.size();
+            let Some(usage) = usage.review(size, stream.received.data_bytes(), now) else {
                 // It is watched again when something is read.
                 self.shrink(key);
                 continue;
-            }
-            let usage = if half_used { Usage { since: now, received } } else { usage };
-            self.windows.grown.insert(key, usage);
+            };
+            watched.insert(key, usage);
             if stream.motion().asking == Asking::No && stream.receive.window.owed() > 0 {
                 asked.push((stream.priority, key));
             }
@@ -408,23 +314,20 @@ impl Mux {
             asked.sort_unstable();
             asked.into_iter().for_each(|(_, key)| self.queue_wish(key));
         }
-        let watches = !self.windows.grown.is_empty();
-        self.windows.look_at = if watches { now.checked_add(WINDOW_LOOK) } else { None };
+        self.grown.put_back(watched, now);
     }
 
     /// Gives back what holds nothing.
-    pub(in crate::proto) fn rest_windows(&mut self) {
-        if self.windows.wishing.is_empty() {
-            self.windows.wishing = VecDeque::new();
+    pub(super) fn rest_windows(&mut self) {
+        if self.wishing.is_empty() {
+            self.wishing = VecDeque::new();
         }
-        if self.windows.grown.is_empty() {
-            self.windows.grown = BTreeMap::new();
-        }
-        self.withheld.rest();
+        self.withheld.release_if_idle();
     }
 
-    pub(in crate::proto) fn forget_windows(&mut self) {
-        (self.windows, self.withheld) = (Windows::default(), Withheld::default());
+    pub(super) fn forget_windows(&mut self) {
+        self.wishing = VecDeque::new();
+        (self.grown, self.withheld) = (GrownWindows::default(), CreditQueue::default());
     }
 }
 

@@ -1,58 +1,61 @@
-//! Owns [`Mux`]: one end of a connection, its streams, and its life from open to closed.
+//! Owns [`Mux`], the coordinator: one end of a connection with all its parts.
 //!
-//! What frames do is in `inbound`, what the application does in `app`, what is sent in `outbound`, how things end in
-//! `lifetime`; here is what they share, and what concerns the connection as a whole.
+//! Here are its fields, its life from open to closed, its timers and what the verbs share. The verbs are in the files beside
+//! this one, a theme of a stream's life each; the parts are in the other folders of `proto` and do not know `Mux`. The fields
+//! are private to this folder.
 
-pub(super) mod charging;
-pub(super) mod close;
-mod debts;
-pub(super) mod gathering;
+mod charging;
+mod close;
 mod idle;
-pub(super) mod inbound;
+mod inbound;
+#[cfg(test)]
+mod inspect;
 mod late;
-pub(super) mod ledger;
-pub(super) mod memory;
-pub(super) mod open;
+mod memory;
+mod open;
 mod outbound;
-pub(super) mod release;
-mod retire;
+mod read;
+mod stats;
 mod teardown;
 #[cfg(test)]
 mod tests;
-pub(super) mod urgency;
-pub(super) mod withheld;
-pub(super) mod write;
+mod write;
 
-use crate::config::{Charging, Config};
-use crate::error::{ConnectionError, OpenError, Side};
+pub(crate) use inbound::Admission;
+#[cfg(test)]
+pub(in crate::proto) use inspect::Inspect;
+pub(crate) use open::{Announced, OpenBlocked};
+pub(crate) use read::{ReadError, Taken};
+pub(crate) use teardown::Leave;
+pub(crate) use write::{FlushError, WriteError};
+
+use crate::config::Config;
+use crate::error::ConnectionError;
 use crate::memory::Reservation;
 use crate::mode::Mode;
 use crate::proto::buffer::chunks::Shelf;
-use crate::proto::events::notes::Notes;
+use crate::proto::counters::Counters;
+use crate::proto::events::Events;
+use crate::proto::flow::grown::GrownWindows;
+use crate::proto::flow::requests::CreditQueue;
 use crate::proto::key::Key;
 use crate::proto::limits::{INITIAL_WINDOW, RAPID_RESETS, USELESS_FRAMES};
-use crate::proto::mux::close::Ends;
-use crate::proto::mux::gathering::Answering;
-use crate::proto::mux::inbound::Body;
-use crate::proto::mux::ledger::Ledger;
-use crate::proto::mux::memory::Windows;
-use crate::proto::mux::release::Leave;
-use crate::proto::mux::urgency::Urgency;
-use crate::proto::mux::withheld::Withheld;
 use crate::proto::peer::control::Control;
+use crate::proto::peer::ends::Ends;
 use crate::proto::peer::half_open::HalfOpen;
 use crate::proto::peer::ping::{Liveness, Verdict};
 use crate::proto::peer::token_bucket::Budget;
 use crate::proto::peer::tombstones::Tombstones;
 use crate::proto::peer::user_pings::PingProgress;
+use crate::proto::send::coalesce::PendingReaders;
+use crate::proto::send::pacer::Pacer;
 use crate::proto::send::schedule::Schedule;
 use crate::proto::send::send_pool::Pool;
 use crate::proto::store::Store;
 use crate::proto::store::id_hash::Spread;
 use crate::proto::store::queue::{ControlPlace, FlushPlace, Queue};
 use crate::proto::stream::readiness::Ready;
-use crate::proto::stream::{Handshake, Stream};
-use crate::stats::{add, count};
+use crate::proto::stream::{Body, Stream};
 use crate::wire::StreamId;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -63,103 +66,74 @@ use web_time::Instant;
 /// One end of a connection.
 #[derive(Debug)]
 pub(crate) struct Mux {
-    pub(super) config: Config,
-    pub(super) mode: Mode,
-    pub(super) lifecycle: Lifecycle,
-    pub(super) store: Store,
+    config: Config,
+    mode: Mode,
+    lifecycle: Lifecycle,
+    store: Store,
     /// Streams that owe a SYN, an ACK, credit or a reset.
-    pub(super) control_queue: Queue<ControlPlace>,
+    control_queue: Queue<ControlPlace>,
     /// Streams that have data or a FIN to send.
-    pub(super) schedule: Schedule,
-    pub(super) control: Control,
-    pub(super) liveness: Liveness,
-    pub(super) pool: Pool,
+    schedule: Schedule,
+    control: Control,
+    liveness: Liveness,
+    pool: Pool,
     /// Storage for what readers have taken.
-    pub(super) shelf: Shelf,
-    pub(super) tombstones: Tombstones,
-    pub(super) half_open: HalfOpen,
+    shelf: Shelf,
+    tombstones: Tombstones,
+    half_open: HalfOpen,
     /// Inbound streams that were not accepted yet.
-    pub(super) incoming: VecDeque<Key>,
-    pub(super) ledger: Ledger,
+    incoming: VecDeque<Key>,
+    ledger: Counters,
     /// Nobody opens or accepts streams any more.
-    pub(super) draining: bool,
-    pub(super) ends: Ends,
+    draining: bool,
+    ends: Ends,
     /// The body that is arriving.
-    pub(super) body: Option<Body>,
+    body: Option<Body>,
     /// When the last of any body came.
-    pub(super) last_data: Instant,
-    pub(super) windows: Windows,
+    last_data: Instant,
+    /// Streams whose credit is due, and whose windows may become larger or smaller with it: the memory manager is asked.
+    wishing: VecDeque<Key>,
+    grown: GrownWindows,
     /// Credit that waits for memory.
-    pub(super) withheld: Withheld,
-    pub(super) urgency: Urgency,
+    withheld: CreditQueue,
+    urgency: Pacer,
     /// Memory for what was read and is being applied.
-    pub(super) ahead: Option<Reservation>,
-    pub(super) useless: Budget,
-    pub(super) rapid: Budget,
+    ahead: Option<Reservation>,
+    useless: Budget,
+    rapid: Budget,
     /// What the next random number is made from. Those are rare: a generator would be large for what it does.
-    pub(super) seed: u64,
-    pub(super) remote_away: bool,
-    pub(super) local_away: bool,
+    seed: u64,
+    remote_away: bool,
+    local_away: bool,
     /// Number of the last batch that was cut, and of the last one that was flushed with all before it.
-    pub(super) cut: u64,
-    pub(super) flushed: u64,
+    cut: u64,
+    flushed: u64,
     /// Streams that wait for a flush.
-    pub(super) flushing: Queue<FlushPlace>,
-    pub(super) answering: Answering,
+    flushing: Queue<FlushPlace>,
+    answering: PendingReaders,
     /// Small writes wait for more until then.
-    pub(super) coalesce_until: Option<Instant>,
-    pub(super) largest_window: u32,
+    coalesce_until: Option<Instant>,
+    largest_window: u32,
     /// When something last crossed; nothing once the connection is at rest.
-    pub(super) moved: Option<Instant>,
-    pub(super) events: Events,
-    pub(super) next_id: Option<StreamId>,
+    moved: Option<Instant>,
+    events: Events,
+    next_id: Option<StreamId>,
     /// The streams that this end has opened before this one have been announced, or are over.
-    pub(super) unannounced: Option<StreamId>,
+    unannounced: Option<StreamId>,
     /// Streams without an ACK, kept by `set_handshake`, `insert` and `unlink`.
-    pub(super) unacknowledged: usize,
-    pub(super) inbound: usize,
+    unacknowledged: usize,
+    inbound: usize,
 }
 
 /// Where a connection is in its life.
 #[derive(Clone, Debug)]
-pub(super) enum Lifecycle {
+pub(in crate::proto) enum Lifecycle {
     /// Streams come and go.
     Open,
     /// This end closes: what was written goes out, then the go-away, which has been cut once it is `said`.
     Closing { code: u32, reason: ConnectionError, said: bool },
     /// It is over. Only the go-away that says why may still have to leave.
     Closed(ConnectionError),
-}
-
-/// What the shell has to act on, once the lock is open. Level-triggered: each is looked at anew by whoever it wakes.
-#[derive(Debug, Default)]
-pub(crate) struct Events {
-    /// Streams for which something has happened that somebody waits for.
-    pub(crate) ready: Vec<(Key, Ready)>,
-    /// Memory to give back: dropping it calls the memory manager.
-    pub(crate) released: Vec<Reservation>,
-    /// What there is to log: saying it calls a subscriber.
-    pub(crate) notes: Notes,
-    /// Look at whether a stream can be accepted.
-    pub(crate) incoming: bool,
-    /// Look at whether a stream can be opened.
-    pub(crate) openable: bool,
-    /// Look at the ping.
-    pub(crate) pong: bool,
-    /// There is something to send.
-    pub(crate) attention: bool,
-    /// What the driver waits for besides is another thing now: until when, or for which memory. It has to know also
-    /// while the transport takes nothing.
-    pub(crate) outlook: bool,
-}
-
-/// Why a stream cannot be opened now.
-#[derive(Clone, Debug)]
-pub(crate) enum OpenBlocked {
-    /// Too many streams wait for the peer to acknowledge them.
-    Backlog,
-    /// It never will be.
-    Failed(OpenError),
 }
 
 impl Mux {
@@ -179,14 +153,15 @@ impl Mux {
             tombstones: Tombstones::new(spread),
             half_open: HalfOpen::new(spread, now),
             incoming: VecDeque::new(),
-            ledger: Ledger::new(now),
+            ledger: Counters::new(now),
             draining: false,
             ends: Ends::default(),
             body: None,
             last_data: now,
-            windows: Windows::default(),
-            withheld: Withheld::default(),
-            urgency: Urgency::default(),
+            wishing: VecDeque::new(),
+            grown: GrownWindows::default(),
+            withheld: CreditQueue::default(),
+            urgency: Pacer::default(),
             ahead: None,
             useless: Budget::new(USELESS_FRAMES, now),
             rapid: Budget::new(RAPID_RESETS, now),
@@ -196,7 +171,7 @@ impl Mux {
             cut: 0,
             flushed: 0,
             flushing: Queue::new(),
-            answering: Answering::default(),
+            answering: PendingReaders::default(),
             coalesce_until: None,
             largest_window: INITIAL_WINDOW.max(config.initial_stream_window()),
             moved: Some(now),
@@ -232,6 +207,14 @@ impl Mux {
         !matches!(self.lifecycle, Lifecycle::Open)
     }
 
+    pub(super) const fn lifecycle_is_open(&self) -> bool {
+        matches!(self.lifecycle, Lifecycle::Open)
+    }
+
+    pub(crate) fn stream_id(&self, key: Key) -> Option<u32> {
+        self.store.get(key).map(|stream| stream.id.value())
+    }
+
     pub(crate) const fn rtt(&self) -> Option<Duration> {
         self.liveness.rtt.latest()
     }
@@ -244,39 +227,6 @@ impl Mux {
     /// What has happened and was not acted on yet.
     pub(crate) const fn events_mut(&mut self) -> &mut Events {
         &mut self.events
-    }
-
-    /// Whether [`Mux::open`] would work.
-    pub(crate) fn can_open(&self) -> Result<StreamId, OpenBlocked> {
-        let failed = match &self.lifecycle {
-            Lifecycle::Closed(reason) => OpenError::Connection(reason.clone()),
-            Lifecycle::Closing { .. } => OpenError::Closing,
-            // Y-AWAY-1.
-            Lifecycle::Open if self.remote_away => OpenError::RemoteGoAway,
-            Lifecycle::Open => match self.next_id {
-                None => OpenError::StreamsExhausted,
-                // Y-ACK-2, Y-ACK-4: derived from the streams' states, not a semaphore.
-                Some(_) if self.unacknowledged >= self.config.accept_backlog() => return Err(OpenBlocked::Backlog),
-                Some(id) => return Ok(id),
-            },
-        };
-        Err(OpenBlocked::Failed(failed))
-    }
-
-    /// Opens a stream with the window that `reservation` is for, [`first_reservation`] of bytes or, where that is promised,
-    /// the least that yamux allows. Nothing is sent yet (Y-OPEN-1, Y-OPEN-2).
-    pub(crate) fn open(&mut self, reservation: Reservation) -> Result<(Key, StreamId), OpenBlocked> {
-        let id = match self.can_open() {
-            Ok(id) => id,
-            Err(blocked) => {
-                self.events.released.push(reservation);
-                return Err(blocked);
-            }
-        };
-        self.next_id = id.value().checked_add(2).and_then(StreamId::new);
-        let key = self.insert(id, Handshake::Lazy, reservation);
-        count(&mut self.ledger.opened);
-        Ok((key, id))
     }
 
     /// Asks for a ping, or says how the one that `ticket` is for stands.
@@ -297,61 +247,6 @@ impl Mux {
         self.liveness.user.forget(ticket);
     }
 
-    /// Tells the peer that no new streams are taken; the open ones live on (Y-AWAY-3).
-    pub(crate) fn go_away(&mut self) {
-        if !self.local_away && matches!(self.lifecycle, Lifecycle::Open) {
-            self.local_away = true;
-            self.control.owe_go_away(0);
-            self.events.attention = true;
-        }
-    }
-
-    /// Begins to close: what was written goes out, then a go-away with `code` (Y-CLOSE-1).
-    pub(crate) fn close(&mut self, code: u32) {
-        let reason = match code {
-            0 => ConnectionError::Closed { by: Side::Local },
-            code => ConnectionError::GoAway { by: Side::Local, code },
-        };
-        self.begin_close(code, reason);
-    }
-
-    pub(super) fn begin_close(&mut self, code: u32, reason: ConnectionError) {
-        if matches!(self.lifecycle, Lifecycle::Open) {
-            self.lifecycle = Lifecycle::Closing { code, reason, said: false };
-            self.coalesce_until = None;
-            (self.events.attention, self.events.outlook) = (true, true);
-            self.events.openable = true;
-        }
-    }
-
-    /// Nobody is there any more to open or accept streams: those that wait and those that come are refused, and the
-    /// connection closes with the last of the others (Y-CLOSE-8).
-    pub(crate) fn drain(&mut self, now: Instant) {
-        self.tick(now);
-        self.draining = true;
-        self.local_away = true;
-        while let Some(key) = self.take_incoming() {
-            let told = self.end_with_reset(key, 0);
-            add(&mut self.ledger.refusals.incoming_by_go_away, told.into());
-            self.release(key, 0, Leave::Closed, now);
-        }
-        self.close_if_drained();
-    }
-
-    /// After a go-away with code 0 from the peer, where nobody uses it here, and where no stream can be opened any more, the
-    /// connection closes when its last stream has ended (Y-AWAY-1, Y-AWAY-4).
-    pub(super) fn close_if_drained(&mut self) {
-        if self.store.live() == 0 && (self.remote_away || self.draining || self.ends.is_retiring()) {
-            self.close_drained();
-        }
-    }
-
-    /// Closes in good order what has no use any more.
-    pub(super) fn close_drained(&mut self) {
-        let by = if self.remote_away { Side::Remote } else { Side::Local };
-        self.begin_close(0, ConnectionError::Closed { by });
-    }
-
     /// Lets time pass.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         self.tick(now);
@@ -361,7 +256,7 @@ impl Mux {
         self.events.released.extend(self.pool.handle_timeout(now));
         self.look_at_windows(now);
         self.call_in_debts(now);
-        self.end_pace(now);
+        self.urgency.handle_timeout(&self.schedule, &self.liveness.rtt, self.liveness.waiting_since(), now);
         self.end_late(now);
         self.rest_if_quiet(now);
         self.close_if_overdue(now);
@@ -377,37 +272,17 @@ impl Mux {
         if self.closed().is_some() {
             return None;
         }
-        let memory = sooner(self.pool.poll_timeout(), self.next_look());
-        let data = sooner(sooner(self.coalesce_until, self.pace_ends()), self.debts_due());
+        let memory = sooner(self.pool.poll_timeout(), self.grown.poll_timeout());
+        let data = sooner(
+            sooner(
+                self.coalesce_until,
+                self.urgency.poll_timeout(&self.schedule, &self.liveness.rtt, self.liveness.waiting_since()),
+            ),
+            self.debts_due(),
+        );
         let life = sooner(self.liveness.poll_timeout(), self.ends.overdue_at());
         let streams = sooner(self.half_open.poll_timeout(), self.rests_at());
         sooner(sooner(memory, data), sooner(life, streams))
-    }
-
-    pub(super) fn insert(&mut self, id: StreamId, handshake: Handshake, reservation: Reservation) -> Key {
-        self.forget(id);
-        let priority = self.config.default_priority();
-        self.ledger.reserved(priority, reservation.bytes());
-        let window = match self.config.charging() {
-            Charging::Promised => u32::try_from(reservation.bytes()).unwrap_or(u32::MAX),
-            Charging::Used => self.config.initial_stream_window(),
-        };
-        let stream = Stream::new(id, handshake, priority, window, reservation);
-        match handshake.is_unacknowledged() {
-            true => self.unacknowledged = self.unacknowledged.saturating_add(1),
-            false => self.inbound = self.inbound.saturating_add(1),
-        }
-        self.store.insert(stream)
-    }
-
-    /// Moves a stream's handshake on and keeps the count of unacknowledged streams: the one place that does.
-    pub(super) fn set_handshake(&mut self, key: Key, next: Handshake) {
-        let Some(stream) = self.store.get_mut(key) else { return };
-        let before = std::mem::replace(&mut stream.handshake, next);
-        if before.is_unacknowledged() && !next.is_unacknowledged() {
-            self.unacknowledged = self.unacknowledged.saturating_sub(1);
-            self.events.openable = true;
-        }
     }
 
     /// Tells the shell that something has happened, as far as somebody waits for it.

@@ -1,11 +1,12 @@
 //! Owns what leaves: frames are cut when the socket has room, and what they say is decided then.
 
+use super::{Lifecycle, Mux};
 use crate::proto::events::notes::Notes;
+use crate::proto::flow::requests::Asking;
 use crate::proto::key::Key;
 use crate::proto::limits::{BATCH_BYTES, INITIAL_WINDOW, LEVEL_BATCH_BYTES};
-use crate::proto::mux::withheld::Asking;
-use crate::proto::mux::{Lifecycle, Mux};
 use crate::proto::send::batch::Batch;
+use crate::proto::send::pacer::Limit;
 use crate::proto::stream::readiness::Ready;
 use crate::proto::stream::{Handshake, HandshakeEvent, ReceiveState, SendEvent, SendState, Stream};
 use crate::wire::{Flags, Header, PingKind};
@@ -32,7 +33,10 @@ impl Mux {
             // Y-CLOSE-1: the go-away of a close is the last word.
             Lifecycle::Closing { said: true, .. } => {}
             Lifecycle::Open | Lifecycle::Closing { .. } => {
-                self.pace(now);
+                if self.urgency.wants_ping(&self.schedule, &self.liveness.rtt, now) {
+                    // Y-PRIO-5.
+                    self.liveness.ping_to_pace(now);
+                }
                 self.cut_control(batch, budget, now);
                 self.cut_stream_control(batch, budget, number, now);
                 self.cut_data(batch, budget, number, now);
@@ -59,7 +63,7 @@ impl Mux {
         if self.closed().is_none() {
             self.control.batch_written();
             self.pool.written(data);
-            self.ends.written = self.cut;
+            self.ends.batch_written(self.cut);
             self.pool.recycle(spent);
             self.wake_writers();
         }
@@ -98,6 +102,50 @@ impl Mux {
         self.pool.idle(now);
     }
 
+    /// Bytes that wait to be cut, where it pays to let others add to them first: there are readers who may be about to
+    /// answer, nothing urgent waits, and a batch is not full yet.
+    pub(crate) fn gathers(&self) -> Option<usize> {
+        let waiting = self.pool.used();
+        let open = matches!(self.lifecycle, Lifecycle::Open);
+        let urgent = self.schedule.is_urgent(self.config.default_priority());
+        let worth = open && self.answering.any() && (1..BATCH_BYTES).contains(&waiting) && !urgent;
+        worth.then_some(waiting)
+    }
+
+    /// A batch was put off and nobody has added to it: half of them are taken for busy with something else, so that who is
+    /// keeps no more than a few batches.
+    pub(crate) const fn gathered_in_vain(&mut self) {
+        self.answering.forget_half();
+    }
+
+    /// Whether what is owed has to be written before more of what was read is applied.
+    pub(crate) fn must_write(&self) -> bool {
+        self.control.must_write()
+    }
+
+    /// The transport takes nothing of what is to be written.
+    pub(crate) fn transport_is_full(&mut self, now: Instant) {
+        self.transport_stalls(now);
+        self.control.transport_is_full(now);
+    }
+
+    /// The transport takes nothing ever again: what is owed is forgotten.
+    pub(crate) fn forget_debts(&mut self) {
+        self.control.mute();
+    }
+
+    /// Ends the connection where a peer has made this end owe more than it may, and has taken nothing for too long.
+    pub(super) fn call_in_debts(&mut self, now: Instant) {
+        if let Some(violation) = self.control.overdue(self.config.connection_write_timeout(), now) {
+            self.violated(violation);
+        }
+    }
+
+    /// When that will be.
+    pub(super) fn debts_due(&self) -> Option<Instant> {
+        self.control.overdue_at(self.config.connection_write_timeout())
+    }
+
     fn cut_control(&mut self, batch: &mut Batch, budget: usize, now: Instant) {
         while batch.len() < budget {
             let Some(header) = self.control.next().or_else(|| self.next_late_reset()) else { break };
@@ -109,7 +157,7 @@ impl Mux {
             self.seed = rng.random();
             put(batch, &mut self.events.notes, Header::Ping { kind: PingKind::Request, nonce });
             self.liveness.ping_cut(nonce, now);
-            self.let_out();
+            self.urgency.refill(&self.liveness.rtt);
         }
     }
 
@@ -154,6 +202,17 @@ impl Mux {
         }
     }
 
+    /// The stream whose turn it is to send, and how much: up to `frame` bytes, or what a more urgent one leaves it.
+    fn next_turn(&mut self, frame: usize, now: Instant) -> Option<(Key, usize)> {
+        let Some(Limit { urgent, room }) = self.urgency.limit(&self.liveness.rtt, now) else {
+            return Some((self.schedule.pop(&mut self.store, None)?, frame));
+        };
+        let key = self.schedule.pop(&mut self.store, (room == 0).then_some(urgent))?;
+        let makes_way = self.store.get(key).is_some_and(|stream| stream.priority.bucket() < urgent.bucket());
+        // Y-PRIO-3: where there is no room, it has waited for too long.
+        Some((key, if makes_way && room > 0 { frame.min(room) } else { frame }))
+    }
+
     fn cut_data(&mut self, batch: &mut Batch, budget: usize, number: u64, now: Instant) {
         let frame = self.config.max_message_size() as usize;
         if self.coalesce_until.is_some_and(|until| now < until) && self.pool.used() < frame {
@@ -192,14 +251,15 @@ impl Mux {
             }
             self.schedule.sent(priority, len);
             self.pool.cut(priority, len as usize);
-            self.has_sent(priority, len as usize, now);
+            let is_lowest = || self.ledger.is_lowest(priority);
+            self.urgency.sent(priority, len as usize, &self.liveness.rtt, is_lowest, now);
         }
         let Some(stream) = self.store.get_mut(key) else { return };
         if stream.motion().unsent.is_empty() && stream.send.state == SendState::Closing {
             // Y-SEND-2, Y-FIN-4: the FIN is a frame of its own, never on a body.
             stream.send.state = stream.send.state.on(SendEvent::FinCut);
             stream.send.fin_alone = len == 0 && before < number;
-            self.ends.last_fin = number;
+            self.ends.fin_encoded(number);
             put(batch, &mut self.events.notes, Header::Data { id, flags: Flags::FIN, len: 0 });
             stream.sent.data_frame();
         } else if stream.motion().unsent.is_empty() && stream.send.state == SendState::Aborting {

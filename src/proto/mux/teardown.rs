@@ -1,56 +1,197 @@
-//! Owns the ends: of a stream on the wire, of a stream in the store, and of all of them with the connection.
+//! Verbs of [`Mux`] that end a stream: its halves, its life on the wire, and its place in the store.
 //!
-//! Each way a stream can end comes through here, so that queues, ids, places and memory are given up exactly once.
+//! Each way a stream can end comes through here, so that queues, ids, places and memory are given up exactly once. A stream is
+//! dropped once, and what then leaves is decided at once, by what the application has done with it so far (Y-DROP-1, Y-DROP-6
+//! to Y-DROP-8). How it goes on until nothing is left of the stream is drawn in `spec.md`, under DROP, and tried row by row in
+//! `tests/stream_ends`.
 
-use crate::error::ConnectionError;
+use super::write::FlushError;
+use super::{Lifecycle, Mux};
 use crate::proto::key::Key;
-use crate::proto::mux::late::Trace;
-use crate::proto::mux::withheld::Asking;
-use crate::proto::mux::{Lifecycle, Mux};
+use crate::proto::limits::STREAM_BOOKS;
 use crate::proto::stream::readiness::Ready;
-use crate::proto::stream::{Handle, Handshake, ReceiveState, ResetCause, SendEvent};
+use crate::proto::stream::{
+    Handle, Handshake, ReceiveEvent, ReceiveState, ResetBy, ResetCause, SendEvent, SendState, Stream,
+};
+use crate::stats::add;
+use web_time::Instant;
+
+/// How the application lets go of a stream, as far as its handle knows. What comes first here goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leave {
+    /// It has closed it before.
+    Closed,
+    /// In the middle of something, or as one who wants all that is not closed to be reset: with this code.
+    Cut(u32),
+    /// It has neither read nor written anything.
+    Unused,
+    /// None of these. `read` of the bytes that count as unread are not: they were read and not reported, or are none of the
+    /// application's.
+    Done { read: u32 },
+}
+
+/// What leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    /// Nothing.
+    Silence,
+    /// A reset, at once.
+    Reset(u32),
+    /// What was written; then what this asks for.
+    Behind(SendEvent),
+}
+
+/// What a stream leaves behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trace {
+    /// Nothing: the peer has never heard of it, or nothing arrives any more.
+    None,
+    /// The peer has ended it too, or is told with a reset.
+    Over,
+    /// The peer's half is open.
+    HalfOpen,
+}
 
 impl Mux {
-    /// Ends the connection: every stream fails, everything queued is dropped, all memory but that of unread bytes is
-    /// given back. The first reason stays (Y-CLOSE-4).
-    pub(crate) fn fail(&mut self, reason: ConnectionError) {
-        if matches!(self.lifecycle, Lifecycle::Closed(_)) {
+    /// Finishes the write half (Y-FIN-4); `Ok` once the FIN was flushed.
+    pub(crate) fn finish(&mut self, key: Key) -> Result<(), FlushError> {
+        self.coalesce_until = None;
+        let Some(stream) = self.store.get_mut(key) else { return Ok(()) };
+        let sent = stream.send.state == SendState::Closed && stream.send.last_batch <= self.flushed;
+        if sent {
+            return Ok(());
+        }
+        if stream.send.state == SendState::Reset {
+            return Err(FlushError::Failed(stream.reset_error()));
+        }
+        if let Lifecycle::Closed(reason) = &self.lifecycle {
+            let complete = self.store.get(key).is_some_and(|stream| self.is_complete(stream, reason));
+            return if complete { Ok(()) } else { Err(FlushError::Failed(reason.clone().into())) };
+        }
+        let Some(stream) = self.store.get_mut(key) else { return Ok(()) };
+        stream.send.state = stream.send.state.on(SendEvent::Finish);
+        self.end_stall(key);
+        let Some(stream) = self.store.get(key) else { return Ok(()) };
+        let cut = stream.send.state == SendState::Closed;
+        self.queue_data(key);
+        self.await_flush(key, cut)
+    }
+
+    /// The application has dropped the stream.
+    ///
+    /// `unread` bytes were taken with [`Mux::read`] and not reported: they count as read now.
+    pub(crate) fn release(&mut self, key: Key, unread: u32, leave: Leave, now: Instant) {
+        self.tick(now);
+        let Some(stream) = self.store.get_mut(key) else { return };
+        stream.handle = Handle::Released;
+        stream.interest = Ready::NONE;
+        stream.receive.lent = 0;
+        self.flushing.remove(&mut self.store, key);
+        if !self.is_linked(key) {
+            self.remove(key);
             return;
         }
-        self.part_with_backlog(&reason);
-        self.lifecycle = Lifecycle::Closed(reason);
-        self.transport_moves_no_more();
-        self.control.clear();
-        self.tombstones.clear();
-        self.half_open.clear();
-        self.shelf.clear();
-        self.forget_windows();
-        self.give_up_body();
-        self.coalesce_until = None;
-        self.events.released.extend(self.pool.clear());
-        self.events.released.extend(self.ahead.take());
-        (self.events.incoming, self.events.openable, self.events.pong) = (true, true, true);
-        self.events.attention = true;
-        self.store.forget_ids();
-        for key in self.store.keys().collect::<Vec<_>>() {
-            self.fail_stream(key);
+        let Some(stream) = self.store.get(key) else { return };
+        let closing = matches!(self.lifecycle, Lifecycle::Closing { .. });
+        match manner(stream, leave, closing) {
+            Manner::Silence => {
+                self.unlink(key, Trace::None);
+                self.remove(key);
+                self.close_if_drained();
+            }
+            Manner::Reset(code) => {
+                let told = self.end_with_reset(key, code);
+                add(&mut self.ledger.resets.dropped, told.into());
+            }
+            Manner::Behind(event) => {
+                self.give_back(key);
+                if let Some(stream) = self.store.get_mut(key) {
+                    stream.send.state = stream.send.state.on(event);
+                }
+                self.end_stall(key);
+                self.coalesce_until = None;
+                self.queue_data(key);
+                self.stop(key, unread, now);
+            }
         }
     }
 
-    fn fail_stream(&mut self, key: Key) {
-        let Some(stream) = self.store.get_mut(key) else { return };
-        stream.send.lost |= stream.drop_unsent() > 0;
-        stream.owed = Default::default();
-        if let Some(motion) = &mut stream.motion {
-            (motion.asking, motion.trickle) = (Asking::No, 0);
+    /// Ends both halves at once, with a code that the peer sees (Y-RST-4). What was queued is dropped.
+    pub(crate) fn reset(&mut self, key: Key, code: u32) {
+        if let Some(stream) = self.store.get_mut(key) {
+            // The handle has let go of what it had taken.
+            stream.receive.lent = 0;
         }
+        let told = self.end_with_reset(key, code);
+        add(&mut self.ledger.resets.application, told.into());
+    }
+
+    /// The same from elsewhere than where the stream is read: what was taken off it and not read stays reserved until that is
+    /// found out there. Says whether there is a stream that
+    /// the application has not dropped: nothing happens to any other (Y-RST-8).
+    pub(crate) fn reset_from_afar(&mut self, key: Key, code: u32) -> bool {
+        let arriving = self.arriving(key);
+        let held = |stream: &&mut Stream| stream.handle == Handle::Held;
+        let Some(stream) = self.store.get_mut(key).filter(held) else { return false };
+        if !stream.linked && stream.receive.state == ReceiveState::Finished {
+            // It has ended: what is left of it to read is whole.
+            return false;
+        }
+        let buffered = stream.motion().unread.len();
+        let taken = stream.receive.window.held().saturating_sub(arriving).saturating_sub(buffered);
+        let told = self.end_half_read(key, code, taken);
+        add(&mut self.ledger.resets.application, told.into());
+        true
+    }
+
+    /// Says whether the peer is told.
+    pub(super) fn end_with_reset(&mut self, key: Key, code: u32) -> bool {
+        self.end_half_read(key, code, 0)
+    }
+
+    /// The same where the application still holds so many of the bytes that were not read.
+    fn end_half_read(&mut self, key: Key, code: u32, taken: u32) -> bool {
+        let Some(stream) = self.store.get_mut(key) else { return false };
+        let over = stream.is_wire_over() || stream.reset.is_some() || matches!(self.lifecycle, Lifecycle::Closed(_));
+        self.leave_backlog(key);
+        let (arriving, latest) = (self.arriving(key), self.ledger.latest());
+        let Some(stream) = self.store.get_mut(key) else { return false };
+        if over && stream.receive.window.held() == 0 {
+            // Nothing is left of it, neither to be told nor to be dropped.
+            self.give_back(key);
+            return false;
+        }
+        if !over {
+            stream.owed = crate::proto::stream::Owed { syn: false, reset: stream.handshake != Handshake::Lazy };
+        }
+        let told = !over && stream.owed.reset;
+        stream.receive.state = stream.receive.state.on(ReceiveEvent::LocalReset);
+        self.answering.end(stream);
+        stream.drop_unread();
+        // All that has come counts as read, but for what the handle still holds: it is gone.
+        let dropped = stream.receive.window.held().saturating_sub(arriving).saturating_sub(taken);
+        stream.receive.window.consume(dropped, latest);
         stream.receive.window.rest();
-        let orphan = stream.handle == Handle::Released;
-        self.notify(key, Ready::ALL);
-        self.unlink(key, Trace::None);
-        if orphan {
-            self.remove(key);
-        }
+        self.give_back(key);
+        self.end_halves(key, ResetCause { by: ResetBy::Local, code });
+        told
+    }
+
+    /// Reads no more: what is buffered is dropped, what still comes is discarded (Y-FLOW-10).
+    ///
+    /// `unread` bytes were taken with [`Mux::read`] and not reported: they count as read now.
+    pub(crate) fn stop(&mut self, key: Key, unread: u32, now: Instant) {
+        let Some(stream) = self.store.get_mut(key) else { return };
+        stream.receive.state = stream.receive.state.on(ReceiveEvent::Stop);
+        stream.receive.lent = 0;
+        self.answering.end(stream);
+        let dropped = stream.drop_unread().saturating_add(unread);
+        // What is discarded needs no memory, nor a larger window (Y-FLOW-10).
+        self.stop_asking(key);
+        self.give_back(key);
+        self.consume(key, dropped, now);
+        self.notify(key, Ready::READ);
+        self.settle(key);
     }
 
     /// What ends with both halves of a stream, when the peer is to be told.
@@ -151,5 +292,65 @@ impl Mux {
         self.end_stall(key);
         self.give_back(key);
         self.store.remove(key);
+    }
+
+    /// Nothing can arrive on a stream any more: what it had reserved beyond what is unread is given back (Y-MEM-13).
+    pub(in crate::proto) fn take_stock(&mut self, key: Key) {
+        if let Some(stream) = self.store.get_mut(key)
+            && stream.receive.lent > 0
+        {
+            self.ends.stream_ended_with_held();
+            // The news is passed on with what is released, if it is nothing.
+            self.events.released.extend(stream.reservation.as_mut().map(|own| own.split(0)));
+        }
+        self.give_back(key);
+    }
+
+    /// Gives the memory of a stream's window back, but for what holds the bytes that are unread. What the stream itself takes
+    /// stays reserved while it is on the wire (Y-MEM-4, Y-MEM-8).
+    pub(super) fn give_back(&mut self, key: Key) {
+        let Some(stream) = self.store.get_mut(key) else { return };
+        let unread = stream.motion().unread.capacity().saturating_add(stream.receive.lent as usize);
+        let kept = if stream.linked { unread.saturating_add(STREAM_BOOKS) } else { unread };
+        let released = match &mut stream.reservation {
+            Some(reservation) if kept > 0 => {
+                let excess = reservation.bytes().saturating_sub(kept);
+                (excess > 0).then(|| reservation.split(excess))
+            }
+            _ => stream.reservation.take(),
+        };
+        if let Some(released) = released {
+            self.ledger.released(stream.priority, released.bytes());
+            self.events.released.push(released);
+        }
+    }
+}
+
+fn manner(stream: &Stream, leave: Leave, closing: bool) -> Manner {
+    if stream.send.state != SendState::Open {
+        return Manner::Behind(SendEvent::Finish);
+    }
+    let queued = !stream.motion().unsent.is_empty();
+    if stream.handshake == Handshake::Lazy && !queued && !stream.owed.syn {
+        // Y-OPEN-4: the peer has never heard of it.
+        return Manner::Silence;
+    }
+    // What the application reads no more it has not left unread.
+    let reads = matches!(stream.receive.state, ReceiveState::Open | ReceiveState::Finished);
+    let unread = match leave {
+        Leave::Closed => false,
+        // Y-CLOSE-1: a close has promised that what was written before it leaves.
+        Leave::Cut(_) if closing && queued => true,
+        // Y-DROP-6.
+        Leave::Cut(code) => return Manner::Reset(code),
+        // Y-DROP-7.
+        Leave::Unused => true,
+        // Y-DROP-8.
+        Leave::Done { read } => reads && stream.receive.window.held() > read,
+    };
+    match (unread, queued) {
+        (false, _) => Manner::Behind(SendEvent::Finish),
+        (true, true) => Manner::Behind(SendEvent::Abort),
+        (true, false) => Manner::Reset(0),
     }
 }

@@ -1,44 +1,18 @@
-//! Owns the verbs of the application: what a task does with a stream.
+//! Verbs of [`Mux`] for a task that writes a stream, and for its priority.
 //!
-//! `Blocked` is a value here. It becomes `Pending` in the shell, which has put a waker away in the same critical
-//! section; what the task then waits for is in the stream's interest.
+//! `Blocked` is a value here. It becomes `Pending` in the shell, which has stored a waker in the same critical section; what
+//! the task then waits for is in the stream's interest.
 
+use super::{Lifecycle, Mux};
 use crate::error::StreamError;
 use crate::memory::Reservation;
 use crate::priority::Priority;
-use crate::proto::buffer::chunks::Chunks;
 use crate::proto::counters::stall::Cause;
 use crate::proto::key::Key;
-use crate::proto::limits::SMALL_READ;
-use crate::proto::mux::{Lifecycle, Mux};
 use crate::proto::stream::readiness::Ready;
-use crate::proto::stream::{
-    Handle, Handshake, HandshakeEvent, ReceiveEvent, ReceiveState, ResetBy, ResetCause, SendEvent, SendState, Stream,
-};
-use crate::stats::{add, count};
-use bytes::Bytes;
-use std::collections::VecDeque;
+use crate::proto::stream::{SendState, Stream};
+use crate::stats::count;
 use web_time::Instant;
-
-/// What was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Taken {
-    /// Bytes. Report them with [`Mux::consume`] when the application has used them: at the latest when `due` are used, or
-    /// where that is 0 with every chunk.
-    Bytes { due: u32 },
-    /// Nothing: the peer has finished.
-    End,
-}
-
-/// Bytes taken off a stream in one go, but for the last chunk.
-const TAKE: usize = 64 * 1024;
-
-/// Why nothing was read.
-#[derive(Debug)]
-pub(crate) enum ReadError {
-    Blocked,
-    Failed(StreamError),
-}
 
 /// Why nothing was written.
 #[derive(Debug)]
@@ -58,117 +32,6 @@ pub(crate) enum FlushError {
 }
 
 impl Mux {
-    /// Takes the oldest stream that waits to be accepted; its ACK is owed then (Y-ACK-1).
-    pub(crate) fn accept(&mut self) -> Option<Key> {
-        let key = self.take_incoming()?;
-        count(&mut self.ledger.accepted);
-        Some(key)
-    }
-
-    /// Takes the oldest stream off the backlog, as one that is accepted.
-    pub(super) fn take_incoming(&mut self) -> Option<Key> {
-        let key = self.incoming.pop_front()?;
-        if self.incoming.is_empty() {
-            // A backlog may be long, and is short most of the time.
-            self.incoming = VecDeque::new();
-        }
-        let next = self.store.get(key)?.handshake.on(HandshakeEvent::Accept);
-        self.set_handshake(key, next);
-        self.queue_control(key);
-        Some(key)
-    }
-
-    /// Streams that wait to be accepted.
-    pub(crate) fn waiting(&self) -> usize {
-        self.incoming.len()
-    }
-
-    /// Streams that have been accepted so far.
-    pub(crate) const fn accepted(&self) -> u64 {
-        self.ledger.accepted
-    }
-
-    pub(crate) fn stream_id(&self, key: Key) -> Option<u32> {
-        self.store.get(key).map(|stream| stream.id.value())
-    }
-
-    /// Copies all there is to read, if it is little and fits. Says how many bytes that is, and what [`Taken::Bytes`] says.
-    pub(crate) fn read_small(&mut self, key: Key, into: &mut [u8]) -> Option<(usize, Taken)> {
-        // Chunks are not used again any more.
-        let alive = !matches!(self.lifecycle, Lifecycle::Closed(_));
-        let stream = self.store.get_mut(key).filter(|_| alive)?;
-        self.answering.end(stream);
-        let read = stream.motion.as_mut()?.unread.copy_all(into, SMALL_READ, |chunk| self.pool.reuse(chunk))?;
-        let (due, over) = (stream.due(), stream.is_receive_over());
-        stream.receive.lent = 0;
-        self.store.still(key);
-        if over {
-            // Y-MEM-13.
-            self.give_back(key);
-        }
-        Some((read, Taken::Bytes { due }))
-    }
-
-    /// Takes bytes off a stream, as whole chunks.
-    pub(crate) fn read(&mut self, key: Key, chunks: &mut Chunks) -> Result<Taken, ReadError> {
-        self.send_syn(key);
-        let Some(stream) = self.store.get_mut(key) else { return Err(ReadError::Failed(StreamError::ReadClosed)) };
-        self.answering.end(stream);
-        stream.receive.lent = 0;
-        // Y-RST-2: what arrived before an end of any kind is delivered before it.
-        if let Some(motion) = stream.motion.as_mut().filter(|motion| !motion.unread.is_empty()) {
-            motion.unread.take(chunks, &mut self.shelf, TAKE);
-            stream.receive.lent = u32::try_from(chunks.memory()).unwrap_or(u32::MAX);
-            let due = stream.due();
-            self.store.still(key);
-            return Ok(Taken::Bytes { due });
-        }
-        let end = match (stream.receive.state, &self.lifecycle) {
-            // Y-FIN-1.
-            (ReceiveState::Finished, _) => Ok(Taken::End),
-            (ReceiveState::Reset, _) => Err(ReadError::Failed(stream.reset_error())),
-            (ReceiveState::Stopped | ReceiveState::Done, _) => Err(ReadError::Failed(StreamError::ReadClosed)),
-            // Y-EOF-2: a lost connection is never an end of file.
-            (ReceiveState::Open, Lifecycle::Closed(reason)) => Err(ReadError::Failed(reason.clone().into())),
-            (ReceiveState::Open, Lifecycle::Open | Lifecycle::Closing { .. }) => {
-                stream.interest = stream.interest | Ready::READ;
-                return Err(ReadError::Blocked);
-            }
-        };
-        // Nothing can arrive and nothing is left (Y-MEM-4).
-        self.give_back(key);
-        end
-    }
-
-    /// Takes chunks back whose bytes have been used.
-    pub(crate) fn recycle(&mut self, spent: impl IntoIterator<Item = Bytes>) {
-        if !matches!(self.lifecycle, Lifecycle::Closed(_)) {
-            self.pool.recycle(spent);
-        }
-    }
-
-    /// Takes back what a reader needs no more: chunks that were read to their end, and storage for them.
-    pub(crate) fn reuse(&mut self, chunks: &mut Chunks) {
-        if matches!(self.lifecycle, Lifecycle::Closed(_)) {
-            chunks.forget_spent();
-            return;
-        }
-        chunks.spent().into_iter().flatten().for_each(|chunk| self.pool.reuse(chunk));
-        self.shelf.put(chunks);
-    }
-
-    /// The application has used `bytes`, or they were discarded for it: memory is given back, credit may be due, and the
-    /// window may be worth growing.
-    pub(crate) fn consume(&mut self, key: Key, bytes: u32, now: Instant) {
-        self.tick(now);
-        let Some(stream) = self.store.get_mut(key) else { return };
-        stream.receive.window.consume(bytes, now);
-        self.discharge(key);
-        self.watch(key, now);
-        self.wish(key);
-        self.queue_control(key);
-    }
-
     /// Takes bytes to be sent: as many as the peer's credit covers and the connection has memory for.
     pub(crate) fn write(&mut self, key: Key, bytes: &[u8], now: Instant) -> Result<usize, WriteError> {
         let Some(stream) = self.store.get_mut(key) else { return Err(WriteError::Failed(StreamError::WriteClosed)) };
@@ -264,31 +127,7 @@ impl Mux {
         }
     }
 
-    /// Finishes the write half (Y-FIN-4); `Ok` once the FIN was flushed.
-    pub(crate) fn finish(&mut self, key: Key) -> Result<(), FlushError> {
-        self.coalesce_until = None;
-        let Some(stream) = self.store.get_mut(key) else { return Ok(()) };
-        let sent = stream.send.state == SendState::Closed && stream.send.last_batch <= self.flushed;
-        if sent {
-            return Ok(());
-        }
-        if stream.send.state == SendState::Reset {
-            return Err(FlushError::Failed(stream.reset_error()));
-        }
-        if let Lifecycle::Closed(reason) = &self.lifecycle {
-            let complete = self.store.get(key).is_some_and(|stream| self.is_complete(stream, reason));
-            return if complete { Ok(()) } else { Err(FlushError::Failed(reason.clone().into())) };
-        }
-        let Some(stream) = self.store.get_mut(key) else { return Ok(()) };
-        stream.send.state = stream.send.state.on(SendEvent::Finish);
-        self.end_stall(key);
-        let Some(stream) = self.store.get(key) else { return Ok(()) };
-        let cut = stream.send.state == SendState::Closed;
-        self.queue_data(key);
-        self.await_flush(key, cut)
-    }
-
-    fn await_flush(&mut self, key: Key, out: bool) -> Result<(), FlushError> {
+    pub(super) fn await_flush(&mut self, key: Key, out: bool) -> Result<(), FlushError> {
         let Some(stream) = self.store.get_mut(key) else { return Ok(()) };
         if out && stream.send.last_batch <= self.flushed {
             return Ok(());
@@ -297,84 +136,6 @@ impl Mux {
         self.flushing.push(&mut self.store, key);
         self.events.attention = true;
         Err(FlushError::Blocked)
-    }
-
-    /// Ends both halves at once, with a code that the peer sees (Y-RST-4). What was queued is dropped.
-    pub(crate) fn reset(&mut self, key: Key, code: u32) {
-        if let Some(stream) = self.store.get_mut(key) {
-            // The handle has let go of what it had taken.
-            stream.receive.lent = 0;
-        }
-        let told = self.end_with_reset(key, code);
-        add(&mut self.ledger.resets.application, told.into());
-    }
-
-    /// The same from elsewhere than where the stream is read: what was taken off it and not read stays reserved until that is
-    /// found out there. Says whether there is a stream that
-    /// the application has not dropped: nothing happens to any other (Y-RST-8).
-    pub(crate) fn reset_from_afar(&mut self, key: Key, code: u32) -> bool {
-        let arriving = self.arriving(key);
-        let held = |stream: &&mut Stream| stream.handle == Handle::Held;
-        let Some(stream) = self.store.get_mut(key).filter(held) else { return false };
-        if !stream.linked && stream.receive.state == ReceiveState::Finished {
-            // It has ended: what is left of it to read is whole.
-            return false;
-        }
-        let buffered = stream.motion().unread.len();
-        let taken = stream.receive.window.held().saturating_sub(arriving).saturating_sub(buffered);
-        let told = self.end_half_read(key, code, taken);
-        add(&mut self.ledger.resets.application, told.into());
-        true
-    }
-
-    /// Says whether the peer is told.
-    pub(super) fn end_with_reset(&mut self, key: Key, code: u32) -> bool {
-        self.end_half_read(key, code, 0)
-    }
-
-    /// The same where the application still holds so many of the bytes that were not read.
-    fn end_half_read(&mut self, key: Key, code: u32, taken: u32) -> bool {
-        let Some(stream) = self.store.get_mut(key) else { return false };
-        let over = stream.is_wire_over() || stream.reset.is_some() || matches!(self.lifecycle, Lifecycle::Closed(_));
-        self.leave_backlog(key);
-        let (arriving, latest) = (self.arriving(key), self.ledger.latest());
-        let Some(stream) = self.store.get_mut(key) else { return false };
-        if over && stream.receive.window.held() == 0 {
-            // Nothing is left of it, neither to be told nor to be dropped.
-            self.give_back(key);
-            return false;
-        }
-        if !over {
-            stream.owed = crate::proto::stream::Owed { syn: false, reset: stream.handshake != Handshake::Lazy };
-        }
-        let told = !over && stream.owed.reset;
-        stream.receive.state = stream.receive.state.on(ReceiveEvent::LocalReset);
-        self.answering.end(stream);
-        stream.drop_unread();
-        // All that has come counts as read, but for what the handle still holds: it is gone.
-        let dropped = stream.receive.window.held().saturating_sub(arriving).saturating_sub(taken);
-        stream.receive.window.consume(dropped, latest);
-        stream.receive.window.rest();
-        self.give_back(key);
-        self.end_halves(key, ResetCause { by: ResetBy::Local, code });
-        told
-    }
-
-    /// Reads no more: what is buffered is dropped, what still comes is discarded (Y-FLOW-10).
-    ///
-    /// `unread` bytes were taken with [`Mux::read`] and not reported: they count as read now.
-    pub(crate) fn stop(&mut self, key: Key, unread: u32, now: Instant) {
-        let Some(stream) = self.store.get_mut(key) else { return };
-        stream.receive.state = stream.receive.state.on(ReceiveEvent::Stop);
-        stream.receive.lent = 0;
-        self.answering.end(stream);
-        let dropped = stream.drop_unread().saturating_add(unread);
-        // What is discarded needs no memory, nor a larger window (Y-FLOW-10).
-        self.stop_asking(key);
-        self.give_back(key);
-        self.consume(key, dropped, now);
-        self.notify(key, Ready::READ);
-        self.settle(key);
     }
 
     /// The application says how urgent a stream is.
@@ -419,20 +180,6 @@ impl Mux {
         self.store.get(key).map(|stream| stream.priority)
     }
 
-    /// Lets the SYN of a lazily opened stream leave (Y-OPEN-2).
-    pub(super) fn send_syn(&mut self, key: Key) {
-        let lazy = self.lifecycle_is_open();
-        let Some(stream) = self.store.get_mut(key).filter(|stream| stream.handshake == Handshake::Lazy) else { return };
-        if lazy && stream.send.state != SendState::Reset && !stream.owed.syn {
-            stream.owed.syn = true;
-            self.queue_control(key);
-        }
-    }
-
-    pub(super) const fn lifecycle_is_open(&self) -> bool {
-        matches!(self.lifecycle, Lifecycle::Open)
-    }
-
     /// Wakes writers that wait for room in the pool, as many as there is room for.
     pub(super) fn wake_writers(&mut self) {
         let mut round = self.pool.round();
@@ -441,6 +188,16 @@ impl Mux {
                 self.end_stall(key);
             }
             self.notify(key, Ready::WRITE);
+        }
+    }
+
+    /// The memory manager has refused room for what a stream wanted to write. It waits for that if it still does:
+    /// meanwhile there may have been room, or the stream may be over.
+    pub(crate) fn room_refused(&mut self, key: Key, asked: Priority) {
+        count(&mut self.ledger.refusals.send_buffers);
+        self.pool.refuse(asked);
+        if self.store.get(key).is_some_and(|stream| stream.motion().room_links.is_queued()) {
+            self.begin_stall(key, Cause::Memory);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Owns what is known of the peer and owed to it for the connection as a whole: parts that do not know the connection.
 
 pub(in crate::proto) mod control;
+pub(in crate::proto) mod ends;
 pub(in crate::proto) mod half_open;
 pub(in crate::proto) mod ping;
 pub(in crate::proto) mod rtt;

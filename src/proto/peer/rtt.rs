@@ -8,7 +8,7 @@
 //! A clock that shows only every sixteenth or hundredth millisecond measures nothing where the link takes less: what it may
 //! have missed counts as well (Y-FLOW-13).
 
-use crate::proto::limits::{DOUBT_LEAST, DOUBT_PAUSE, LATE_PACES, PACE_TIME, TICK_LEAST, TICK_MOST};
+use crate::proto::limits::{DOUBT_LEAST, DOUBT_PAUSE, LATE_PACES, NEAR_ROUND_TRIP, PACE_TIME, TICK_LEAST, TICK_MOST};
 use std::time::Duration;
 use web_time::Instant;
 
@@ -122,6 +122,11 @@ impl Rtt {
     /// Whether pings for pacing are answered so late that there is nothing to be gained by it, whatever the minimum says.
     pub(in crate::proto) const fn is_late(&self) -> bool {
         self.late >= LATE_PACES
+    }
+
+    /// The round trip of a link so short that it matters when the tasks of both ends get a turn.
+    pub(in crate::proto) fn short_round_trip(&self) -> Option<Duration> {
+        self.round_trip().filter(|round_trip| *round_trip < NEAR_ROUND_TRIP && !self.is_late())
     }
 
     // ---- a longer path -------------------------------------------------------------------------------------------

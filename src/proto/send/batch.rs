@@ -1,6 +1,6 @@
 //! Owns [`Batch`]: frames cut and ready to be written, as few pieces as possible.
 
-use crate::proto::mux::ledger::count_frame;
+use crate::proto::counters::count_frame;
 use crate::stats::{Traffic, add};
 use crate::wire::{HEADER_LEN, Header};
 use bytes::{Bytes, BytesMut};

@@ -3,9 +3,9 @@
 use super::end::End;
 use crate::config::Charging;
 use crate::proto::counters::stall::Cause;
-use crate::proto::mux::Mux;
-use crate::proto::mux::withheld::Asking;
-use crate::proto::stream::{Handle, ReceiveState, SendState};
+use crate::proto::flow::requests::Asking;
+use crate::proto::mux::Inspect;
+use crate::proto::stream::{Handle, ReceiveState, SendState, Stream};
 use crate::proto::{Key, limits};
 use crate::stats::ReservedBytes;
 use std::time::Duration;
@@ -15,14 +15,14 @@ const SECOND: Duration = Duration::from_secs(1);
 impl End {
     /// The sums and bounds of one core.
     pub(super) fn check(&mut self) {
-        let mux = &self.mux;
+        let mux = &self.mux.inspect();
         let buffered: usize = streams(mux).map(|(_, stream)| stream.motion().unsent.len()).sum();
-        if mux.closed().is_none() {
+        if self.mux.closed().is_none() {
             assert_eq!(mux.pool.used(), buffered + self.unsent_data, "the pool is what is buffered");
         }
         assert!(mux.pool.used() <= mux.config.max_send_buffer());
         assert!(mux.incoming.len() <= mux.config.accept_backlog());
-        let linked = |key: &Key, stream: &crate::proto::stream::Stream| mux.store.find(stream.id) == Some(*key);
+        let linked = |key: &Key, stream: &Stream| mux.store.find(stream.id) == Some(*key);
         let live: Vec<_> = streams(mux).filter(|(key, stream)| linked(key, stream)).collect();
         assert_eq!(live.len(), mux.store.live());
         let unacknowledged = live.iter().filter(|(_, stream)| stream.handshake.is_unacknowledged()).count();
@@ -32,9 +32,9 @@ impl End {
         assert_eq!(inbound, mux.inbound);
         assert!(inbound <= mux.config.max_incoming_streams());
         assert!(mux.ahead.is_none());
-        let waits =
-            |(_, stream): &(Key, &crate::proto::stream::Stream)| matches!(stream.motion().asking, Asking::Withheld(_));
+        let waits = |(_, stream): &(Key, &Stream)| matches!(stream.motion().asking, Asking::Withheld(_));
         assert_eq!(streams(mux).filter(waits).count(), mux.withheld.len(), "who waits stands in line");
+        let arriving = |key| mux.arriving.map_or(0, |(other, left)| if other == key { left } else { 0 });
         let mut reserved = mux.pool.reserved();
         for (key, stream) in streams(mux) {
             let window = &stream.receive.window;
@@ -49,7 +49,7 @@ impl End {
                     Charging::Promised => window.size() as usize,
                     Charging::Used => {
                         assert!(own.bytes() >= limits::STREAM_BOOKS);
-                        assert!(window.held() > mux.arriving(key) || own.bytes() == limits::STREAM_BOOKS, "{stream:?}");
+                        assert!(window.held() > arriving(key) || own.bytes() == limits::STREAM_BOOKS, "{stream:?}");
                         limits::STREAM_BOOKS + stream.motion().unread.capacity()
                     }
                 };
@@ -72,7 +72,7 @@ impl End {
                 assert!(
                     !stream.motion().control_links.is_queued() && !stream.motion().data_links.is_queued(),
                     "{stream:?} {:?}",
-                    mux.closed()
+                    self.mux.closed()
                 );
                 assert_eq!(stream.handle, Handle::Held, "a stream that nobody holds is gone");
             }
@@ -83,7 +83,7 @@ impl End {
 
     /// What is kept as sums is what the streams add up to.
     fn check_figures(&self) {
-        let mux = &self.mux;
+        let mux = &self.mux.inspect();
         let mut windows = ReservedBytes::default();
         for (_, stream) in streams(mux) {
             let bytes = stream.reservation.as_ref().map_or(0, |reservation| reservation.bytes());
@@ -106,8 +106,9 @@ impl End {
 
     /// Nothing is left of any stream.
     pub(super) fn check_empty(&self) {
-        assert_eq!((self.mux.store.live(), self.mux.store.len()), (0, 0), "{:?}", streams(&self.mux).next());
-        assert_eq!((self.mux.unacknowledged, self.mux.inbound, self.mux.incoming.len()), (0, 0, 0));
+        let mux = &self.mux.inspect();
+        assert_eq!((mux.store.live(), mux.store.len()), (0, 0), "{:?}", streams(mux).next());
+        assert_eq!((mux.unacknowledged, mux.inbound, mux.incoming.len()), (0, 0, 0));
         assert_eq!(self.limit.reserved(), 0);
     }
 }
@@ -115,16 +116,16 @@ impl End {
 /// What one end has sent is what the other end has received, once nothing is under way.
 pub(super) fn check_traffic(near: &End, far: &End) {
     for (from, to) in [(near, far), (far, near)] {
-        let mut sent = from.mux.ledger.sent;
+        let mut sent = from.mux.inspect().ledger.sent;
         sent.ping_frames += from.foreign_pings;
-        assert_eq!(sent, to.mux.ledger.received);
+        assert_eq!(sent, to.mux.inspect().ledger.received);
     }
 }
 
 /// What one end may send is what the other end takes, once nothing is under way.
 pub(super) fn check_credit(near: &End, far: &End) {
     for (sender, receiver) in [(near, far), (far, near)] {
-        let (sender, receives, receiver) = (&sender.mux, receiver, &receiver.mux);
+        let (sender, receives, receiver) = (&sender.mux.inspect(), receiver, &receiver.mux.inspect());
         for (_, stream) in streams(sender).filter(|(key, stream)| sender.store.find(stream.id) == Some(*key)) {
             let Some(other) = receiver.store.find(stream.id).and_then(|key| receiver.store.get(key)) else { continue };
             let credit = other.receive.window.credit();
@@ -143,6 +144,7 @@ pub(super) fn check_credit(near: &End, far: &End) {
     }
 }
 
-fn streams(mux: &Mux) -> impl Iterator<Item = (Key, &crate::proto::stream::Stream)> {
-    mux.store.keys().filter_map(|key| Some((key, mux.store.get(key)?)))
+fn streams<'a>(mux: &Inspect<'a>) -> impl Iterator<Item = (Key, &'a Stream)> + use<'a> {
+    let store = mux.store;
+    store.keys().filter_map(|key| Some((key, store.get(key)?)))
 }

@@ -1,7 +1,7 @@
 //! Owns [`Motion`]: what a stream has only while something moves on it, and where it is kept when nothing does.
 
 use super::{Links, ReceiveBuffer, SendBuffer};
-use crate::proto::mux::withheld::Asking;
+use crate::proto::flow::requests::Asking;
 
 /// How many are kept to be used again, however few streams there are, and however many chunks there was room for.
 const KEPT: usize = 16;

@@ -1,6 +1,7 @@
 //! Owns a stream's state: handshake x send x receive, three small enums that know nothing of each other.
 
 mod active;
+mod body;
 mod handshake;
 mod links;
 pub(super) mod readiness;
@@ -9,6 +10,7 @@ mod send;
 
 use active::STILL;
 pub(super) use active::{Motion, Motions};
+pub(super) use body::{Body, Opener, Opening, Target};
 pub(super) use handshake::{Handshake, HandshakeEvent};
 pub(super) use links::Links;
 pub(super) use receive::{Receive, ReceiveBuffer, ReceiveEvent, ReceiveState};
@@ -18,9 +20,9 @@ use crate::error::{Side, StreamError};
 use crate::memory::Reservation;
 use crate::priority::Priority;
 use crate::proto::counters::stall::Stall;
+use crate::proto::counters::{Counts, Updates};
+use crate::proto::flow::requests::Asking;
 use crate::proto::key::Serial;
-use crate::proto::mux::ledger::{Counts, Updates};
-use crate::proto::mux::withheld::Asking;
 use crate::proto::stream::readiness::Ready;
 use crate::wire::StreamId;
 

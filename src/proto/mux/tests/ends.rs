@@ -368,7 +368,7 @@ fn y_away_4_a_connection_that_has_ids_is_not_retired() {
     let mut bench = Bench::new();
     bench.mux.retire();
     bench.mux.wait_for_end(bench.now);
-    assert!(!bench.mux.is_closing() && bench.mux.ends.overdue.is_none());
+    assert!(!bench.mux.is_closing() && bench.mux.ends.overdue_at().is_none());
 }
 
 #[test]

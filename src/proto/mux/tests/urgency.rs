@@ -254,7 +254,7 @@ fn nothing_is_kept_for_a_connection_at_rest() {
     bench.write_all(urgent.0, 64);
     bench.cut();
     bench.wait(REST_AFTER - NANO);
-    assert_ne!(format!("{:?}", bench.mux.urgency), "Urgency { lately: None }");
+    assert_ne!(format!("{:?}", bench.mux.urgency), "Pacer { recent: None }");
     bench.wait(NANO);
-    assert_eq!(format!("{:?}", bench.mux.urgency), "Urgency { lately: None }");
+    assert_eq!(format!("{:?}", bench.mux.urgency), "Pacer { recent: None }");
 }

@@ -52,7 +52,7 @@ fn a_window_that_is_not_half_used_for_a_while_becomes_smaller() {
     // What the peer was granted stays granted, and that is all there is to look at.
     let stats = bench.mux.stream_stats(key, bench.now).expect("it lives");
     assert_eq!(stats.largest_receive_window as usize, MIB);
-    assert!(bench.mux.next_look().is_none());
+    assert!(bench.mux.grown.poll_timeout().is_none());
     // The peer uses it, and gets back half of the smaller one when that is due, no sooner.
     bench.receive_data(id, 361 * KIB);
     bench.read(key);
@@ -145,7 +145,7 @@ fn a_stream_that_ends_is_not_looked_at_any_more() {
             _ => bench.release(key),
         }
         bench.wait(2 * WINDOW_QUIET);
-        assert!(bench.mux.next_look().is_none());
+        assert!(bench.mux.grown.poll_timeout().is_none());
         bench.release(key);
         bench.send();
         bench.receive(Header::Data { id, flags: Flags::FIN, len: 0 });
