@@ -1,8 +1,9 @@
-//! Ground floor: the rules of yamux.
+//! The rules of yamux, without IO.
 //!
-//! Everything here takes `&mut self` and the time as an argument and does no IO: it knows no lock, waker, clock or
-//! runtime. The same code runs in production, in a simulation with a virtual clock and under a fuzzer. [`Mux`] is the
-//! room that the shell talks to; the others are its parts. Uses `wire` and the pantry.
+//! Everything here takes `&mut self` and the time as an argument: it knows no lock, waker, clock or runtime. The same code runs
+//! in production, in a simulation with a virtual clock and under a fuzzer. [`Mux`] coordinates one end of a connection, and is
+//! what the shell talks to; a file is either verbs of it, below `mux`, or a part that does not know it. Parts import only parts
+//! below them. Uses `wire` and the types that every module shares.
 
 mod buffer;
 mod counters;
@@ -21,10 +22,10 @@ mod sim;
 
 pub(crate) use buffer::chunks::Chunks;
 pub(crate) use events::notes::{Note, Notes};
-pub(crate) use flow::requests::{Answer, first_reservation};
+pub(crate) use flow::requests::{WindowDecision, first_reservation};
 pub(crate) use key::Key;
 pub(crate) use mux::{Admission, Announced, FlushError, Leave, Mux, OpenBlocked, ReadError, Taken, WriteError};
 pub(crate) use peer::user_pings::PingProgress;
 pub(crate) use send::batch::Batch;
-pub(crate) use store::id_hash::{Spread, trim};
-pub(crate) use stream::readiness::Ready;
+pub(crate) use store::id_hash::{IdHash, shrink_sparse};
+pub(crate) use stream::readiness::Readiness;

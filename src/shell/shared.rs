@@ -10,7 +10,7 @@ use crate::clock::Time;
 use crate::error::{ConnectionError, PingError};
 use crate::memory::MemoryManager;
 use crate::proto::limits::LOCK_TURNS;
-use crate::proto::{Key, Mux, PingProgress, Ready};
+use crate::proto::{Key, Mux, PingProgress, Readiness};
 use crate::stats::{ConnectionStats, NodeStats, Source, StreamStats};
 use crate::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::fmt;
@@ -316,7 +316,7 @@ impl Inner {
     }
 
     /// Parks a task that waits for one thing on a stream.
-    pub(crate) fn park_stream(&mut self, key: Key, what: Ready, cx: &Context<'_>) {
+    pub(crate) fn park_stream(&mut self, key: Key, what: Readiness, cx: &Context<'_>) {
         self.streams.park(key, what, cx, &mut self.retired);
     }
 
@@ -329,7 +329,7 @@ impl Inner {
 
     /// The stream has no handle any more.
     pub(crate) fn forget(&mut self, key: Key) {
-        self.retired.extend(self.streams.take(key, Ready::ALL));
+        self.retired.extend(self.streams.take(key, Readiness::ALL));
     }
 
     pub(crate) const fn ended(&self) -> bool {
@@ -505,8 +505,8 @@ mod tests {
                 for _ in 0..woken {
                     let window = Reservation::new(&shared.memory, bytes, Priority::ALWAYS).expect("no limit");
                     let (key, _) = inner.mux.open(window).expect("opens");
-                    inner.park_stream(key, Ready::READ, &cx);
-                    inner.mux.events_mut().ready.push((key, Ready::READ));
+                    inner.park_stream(key, Readiness::READ, &cx);
+                    inner.mux.events_mut().ready.push((key, Readiness::READ));
                 }
             });
             shared.with(|inner| assert_eq!(inner.room.capacity() > 0, kept, "{woken} were woken"));

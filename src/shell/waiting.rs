@@ -1,6 +1,6 @@
 //! Owns [`Waiting`]: who waits on which stream, and for what. No lock; wakers are put away and taken out, and never woken.
 
-use crate::proto::{Key, Ready, Spread, trim};
+use crate::proto::{IdHash, Key, Readiness, shrink_sparse};
 use std::collections::HashMap;
 use std::task::{Context, Waker};
 
@@ -15,29 +15,29 @@ pub(super) struct Waiting {
 
 /// The wakers of one kind.
 #[derive(Default)]
-struct Line(HashMap<Key, Waker, Spread>);
+struct Line(HashMap<Key, Waker, IdHash>);
 
 impl Waiting {
     /// Puts a task's waker away, and another one that was there to those that are retired.
-    pub(super) fn park(&mut self, key: Key, what: Ready, cx: &Context<'_>, retired: &mut Vec<Waker>) {
+    pub(super) fn park(&mut self, key: Key, what: Readiness, cx: &Context<'_>, retired: &mut Vec<Waker>) {
         self.each(what).into_iter().flatten().for_each(|line| line.park(key, cx.waker(), retired));
     }
 
     /// Takes the wakers out of those who wait for any of this.
-    pub(super) fn take(&mut self, key: Key, what: Ready) -> impl Iterator<Item = Waker> {
+    pub(super) fn take(&mut self, key: Key, what: Readiness) -> impl Iterator<Item = Waker> {
         self.each(what).into_iter().flatten().filter_map(move |line| line.take(key))
     }
 
     /// Gives back what holds nothing.
     pub(super) fn rest(&mut self) {
-        self.each(Ready::ALL).into_iter().flatten().for_each(|line| line.0.shrink_to_fit());
+        self.each(Readiness::ALL).into_iter().flatten().for_each(|line| line.0.shrink_to_fit());
     }
 
-    fn each(&mut self, what: Ready) -> [Option<&mut Line>; 3] {
+    fn each(&mut self, what: Readiness) -> [Option<&mut Line>; 3] {
         [
-            what.contains(Ready::READ).then_some(&mut self.read),
-            what.contains(Ready::WRITE).then_some(&mut self.write),
-            what.contains(Ready::FLUSH).then_some(&mut self.flush),
+            what.contains(Readiness::READ).then_some(&mut self.read),
+            what.contains(Readiness::WRITE).then_some(&mut self.write),
+            what.contains(Readiness::FLUSH).then_some(&mut self.flush),
         ]
     }
 }
@@ -55,7 +55,7 @@ impl Line {
 
     fn take(&mut self, key: Key) -> Option<Waker> {
         let waker = self.0.remove(&key)?;
-        trim(&mut self.0);
+        shrink_sparse(&mut self.0);
         Some(waker)
     }
 }

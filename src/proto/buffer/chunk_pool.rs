@@ -1,7 +1,7 @@
-//! Owns [`Spares`]: chunks that were used and are kept to be used again.
+//! Owns [`ChunkPool`]: the free list of chunks, by size, and how a buffer grows by chunks.
 //!
 //! A busy connection moves chunks at the rate of its link. Giving each back to the allocator and asking for it again
-//! costs more than the copying does, once the allocator returns pages to the system.
+//! costs more than the copying does, once the allocator returns pages to the system. Never decides how much may be kept.
 
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
@@ -17,7 +17,7 @@ const SIZES: usize = 5;
 
 /// Empty chunks, by their sizes.
 #[derive(Debug, Default)]
-pub(in crate::proto) struct Spares {
+pub(in crate::proto) struct ChunkPool {
     chunks: [Vec<BytesMut>; SIZES],
     /// Bytes that are kept.
     len: usize,
@@ -25,7 +25,7 @@ pub(in crate::proto) struct Spares {
     asked: [bool; SIZES],
 }
 
-impl Spares {
+impl ChunkPool {
     /// A chunk for `wanted` bytes behind one of `last` bytes: chunks grow with what a buffer holds, so that one byte
     /// costs about one byte.
     pub(in crate::proto) fn take(&mut self, last: usize, wanted: usize) -> BytesMut {
@@ -136,11 +136,11 @@ pub(in crate::proto) fn allocation(chunks: &VecDeque<BytesMut>, len: usize) -> u
 }
 
 /// Appends `bytes` to the chunks of a buffer.
-pub(in crate::proto) fn append(chunks: &mut VecDeque<BytesMut>, mut bytes: &[u8], spares: &mut Spares) {
+pub(in crate::proto) fn append(chunks: &mut VecDeque<BytesMut>, mut bytes: &[u8], free_chunks: &mut ChunkPool) {
     while !bytes.is_empty() {
         let (last, room) = tail(chunks);
         if room == 0 {
-            chunks.push_back(spares.take(last, bytes.len()));
+            chunks.push_back(free_chunks.take(last, bytes.len()));
             continue;
         }
         let (head, rest) = bytes.split_at(room.min(bytes.len()));
@@ -159,13 +159,13 @@ mod tests {
 
     quickcheck! {
         fn what_is_allocated_is_known_before(lens: Vec<u16>) -> bool {
-            let (mut chunks, mut spares, mut expected) = (VecDeque::new(), Spares::default(), 0);
+            let (mut chunks, mut free_chunks, mut expected) = (VecDeque::new(), ChunkPool::default(), 0);
             // Some are there to be used again.
-            let full = [(); 3].map(|()| full(&mut spares).0);
-            full.into_iter().for_each(|chunk| spares.put(chunk.freeze(), 3 * CHUNK));
+            let full = [(); 3].map(|()| full(&mut free_chunks).0);
+            full.into_iter().for_each(|chunk| free_chunks.put(chunk.freeze(), 3 * CHUNK));
             for len in lens {
                 expected += allocation(&chunks, usize::from(len));
-                append(&mut chunks, &vec![0; usize::from(len)], &mut spares);
+                append(&mut chunks, &vec![0; usize::from(len)], &mut free_chunks);
                 if chunks.iter().map(BytesMut::capacity).sum::<usize>() != expected {
                     return false;
                 }
@@ -175,8 +175,8 @@ mod tests {
     }
 
     /// A full chunk, and where it is.
-    fn full(spares: &mut Spares) -> (BytesMut, *const u8) {
-        let mut chunk = spares.take(CHUNK, 1);
+    fn full(free_chunks: &mut ChunkPool) -> (BytesMut, *const u8) {
+        let mut chunk = free_chunks.take(CHUNK, 1);
         chunk.resize(CHUNK, 7);
         let place = chunk.as_ptr();
         (chunk, place)
@@ -184,65 +184,65 @@ mod tests {
 
     #[test]
     fn a_chunk_that_was_read_to_its_end_is_used_again() {
-        let mut spares = Spares::default();
-        let (chunk, place) = full(&mut spares);
+        let mut free_chunks = ChunkPool::default();
+        let (chunk, place) = full(&mut free_chunks);
         let mut bytes = chunk.freeze();
         bytes.advance(CHUNK);
-        spares.put(bytes, CHUNK);
-        assert_eq!(spares.len(), CHUNK);
-        let (chunk, again) = full(&mut spares);
-        assert_eq!((again, chunk.capacity(), spares.len()), (place, CHUNK, 0));
+        free_chunks.put(bytes, CHUNK);
+        assert_eq!(free_chunks.len(), CHUNK);
+        let (chunk, again) = full(&mut free_chunks);
+        assert_eq!((again, chunk.capacity(), free_chunks.len()), (place, CHUNK, 0));
     }
 
     #[test]
     fn a_chunk_that_was_cut_in_pieces_is_used_again_after_the_last_of_them() {
-        let mut spares = Spares::default();
-        let (mut chunk, place) = full(&mut spares);
+        let mut free_chunks = ChunkPool::default();
+        let (mut chunk, place) = full(&mut free_chunks);
         let first = chunk.split_to(100).freeze();
         let second = chunk.split_to(CHUNK - 100).freeze();
         drop(chunk);
-        spares.put(first, CHUNK);
-        assert_eq!(spares.len(), 0);
-        spares.put(second, CHUNK);
-        assert_eq!((spares.len(), full(&mut spares).1), (CHUNK, place));
+        free_chunks.put(first, CHUNK);
+        assert_eq!(free_chunks.len(), 0);
+        free_chunks.put(second, CHUNK);
+        assert_eq!((free_chunks.len(), full(&mut free_chunks).1), (CHUNK, place));
     }
 
     #[test]
     fn chunks_are_kept_by_their_sizes_and_what_there_is_most_of_gives_way() {
-        let mut spares = Spares::default();
-        let mut small = spares.take(0, 10);
+        let mut free_chunks = ChunkPool::default();
+        let mut small = free_chunks.take(0, 10);
         assert_eq!(small.capacity(), MIN_CHUNK);
         small.extend_from_slice(b"small");
         let place = small.as_ptr();
-        spares.put(small.freeze(), CHUNK);
-        spares.put(Bytes::from_static(b"nobody's"), CHUNK);
-        assert_eq!(spares.len(), MIN_CHUNK);
-        let (one, other) = (full(&mut spares).0, full(&mut spares).0);
-        spares.put(one.freeze(), 2 * CHUNK);
-        assert_eq!(spares.len(), CHUNK + MIN_CHUNK);
+        free_chunks.put(small.freeze(), CHUNK);
+        free_chunks.put(Bytes::from_static(b"nobody's"), CHUNK);
+        assert_eq!(free_chunks.len(), MIN_CHUNK);
+        let (one, other) = (full(&mut free_chunks).0, full(&mut free_chunks).0);
+        free_chunks.put(one.freeze(), 2 * CHUNK);
+        assert_eq!(free_chunks.len(), CHUNK + MIN_CHUNK);
         // There is no room for all of them.
-        spares.put(other.freeze(), 2 * CHUNK);
-        assert_eq!(spares.len(), CHUNK + MIN_CHUNK);
+        free_chunks.put(other.freeze(), 2 * CHUNK);
+        assert_eq!(free_chunks.len(), CHUNK + MIN_CHUNK);
         // None that is larger than all that may be kept.
-        let large = full(&mut spares).0;
-        spares.put(large.freeze(), CHUNK - 1);
-        assert_eq!((spares.len(), spares.take(0, 1).as_ptr()), (MIN_CHUNK, place));
+        let large = full(&mut free_chunks).0;
+        free_chunks.put(large.freeze(), CHUNK - 1);
+        assert_eq!((free_chunks.len(), free_chunks.take(0, 1).as_ptr()), (MIN_CHUNK, place));
     }
 
     #[test]
     fn what_nobody_asks_for_gives_way_to_what_is_in_use() {
-        let (mut spares, most) = (Spares::default(), 4 * 1024);
-        let idle = [(); 4].map(|()| spares.take(0, 1));
-        idle.into_iter().for_each(|chunk| spares.keep(chunk, most));
+        let (mut free_chunks, most) = (ChunkPool::default(), 4 * 1024);
+        let idle = [(); 4].map(|()| free_chunks.take(0, 1));
+        idle.into_iter().for_each(|chunk| free_chunks.keep(chunk, most));
         // Three times 1 KiB come and go, and beside the idle ones there is room for two.
         let mut places = Vec::new();
         for round in 0..4 {
-            let chunks = [(); 3].map(|()| spares.take(0, 1024));
+            let chunks = [(); 3].map(|()| free_chunks.take(0, 1024));
             let now = chunks.each_ref().map(|chunk| chunk.as_ptr());
             assert!(round < 2 || now.iter().all(|place| places.contains(place)), "round {round}");
             places = now.into();
-            chunks.into_iter().for_each(|chunk| spares.keep(chunk, most));
-            assert!(spares.len() > most - 1024 && spares.len() <= most, "round {round}");
+            chunks.into_iter().for_each(|chunk| free_chunks.keep(chunk, most));
+            assert!(free_chunks.len() > most - 1024 && free_chunks.len() <= most, "round {round}");
         }
     }
 

@@ -1,4 +1,5 @@
-//! Owns [`Chunks`]: what a reader has taken off a stream and has not read yet, and what it has read and others can use.
+//! Owns [`Chunks`]: what a reader has taken off a stream and has not read yet, and what it has read and others can use; and
+//! [`ChunkListPool`], the free list of the storage for them.
 //!
 //! A small message is one chunk, and takes nothing but that. Only where there is more is storage at hand for it, which
 //! goes back to the connection as soon as all is read.
@@ -37,7 +38,7 @@ struct More {
 
 /// Storage that readers have given back.
 #[derive(Debug, Default)]
-pub(in crate::proto) struct Shelf {
+pub(in crate::proto) struct ChunkListPool {
     #[expect(clippy::vec_box, reason = "they go from hand to hand as boxes")]
     kept: Vec<Box<More>>,
 }
@@ -116,7 +117,7 @@ impl Chunks {
     }
 }
 
-impl Shelf {
+impl ChunkListPool {
     /// Puts a chunk behind the others.
     pub(in crate::proto) fn push(&mut self, chunks: &mut Chunks, chunk: BytesMut) {
         if chunk.len() >= LARGE || !chunks.is_empty() {
@@ -157,9 +158,9 @@ mod tests {
 
     quickcheck! {
         fn every_byte_comes_out_in_order(sizes: Vec<u16>, steps: Vec<u16>) -> bool {
-            let (mut shelf, mut chunks, mut left) = (Shelf::default(), Chunks::default(), 0);
+            let (mut chunk_lists, mut chunks, mut left) = (ChunkListPool::default(), Chunks::default(), 0);
             for size in sizes.iter().filter(|size| **size > 0) {
-                shelf.push(&mut chunks, BytesMut::from(&vec![7; usize::from(*size)][..]));
+                chunk_lists.push(&mut chunks, BytesMut::from(&vec![7; usize::from(*size)][..]));
                 left += usize::from(*size);
             }
             for step in steps {
@@ -175,19 +176,19 @@ mod tests {
                 }
             }
             let cleared = chunks.clear();
-            shelf.put(&mut chunks);
+            chunk_lists.put(&mut chunks);
             cleared == left && chunks.is_empty() && chunks.more.is_none() && chunks.memory() == 0
         }
 
         /// Full chunks, the last of which has room for more, as they are taken off a stream.
         fn the_memory_behind_what_is_unread_is_known(full: u8, last: u16, steps: Vec<u16>) -> bool {
-            let (mut shelf, mut chunks) = (Shelf::default(), Chunks::default());
+            let (mut chunk_lists, mut chunks) = (ChunkListPool::default(), Chunks::default());
             let mut rooms = vec![1000; usize::from(full % 20)];
-            rooms.iter().for_each(|room| shelf.push(&mut chunks, BytesMut::from(&vec![7; *room][..])));
+            rooms.iter().for_each(|room| chunk_lists.push(&mut chunks, BytesMut::from(&vec![7; *room][..])));
             let mut chunk = BytesMut::with_capacity(8192);
             chunk.resize(1 + usize::from(last) % 8192, 7);
             rooms.push(chunk.capacity());
-            shelf.push(&mut chunks, chunk);
+            chunk_lists.push(&mut chunks, chunk);
             for step in steps {
                 if chunks.memory() != rooms.iter().sum::<usize>() {
                     return false;
@@ -203,17 +204,17 @@ mod tests {
 
     #[test]
     fn a_small_chunk_leaves_nothing_and_storage_for_more_is_used_again() {
-        let (mut shelf, mut chunks) = (Shelf::default(), Chunks::default());
-        shelf.push(&mut chunks, BytesMut::from(&[7; 10][..]));
+        let (mut chunk_lists, mut chunks) = (ChunkListPool::default(), Chunks::default());
+        chunk_lists.push(&mut chunks, BytesMut::from(&[7; 10][..]));
         chunks.advance(10);
         assert!(chunks.is_empty() && chunks.more.is_none());
         for _ in 0..3 {
-            (0..3).for_each(|_| shelf.push(&mut chunks, BytesMut::from(&[7; 10][..])));
+            (0..3).for_each(|_| chunk_lists.push(&mut chunks, BytesMut::from(&[7; 10][..])));
             let place: *const More = &**chunks.more.as_ref().expect("more than one");
-            assert!(shelf.kept.is_empty());
+            assert!(chunk_lists.kept.is_empty());
             (0..3).for_each(|_| assert!(chunks.advance(10)));
-            shelf.put(&mut chunks);
-            assert!(chunks.more.is_none() && std::ptr::eq(&*shelf.kept[0], place));
+            chunk_lists.put(&mut chunks);
+            assert!(chunks.more.is_none() && std::ptr::eq(&*chunk_lists.kept[0], place));
         }
     }
 }

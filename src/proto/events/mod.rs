@@ -6,14 +6,14 @@ pub(in crate::proto) mod notes;
 
 use crate::memory::Reservation;
 use crate::proto::key::Key;
-use crate::proto::stream::readiness::Ready;
+use crate::proto::stream::readiness::Readiness;
 use notes::Notes;
 
 /// What the shell has to act on, once the lock is open. Level-triggered: each is looked at anew by whoever it wakes.
 #[derive(Debug, Default)]
 pub(crate) struct Events {
     /// Streams for which something has happened that somebody waits for.
-    pub(crate) ready: Vec<(Key, Ready)>,
+    pub(crate) ready: Vec<(Key, Readiness)>,
     /// Memory to give back: dropping it calls the memory manager.
     pub(crate) released: Vec<Reservation>,
     /// What there is to log: saying it calls a subscriber.

@@ -4,7 +4,7 @@ use crate::error::Violation;
 use crate::logging::{is_debug_on, is_trace_on};
 use crate::wire::{Header, StreamId};
 
-/// What has happened and was not said yet. At most two notes a frame that is applied or cut, so that what one critical section
+/// What has happened and was not said yet. At most two notes a frame that is applied or encoded, so that what one critical section
 /// may do bounds them, as it bounds the headers that are noted for a tap; none where nobody listens to their level.
 #[derive(Debug, Default)]
 pub(crate) struct Notes(Vec<Note>);

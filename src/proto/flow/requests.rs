@@ -1,6 +1,6 @@
 //! Owns what is asked of the memory manager for receive windows, and the queue of credit that waits for memory.
 //!
-//! The memory manager decides, and it is not ours: a [`Wish`] is put to it with no lock held, and the [`Answer`] is brought
+//! The memory manager decides, and it is not ours: a [`WindowRequest`] is put to it with no lock held, and the [`WindowDecision`] is brought
 //! back. Credit for which there is no memory waits in a [`CreditQueue`], the most urgent first (Y-MEM-10). How much a window
 //! is worth is decided in `window`. Never looks at a stream.
 
@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 /// What a stream's window wants of the memory manager, now that credit is due.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Wish {
+pub(crate) struct WindowRequest {
     pub(in crate::proto) key: Key,
     pub(in crate::proto) priority: Priority,
     pub(in crate::proto) charging: Charging,
@@ -32,7 +32,7 @@ pub(crate) struct Wish {
 
 /// What the memory manager says to that.
 #[derive(Debug)]
-pub(crate) enum Answer {
+pub(crate) enum WindowDecision {
     /// The window may be larger by what this has reserved.
     Larger(Reservation),
     /// The window may be larger by so many bytes, which are reserved when they arrive.
@@ -56,13 +56,17 @@ pub(crate) struct Growth {
 }
 
 impl Growth {
-    /// Asks, as a [`Wish`] does: [`Answer::Larger`] or [`Answer::Wider`], or it stays as it is.
-    pub(crate) fn put_to(self, memory: &Arc<dyn MemoryManager>) -> Answer {
+    /// Asks, as a [`WindowRequest`] does: [`WindowDecision::Larger`] or [`WindowDecision::Wider`], or it stays as it is.
+    pub(crate) fn put_to(self, memory: &Arc<dyn MemoryManager>) -> WindowDecision {
         match self.charging {
-            Charging::Promised => Reservation::new(memory, self.bytes as usize, self.priority).map(Answer::Larger).ok(),
-            Charging::Used => memory.has_room(self.bytes as usize, self.priority).then_some(Answer::Wider(self.bytes)),
+            Charging::Promised => {
+                Reservation::new(memory, self.bytes as usize, self.priority).map(WindowDecision::Larger).ok()
+            }
+            Charging::Used => {
+                memory.has_room(self.bytes as usize, self.priority).then_some(WindowDecision::Wider(self.bytes))
+            }
         }
-        .unwrap_or(Answer::AsItIs)
+        .unwrap_or(WindowDecision::AsItIs)
     }
 }
 
@@ -74,9 +78,9 @@ pub(crate) fn first_reservation(config: &Config) -> usize {
     }
 }
 
-impl Wish {
+impl WindowRequest {
     /// Asks. Called by whoever holds no lock: the manager is not ours.
-    pub(crate) fn put_to(self, memory: &Arc<dyn MemoryManager>) -> Answer {
+    pub(crate) fn put_to(self, memory: &Arc<dyn MemoryManager>) -> WindowDecision {
         match self.charging {
             Charging::Promised => self.promised(memory),
             Charging::Used => self.used(&**memory),
@@ -84,10 +88,12 @@ impl Wish {
     }
 
     /// How often the memory manager has said no to a larger window before it gave this answer.
-    pub(in crate::proto) fn refusals(self, answer: &Answer) -> u64 {
+    pub(in crate::proto) fn refusals(self, answer: &WindowDecision) -> u64 {
         let refused = match answer {
-            Answer::Larger(granted) => self.growths().take_while(|bytes| *bytes as usize > granted.bytes()).count(),
-            Answer::Wider(_) => 0,
+            WindowDecision::Larger(granted) => {
+                self.growths().take_while(|bytes| *bytes as usize > granted.bytes()).count()
+            }
+            WindowDecision::Wider(_) => 0,
             // It was only looked whether there is room.
             _ if self.charging == Charging::Used => usize::from(self.growth > 0),
             _ => self.growths().count(),
@@ -102,29 +108,29 @@ impl Wish {
     }
 
     /// Y-MEM-2, Y-MEM-12.
-    fn promised(self, memory: &Arc<dyn MemoryManager>) -> Answer {
+    fn promised(self, memory: &Arc<dyn MemoryManager>) -> WindowDecision {
         let granted = self.growths().find_map(|bytes| Reservation::new(memory, bytes as usize, self.priority).ok());
         match granted {
-            Some(granted) => Answer::Larger(granted),
-            None if !memory.has_room(0, self.priority) => Answer::Smaller,
-            None => Answer::AsItIs,
+            Some(granted) => WindowDecision::Larger(granted),
+            None if !memory.has_room(0, self.priority) => WindowDecision::Smaller,
+            None => WindowDecision::AsItIs,
         }
     }
 
     /// Y-MEM-10: whether there is room is all that is asked; it is reserved when it is used.
-    fn used(self, memory: &dyn MemoryManager) -> Answer {
+    fn used(self, memory: &dyn MemoryManager) -> WindowDecision {
         let room = |bytes: u32, priority| memory.has_room(bytes as usize, priority);
         let granted = self.growths().find(|bytes| room(self.credit.saturating_add(*bytes), self.priority));
         if let Some(bytes) = granted {
-            Answer::Wider(bytes)
+            WindowDecision::Wider(bytes)
         } else if room(self.credit, self.priority) {
-            Answer::AsItIs
+            WindowDecision::AsItIs
         } else if self.grown {
-            Answer::Smaller
+            WindowDecision::Smaller
         } else if self.least > 0 && room(self.least, Priority::ALWAYS) {
-            Answer::Least(self.least)
+            WindowDecision::Least(self.least)
         } else {
-            Answer::Withheld
+            WindowDecision::Withheld
         }
     }
 }
@@ -139,19 +145,19 @@ pub(in crate::proto) struct CreditQueue {
 
 /// Where credit that is due stands with the memory manager.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::proto) enum Asking {
+pub(in crate::proto) enum CreditState {
     /// It need not be asked, or has granted it.
-    No,
+    Settled,
     /// It is asked before the next batch.
-    Queued,
-    /// It has refused; this is where the stream stands in line.
-    Withheld(Place),
+    Requested,
+    /// It has refused; this is the place of the stream in the queue.
+    Waiting(Place),
 }
 
-/// A place in line.
+/// A place in the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::proto) struct Place {
-    /// At which it waits: one that stands still waits for the least that there is, which it gets at any priority.
+    /// At which it waits: one that is starved of credit waits for the least that there is, which it gets at any priority.
     priority: Reverse<Priority>,
     ticket: u64,
 }

@@ -212,7 +212,7 @@ impl ReceiveWindow {
     }
 
     /// Nothing has been read for a while: how fast that was says nothing any more.
-    pub(in crate::proto) fn rest(&mut self) {
+    pub(in crate::proto) fn forget_rate(&mut self) {
         self.rate = None;
     }
 

@@ -1,4 +1,4 @@
-//! Owns the memory of what arrives, where that is charged as it is used and not as it was promised.
+//! Verbs of [`Mux`] for the memory of what arrives, where memory is charged as it is used and not as it was promised.
 //!
 //! While what was read is applied, some is reserved ahead of it, so that the memory manager is asked about once a read and
 //! not once a frame. What is kept for a stream is charged to it, chunk by chunk, and given back as it is read; there never
@@ -58,7 +58,7 @@ impl Mux {
             return false;
         }
         ahead.move_to(own, needed);
-        self.ledger.reserved(stream.priority, needed);
+        self.counters.reserved(stream.priority, needed);
         true
     }
 
@@ -76,7 +76,7 @@ impl Mux {
             return;
         }
         self.events.released.push(own.split(excess));
-        self.ledger.released(stream.priority, excess);
+        self.counters.released(stream.priority, excess);
     }
 
     /// There is no memory for what arrives on a stream: it ends, and the peer is told. What arrived before is kept for
@@ -85,7 +85,7 @@ impl Mux {
         let code = self.config.refusal_code();
         let Some(stream) = self.store.get(key) else { return };
         self.events.notes.debug(|| Note::OutOfMemory { stream: stream.id, code });
-        count(&mut self.ledger.resets.overrun);
+        count(&mut self.counters.resets.overrun);
         if self.leave_backlog(key) {
             self.end_with_reset(key, code);
             return;

@@ -4,14 +4,14 @@
 //! its streams was lost by it, is decided here. A connection that can open no stream any more lives on with those that are
 //! open; where a task waits for one that it will never open, it closes after a while, so that another one can take its place.
 
-use super::inbound::Worth;
+use super::inbound::Progress;
 use super::teardown::{Leave, Trace};
 use super::{Lifecycle, Mux};
 use crate::error::{ConnectionError, Side};
 use crate::proto::events::notes::Note;
-use crate::proto::flow::requests::Asking;
+use crate::proto::flow::requests::CreditState;
 use crate::proto::key::Key;
-use crate::proto::stream::readiness::Ready;
+use crate::proto::stream::readiness::Readiness;
 use crate::proto::stream::{Handle, Handshake, ReceiveState, Stream};
 use crate::stats::add;
 use web_time::Instant;
@@ -52,7 +52,7 @@ impl Mux {
         self.local_away = true;
         while let Some(key) = self.take_incoming() {
             let told = self.end_with_reset(key, 0);
-            add(&mut self.ledger.refusals.incoming_by_go_away, told.into());
+            add(&mut self.counters.refusals.incoming_by_go_away, told.into());
             self.release(key, 0, Leave::Closed, now);
         }
         self.close_if_drained();
@@ -73,18 +73,18 @@ impl Mux {
     }
 
     /// The peer takes no more streams, or ends the connection.
-    pub(super) fn on_go_away(&mut self, code: u32) -> Worth {
+    pub(super) fn on_go_away(&mut self, code: u32) -> Progress {
         self.events.notes.debug(|| Note::GoesAway { code });
         self.ends.peer_goes_away(self.stream_frames());
         if code != 0 {
             // Y-AWAY-2.
             self.fail(ConnectionError::GoAway { by: Side::Remote, code });
-            return Worth::Useful;
+            return Progress::Useful;
         }
         let news = !std::mem::replace(&mut self.remote_away, true);
         self.events.openable = true;
         self.close_if_drained();
-        if news { Worth::Useful } else { Worth::Useless }
+        if news { Progress::Useful } else { Progress::Useless }
     }
 
     /// Whether the last that the peer has said was that it goes away, pings aside: one that closes says no more, one that
@@ -94,7 +94,7 @@ impl Mux {
     }
 
     const fn stream_frames(&self) -> u64 {
-        self.ledger.received.data_frames.saturating_add(self.ledger.received.window_update_frames)
+        self.counters.received.data_frames.saturating_add(self.counters.received.window_update_frames)
     }
 
     /// The transport takes no more bytes. What the peer said last explains it better than the error does (Y-CLOSE-6).
@@ -136,7 +136,7 @@ impl Mux {
 
     /// Whether the transport has taken all that was written, and every FIN that was asked for.
     fn has_sent_all(&self) -> bool {
-        self.pool.used() == 0 && self.schedule.is_empty() && self.ends.has_written_fins()
+        self.send_pool.used() == 0 && self.schedule.is_empty() && self.ends.has_written_fins()
     }
 
     /// Decides who stays in the backlog though the connection is over: after an end in good order all of them, otherwise
@@ -146,7 +146,7 @@ impl Mux {
         self.incoming.retain(|key| {
             let Some(stream) = store.get_mut(*key) else { return false };
             let finished = stream.receive.state == ReceiveState::Finished;
-            let stays = clean || finished || !stream.motion().unread.is_empty();
+            let stays = clean || finished || !stream.active().unread.is_empty();
             if !stays {
                 stream.handle = Handle::Released;
             }
@@ -158,7 +158,7 @@ impl Mux {
     /// What of the body under way has not arrived by the end of the connection is not waited for any more.
     pub(super) fn give_up_body(&mut self) {
         if let Some(key) = self.receiver() {
-            let (left, latest) = (self.arriving(key), self.ledger.latest());
+            let (left, latest) = (self.arriving(key), self.counters.latest());
             if let Some(stream) = self.store.get_mut(key) {
                 stream.receive.window.consume(left, latest);
             }
@@ -221,11 +221,11 @@ impl Mux {
         self.control.clear();
         self.tombstones.clear();
         self.half_open.clear();
-        self.shelf.clear();
+        self.chunk_lists.clear();
         self.forget_windows();
         self.give_up_body();
         self.coalesce_until = None;
-        self.events.released.extend(self.pool.clear());
+        self.events.released.extend(self.send_pool.clear());
         self.events.released.extend(self.ahead.take());
         (self.events.incoming, self.events.openable, self.events.pong) = (true, true, true);
         self.events.attention = true;
@@ -239,12 +239,12 @@ impl Mux {
         let Some(stream) = self.store.get_mut(key) else { return };
         stream.send.lost |= stream.drop_unsent() > 0;
         stream.owed = Default::default();
-        if let Some(motion) = &mut stream.motion {
-            (motion.asking, motion.trickle) = (Asking::No, 0);
+        if let Some(active) = &mut stream.active {
+            (active.credit_state, active.minimum_credit) = (CreditState::Settled, 0);
         }
-        stream.receive.window.rest();
+        stream.receive.window.forget_rate();
         let orphan = stream.handle == Handle::Released;
-        self.notify(key, Ready::ALL);
+        self.notify(key, Readiness::ALL);
         self.unlink(key, Trace::None);
         if orphan {
             self.remove(key);

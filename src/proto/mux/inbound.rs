@@ -1,7 +1,7 @@
-//! Verbs of [`Mux`] for a frame that arrives.
+//! Verbs of [`Mux`] for a frame that arrives on an open stream, or for the connection.
 //!
 //! A header is judged whole before anything changes (Y-HDR-8); a body is taken in as it comes, and the flags that end a stream
-//! act when it is complete.
+//! act when it is complete. SYNs are handled in `open`, frames of streams that have ended in `late`.
 
 use super::Mux;
 use super::teardown::Trace;
@@ -10,7 +10,7 @@ use crate::proto::counters::count_frame;
 use crate::proto::counters::stall::Cause;
 use crate::proto::events::notes::Note;
 use crate::proto::key::Key;
-use crate::proto::stream::readiness::Ready;
+use crate::proto::stream::readiness::Readiness;
 use crate::proto::stream::{
     Body, Handshake, HandshakeEvent, Opener, Opening, ReceiveEvent, ReceiveState, ResetBy, ResetCause, SendEvent,
     Target,
@@ -33,7 +33,7 @@ pub(crate) enum Admission {
 
 /// What was wrong with a frame that is not worth ending the connection for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Worth {
+pub(super) enum Progress {
     Useful,
     /// It changed nothing: counted (Y-LIMIT-1).
     Useless,
@@ -55,7 +55,7 @@ impl Mux {
             }
             Frame::Header(header) => {
                 self.events.notes.received(header);
-                count_frame(&mut self.ledger.received, header);
+                count_frame(&mut self.counters.received, header);
                 self.on_header(header, now)
             }
         };
@@ -93,21 +93,21 @@ impl Mux {
         }
     }
 
-    fn account(&mut self, worth: Worth, now: Instant) -> Result<(), Violation> {
+    fn account(&mut self, worth: Progress, now: Instant) -> Result<(), Violation> {
         match worth {
-            Worth::Useful => self.useless.earn(),
-            Worth::Useless => self.spend_useless(now)?,
-            Worth::Stray => {}
+            Progress::Useful => self.useless.earn(),
+            Progress::Useless => self.spend_useless(now)?,
+            Progress::Stray => {}
         }
         Ok(())
     }
 
     fn spend_useless(&mut self, now: Instant) -> Result<(), Violation> {
-        count(&mut self.ledger.useless_frames);
+        count(&mut self.counters.useless_frames);
         self.useless.spend(now).map_err(|_| Violation::UselessFrames)
     }
 
-    fn on_header(&mut self, header: Header, now: Instant) -> Result<Worth, Violation> {
+    fn on_header(&mut self, header: Header, now: Instant) -> Result<Progress, Violation> {
         self.body = None;
         match header {
             Header::Data { id, flags, len } if flags.contains(Flags::SYN) => {
@@ -137,8 +137,8 @@ impl Mux {
 
     // ---- data and credit -----------------------------------------------------------------------------------------
 
-    fn on_data(&mut self, key: Key, flags: Flags, len: u32, now: Instant) -> Result<Worth, Violation> {
-        let Some(stream) = self.store.get_mut(key) else { return Ok(Worth::Stray) };
+    fn on_data(&mut self, key: Key, flags: Flags, len: u32, now: Instant) -> Result<Progress, Violation> {
+        let Some(stream) = self.store.get_mut(key) else { return Ok(Progress::Stray) };
         let (id, state) = (stream.id, stream.receive.state);
         let credit = stream.receive.window.credit();
         let exceeded = Violation::WindowExceeded { stream: id.value(), len, credit };
@@ -151,29 +151,29 @@ impl Mux {
             self.consume(key, len, now);
             // Y-RST-5: whatever else the frame says.
             self.on_reset(key, 0, now)?;
-            return Ok(Worth::Useful);
+            return Ok(Progress::Useful);
         }
         let fin = flags.contains(Flags::FIN);
         match state {
             ReceiveState::Open | ReceiveState::Stopped => {
                 self.body = Some(Body { target: Target::Stream(key), left: len, fin });
                 self.finish_body(now);
-                Ok(if len == 0 && !fin && !heard { Worth::Useless } else { Worth::Useful })
+                Ok(if len == 0 && !fin && !heard { Progress::Useless } else { Progress::Useful })
             }
             ReceiveState::Finished | ReceiveState::Done if len > 0 => {
                 // Y-FIN-3: data after the end of the stream.
                 self.body = Some(Body { target: Target::Discard, left: len, fin: false });
                 self.consume(key, len, now);
                 let told = self.end_with_reset(key, PROTOCOL_ERROR);
-                add(&mut self.ledger.resets.after_fin, told.into());
-                Ok(Worth::Useless)
+                add(&mut self.counters.resets.after_fin, told.into());
+                Ok(Progress::Useless)
             }
-            ReceiveState::Finished | ReceiveState::Done => Ok(Worth::Useless),
+            ReceiveState::Finished | ReceiveState::Done => Ok(Progress::Useless),
             // Our reset has not left yet: the peer cannot know.
             ReceiveState::Reset => {
                 self.body = Some(Body { target: Target::Discard, left: len, fin: false });
                 self.consume(key, len, now);
-                Ok(Worth::Stray)
+                Ok(Progress::Stray)
             }
         }
     }
@@ -181,7 +181,7 @@ impl Mux {
     fn on_body(&mut self, bytes: &[u8], now: Instant) {
         let Some(body) = &mut self.body else { return };
         let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        add(&mut self.ledger.received.data_bytes, len.into());
+        add(&mut self.counters.received.data_bytes, len.into());
         self.last_data = now;
         body.left = body.left.saturating_sub(len);
         if let Target::Stream(key) = body.target {
@@ -191,11 +191,11 @@ impl Mux {
             if let Some(stream) = self.store.get_mut(key) {
                 stream.received.body(bytes.len());
             }
-            if self.store.keep(key, bytes, &mut self.pool.spares) {
+            if self.store.keep(key, bytes, &mut self.send_pool.free_chunks) {
                 if let Some(stream) = self.store.get_mut(key) {
-                    self.answering.begin(stream);
+                    self.pending_readers.begin(stream);
                 }
-                self.notify(key, Ready::READ);
+                self.notify(key, Readiness::READ);
             } else {
                 self.consume(key, len, now);
             }
@@ -209,7 +209,7 @@ impl Mux {
         match target {
             Target::Stream(key) => {
                 self.body = None;
-                if fin && self.on_fin(key) == Worth::Useless {
+                if fin && self.on_fin(key) == Progress::Useless {
                     // A FIN that came with data is paid for by the data.
                     self.spend_useless(now).unwrap_or_else(|violation| self.violated(violation));
                 }
@@ -222,28 +222,28 @@ impl Mux {
         }
     }
 
-    fn on_window_update(&mut self, key: Key, flags: Flags, value: u32, now: Instant) -> Result<Worth, Violation> {
-        let Some(stream) = self.store.get_mut(key) else { return Ok(Worth::Stray) };
+    fn on_window_update(&mut self, key: Key, flags: Flags, value: u32, now: Instant) -> Result<Progress, Violation> {
+        let Some(stream) = self.store.get_mut(key) else { return Ok(Progress::Stray) };
         stream.updates.received();
         if flags.contains(Flags::RST) {
             // Y-RST-1: the value is a code, never credit.
             self.acknowledged(key);
             self.on_reset(key, value, now)?;
-            return Ok(Worth::Useful);
+            return Ok(Progress::Useful);
         }
         let credit = stream.send.window.available();
         let overflow = Violation::CreditOverflow { stream: stream.id.value(), credit, delta: value };
         stream.send.window.credit(value).map_err(|_| overflow)?;
         let stalled = stream.stall.cause() == Some(Cause::Window);
-        let mut worth = if value > 0 { Worth::Useful } else { Worth::Useless };
+        let mut worth = if value > 0 { Progress::Useful } else { Progress::Useless };
         if value > 0 {
             if stalled {
                 self.end_stall(key);
             }
-            self.notify(key, Ready::WRITE);
+            self.notify(key, Readiness::WRITE);
         }
         if self.acknowledged(key) {
-            worth = Worth::Useful;
+            worth = Progress::Useful;
         }
         if flags.contains(Flags::FIN) {
             worth = self.on_fin(key);
@@ -262,19 +262,19 @@ impl Mux {
 
     // ---- ends ----------------------------------------------------------------------------------------------------
 
-    fn on_fin(&mut self, key: Key) -> Worth {
-        let Some(stream) = self.store.get_mut(key) else { return Worth::Stray };
+    fn on_fin(&mut self, key: Key) -> Progress {
+        let Some(stream) = self.store.get_mut(key) else { return Progress::Stray };
         let state = stream.receive.state;
         stream.receive.state = state.on(ReceiveEvent::Fin);
         if stream.receive.state == state {
             // Y-FIN-2: a second FIN.
-            return Worth::Useless;
+            return Progress::Useless;
         }
-        self.stop_asking(key);
+        self.leave_credit_queue(key);
         self.take_stock(key);
-        self.notify(key, Ready::READ);
+        self.notify(key, Readiness::READ);
         self.settle(key);
-        Worth::Useful
+        Progress::Useful
     }
 
     fn on_reset(&mut self, key: Key, code: u32, now: Instant) -> Result<(), Violation> {
@@ -287,13 +287,13 @@ impl Mux {
         stream.reset.get_or_insert(ResetCause { by: ResetBy::Remote, code });
         stream.owed = Default::default();
         let (priority, unsent) = (stream.priority, stream.drop_unsent());
-        self.pool.remove(priority, unsent);
-        self.stop_asking(key);
-        self.notify(key, Ready::ALL);
+        self.send_pool.remove(priority, unsent);
+        self.leave_credit_queue(key);
+        self.notify(key, Readiness::ALL);
         // Y-OPEN-10: it leaves the backlog and is never handed out.
         let unaccepted = self.leave_backlog(key);
         self.end_by_reset(key);
-        let Resets { remote, remote_unaccepted, .. } = &mut self.ledger.resets;
+        let Resets { remote, remote_unaccepted, .. } = &mut self.counters.resets;
         add(if unaccepted { remote_unaccepted } else { remote }, news.into());
         if unaccepted {
             self.rapid.spend(now).map_err(|_| Violation::RapidReset)?;
@@ -311,21 +311,21 @@ impl Mux {
 
     // ---- the connection ------------------------------------------------------------------------------------------
 
-    fn on_ping(&mut self, kind: PingKind, nonce: u32, now: Instant) -> Result<Worth, Violation> {
+    fn on_ping(&mut self, kind: PingKind, nonce: u32, now: Instant) -> Result<Progress, Violation> {
         match kind {
             // Y-PING-1.
             PingKind::Request => {
                 self.control.owe_pong(nonce)?;
                 self.events.attention = true;
-                Ok(Worth::Stray)
+                Ok(Progress::Stray)
             }
-            PingKind::Response if self.liveness.pong(nonce, now) => {
-                self.events.pong |= self.liveness.user.take_ended();
-                self.urgency.pong();
-                Ok(Worth::Useful)
+            PingKind::Response if self.pinger.pong(nonce, now) => {
+                self.events.pong |= self.pinger.user.take_ended();
+                self.pacer.pong();
+                Ok(Progress::Useful)
             }
             // Y-PING-2, Y-PING-3.
-            PingKind::Response | PingKind::Unflagged => Ok(Worth::Useless),
+            PingKind::Response | PingKind::Unflagged => Ok(Progress::Useless),
         }
     }
 }

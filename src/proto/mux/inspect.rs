@@ -8,7 +8,7 @@ use crate::proto::counters::Counters;
 use crate::proto::flow::requests::CreditQueue;
 use crate::proto::key::Key;
 use crate::proto::peer::half_open::HalfOpen;
-use crate::proto::send::send_pool::Pool;
+use crate::proto::send::send_pool::SendPool;
 use crate::proto::store::Store;
 use std::collections::VecDeque;
 use web_time::Instant;
@@ -19,11 +19,11 @@ pub(in crate::proto) struct Inspect<'a> {
     pub(in crate::proto) mode: Mode,
     pub(in crate::proto) lifecycle: &'a Lifecycle,
     pub(in crate::proto) store: &'a Store,
-    pub(in crate::proto) pool: &'a Pool,
+    pub(in crate::proto) send_pool: &'a SendPool,
     pub(in crate::proto) incoming: &'a VecDeque<Key>,
     pub(in crate::proto) half_open: &'a HalfOpen,
-    pub(in crate::proto) withheld: &'a CreditQueue,
-    pub(in crate::proto) ledger: &'a Counters,
+    pub(in crate::proto) credit_queue: &'a CreditQueue,
+    pub(in crate::proto) counters: &'a Counters,
     pub(in crate::proto) ahead: Option<&'a Reservation>,
     pub(in crate::proto) unacknowledged: usize,
     pub(in crate::proto) inbound: usize,
@@ -40,15 +40,15 @@ impl Mux {
             mode: self.mode,
             lifecycle: &self.lifecycle,
             store: &self.store,
-            pool: &self.pool,
+            send_pool: &self.send_pool,
             incoming: &self.incoming,
             half_open: &self.half_open,
-            withheld: &self.withheld,
-            ledger: &self.ledger,
+            credit_queue: &self.credit_queue,
+            counters: &self.counters,
             ahead: self.ahead.as_ref(),
             unacknowledged: self.unacknowledged,
             inbound: self.inbound,
-            pace_ends: self.urgency.poll_timeout(&self.schedule, &self.liveness.rtt, self.liveness.waiting_since()),
+            pace_ends: self.pacer.poll_timeout(&self.schedule, &self.pinger.rtt, self.pinger.waiting_since()),
             arriving: self.receiver().map(|key| (key, self.arriving(key))),
         }
     }

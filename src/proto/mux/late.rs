@@ -1,10 +1,10 @@
-//! Owns what happens to a stream when it has left the wire here: what is remembered of it, what frames do that are late for
-//! it, and when its peer is told that nobody reads.
+//! Verbs of [`Mux`] for streams that have left the wire here: what is remembered of them, what frames do that are late for
+//! them, and when a peer is told that nobody reads.
 //!
-//! What is remembered is `half_open`'s and `tombstones`' to keep.
+//! What is remembered is kept in `peer::half_open` and `peer::tombstones`.
 
 use super::Mux;
-use super::inbound::Worth;
+use super::inbound::Progress;
 use super::teardown::Trace;
 use crate::error::Violation;
 use crate::proto::key::Key;
@@ -28,14 +28,14 @@ impl Mux {
             Trace::HalfOpen => {
                 if let Some(body) = self.body.as_mut().filter(|_| arriving) {
                     body.target = Target::HalfOpen(id);
-                    let (left, latest) = (body.left, self.ledger.latest());
+                    let (left, latest) = (body.left, self.counters.latest());
                     // What is to come is not unread: nobody waits for it.
                     if let Some(stream) = self.store.get_mut(key) {
                         stream.receive.window.consume(left, latest);
                     }
                 }
                 let before = self.half_open.poll_timeout();
-                self.half_open.insert(id, tombstone, arriving, self.ledger.latest());
+                self.half_open.insert(id, tombstone, arriving, self.counters.latest());
                 // Y-DROP-3: a driver that sleeps learns of the time at which the peer is told.
                 self.events.outlook |= self.half_open.poll_timeout() != before;
                 // Y-DROP-4.
@@ -67,7 +67,7 @@ impl Mux {
         if streams.is_empty() {
             return;
         }
-        add(&mut self.ledger.resets.dropped, streams.len() as u64);
+        add(&mut self.counters.resets.dropped, streams.len() as u64);
         streams.into_iter().for_each(|(id, tombstone)| self.tombstones.insert(id, tombstone));
         self.events.attention = true;
     }
@@ -85,11 +85,11 @@ impl Mux {
         stream.send.state = stream.send.state.on(SendEvent::Reset);
         stream.receive.state = stream.receive.state.on(ReceiveEvent::LocalReset);
         stream.updates.sent();
-        count(&mut self.ledger.resets.dropped);
+        count(&mut self.counters.resets.dropped);
     }
 
     /// Credit for a stream that has ended here, or never was; or the end of the peer's side of it.
-    pub(super) fn on_late_update(&mut self, id: StreamId, flags: Flags, credit: u32) -> Worth {
+    pub(super) fn on_late_update(&mut self, id: StreamId, flags: Flags, credit: u32) -> Progress {
         let reset = flags.contains(Flags::RST);
         // The value of a reset is a code.
         let credit = if reset { 0 } else { credit };
@@ -103,14 +103,14 @@ impl Mux {
             match self.tombstones.get_mut(id) {
                 // Y-RST-6: peers give credit for, finish and reset streams that have ended.
                 Some(tombstone) => tombstone.expects(credit),
-                None => self.tombstones.forgives(),
+                None => self.tombstones.allow_untracked_late_frame(),
             }
         };
-        if expected { Worth::Stray } else { Worth::Useless }
+        if expected { Progress::Stray } else { Progress::Useless }
     }
 
     /// Data for a stream that has ended here, or never was (Y-DATA-1, Y-RST-6, Y-DROP-2).
-    pub(super) fn on_late_data(&mut self, id: StreamId, flags: Flags, len: u32) -> Result<Worth, Violation> {
+    pub(super) fn on_late_data(&mut self, id: StreamId, flags: Flags, len: u32) -> Result<Progress, Violation> {
         let beyond = |credit| Violation::WindowExceeded { stream: id.value(), len, credit };
         self.body = Some(Body { target: Target::Discard, left: len, fin: false });
         if len > self.largest_window {
@@ -128,19 +128,19 @@ impl Mux {
                 let fin = flags.contains(Flags::FIN);
                 self.body = Some(Body { target: Target::HalfOpen(id), left: len, fin });
             }
-            return Ok(Worth::Stray);
+            return Ok(Progress::Stray);
         }
         let Some(tombstone) = self.tombstones.get_mut(id) else {
             let ends = flags.contains(Flags::FIN) || flags.contains(Flags::RST);
             if !ends && self.half_open.tells_forgotten(id) {
                 // Y-DROP-4: what credit it had is forgotten, too.
                 self.told(vec![(id, Tombstone::new(self.largest_window.saturating_sub(len), 0))]);
-                return Ok(Worth::Stray);
+                return Ok(Progress::Stray);
             }
             return Ok(self.on_late_update(id, flags, 0));
         };
         tombstone.body(len).map_err(|left| beyond(left.0))?;
-        Ok(Worth::Stray)
+        Ok(Progress::Stray)
     }
 
     /// A body for a stream that is half open is complete, and so may be the peer's half.

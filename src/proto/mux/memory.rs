@@ -1,17 +1,17 @@
-//! Owns how large receive windows are: which grows, and which becomes smaller again.
+//! Verbs of [`Mux`] for how large receive windows are, and for credit that waits for memory.
 //!
-//! The memory manager decides, and it is not ours: a [`Wish`] is put to it with no lock held, and the [`Answer`] brought
-//! back. What a window is worth is arithmetic and stands in `flow`; credit that has to wait is `withheld`'s.
+//! The memory manager decides, and it is not ours: a [`WindowRequest`] is put to it with no lock held, and the
+//! [`WindowDecision`] is brought back. What is asked is in `flow::requests`, how much a window is worth in `flow::window`.
 
 use super::{Lifecycle, Mux};
 use crate::config::Charging;
 use crate::memory::Reservation;
 use crate::priority::Priority;
 use crate::proto::flow::grown::GrownWindows;
-use crate::proto::flow::requests::{Answer, Asking, CreditQueue, Growth, Wish};
+use crate::proto::flow::requests::{CreditQueue, CreditState, Growth, WindowDecision, WindowRequest};
 use crate::proto::key::Key;
 use crate::proto::limits::{ASKED_AT_ONCE, CREDIT_LEAST, NEAR_ROUND_TRIP, NEAR_WINDOW};
-use crate::proto::stream::{Motion, ReceiveState, Stream};
+use crate::proto::stream::{ActiveState, ReceiveState, Stream};
 use crate::stats::{add, count};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -20,7 +20,7 @@ use web_time::Instant;
 impl Mux {
     /// A stream's credit is due, or its window is to be looked at: the memory manager is asked first. The answer comes
     /// before the next batch, so that credit and growth leave as one update.
-    pub(super) fn wish(&mut self, key: Key) {
+    pub(super) fn request_window(&mut self, key: Key) {
         let (max, floor, charging) = (self.config.max_stream_window(), self.floor(), self.config.charging());
         let asks = match self.lifecycle {
             Lifecycle::Open => true,
@@ -31,28 +31,28 @@ impl Mux {
         let Some(stream) = self.store.get(key).filter(|stream| asks && is_reading(stream)) else { return };
         let (size, spent) = (stream.receive.window.size(), stream.receive.window.is_spent());
         let matters = size < max || size > floor || charging == Charging::Used;
-        match stream.motion().asking {
-            Asking::No if matters && (spent || stream.owes_credit()) => self.queue_wish(key),
+        match stream.active().credit_state {
+            CreditState::Settled if matters && (spent || stream.owes_credit()) => self.queue_window_request(key),
             // What it waits for may never come: its peer can send nothing, and there is nothing left to read.
-            Asking::Withheld(_) if stream.stands_still() => {
-                self.stop_asking(key);
-                self.queue_wish(key);
+            CreditState::Waiting(_) if stream.is_credit_starved() => {
+                self.leave_credit_queue(key);
+                self.queue_window_request(key);
             }
-            Asking::No | Asking::Queued | Asking::Withheld(_) => {}
+            CreditState::Settled | CreditState::Requested | CreditState::Waiting(_) => {}
         }
     }
 
-    pub(super) fn queue_wish(&mut self, key: Key) {
-        if let Some(motion) = self.store.motion(key) {
-            motion.asking = Asking::Queued;
-            self.wishing.push_back(key);
+    pub(super) fn queue_window_request(&mut self, key: Key) {
+        if let Some(active) = self.store.activate(key) {
+            active.credit_state = CreditState::Requested;
+            self.window_requests.push_back(key);
             self.events.attention = true;
         }
     }
 
-    /// Whether [`Mux::next_wish`] has anything to say.
-    pub(crate) fn has_wishes(&self) -> bool {
-        !self.wishing.is_empty()
+    /// Whether [`Mux::next_window_request`] has anything to say.
+    pub(crate) fn has_window_requests(&self) -> bool {
+        !self.window_requests.is_empty()
     }
 
     /// The round trip that windows are sized for, and how large they may be (Y-FLOW-9).
@@ -61,33 +61,33 @@ impl Mux {
     /// turn. Where that would keep somebody more urgent waiting, the window is no larger than the link needs.
     fn reach(&self) -> (Option<Duration>, u32) {
         let max = self.config.max_stream_window();
-        if self.liveness.rtt.short_round_trip().is_some() && self.ledger.is_level() {
+        if self.pinger.rtt.short_round_trip().is_some() && self.counters.is_level() {
             (Some(NEAR_ROUND_TRIP), max.min(NEAR_WINDOW.max(self.config.initial_stream_window())))
         } else {
-            (self.liveness.rtt.round_trip(), max)
+            (self.pinger.rtt.round_trip(), max)
         }
     }
 
     /// The next question to the memory manager; answered with [`Mux::answer`].
-    pub(crate) fn next_wish(&mut self, now: Instant) -> Option<Wish> {
+    pub(crate) fn next_window_request(&mut self, now: Instant) -> Option<WindowRequest> {
         let ((rtt, max), floor) = (self.reach(), self.floor());
         let charging = self.config.charging();
-        while let Some(key) = self.wishing.pop_front() {
-            let queued = |stream: &&mut Stream| stream.motion().asking == Asking::Queued;
+        while let Some(key) = self.window_requests.pop_front() {
+            let queued = |stream: &&mut Stream| stream.active().credit_state == CreditState::Requested;
             let Some(stream) = self.store.get_mut(key).filter(queued) else { continue };
-            let (priority, stands_still) = (stream.priority, stream.stands_still());
+            let (priority, is_credit_starved) = (stream.priority, stream.is_credit_starved());
             let window = &mut stream.receive.window;
             let (due, spent, grown) = (window.is_due(), window.is_spent(), window.size() > floor);
             let growth = if due || spent { window.growth(rtt, max, now).unwrap_or(0) } else { 0 };
             if let Some(waited) = window.take_wait() {
-                self.liveness.doubt(waited, now);
+                self.pinger.doubt(waited, now);
             }
             // What is spent is not due: it is no more than a reason to grow.
             let idle = spent && !due && growth == 0;
             if !idle && (growth > 0 || grown || charging == Charging::Used) {
                 let credit = window.owed().min(window.size() / 2);
-                let least = if stands_still { credit.min(CREDIT_LEAST) } else { 0 };
-                return Some(Wish { key, priority, charging, growth, credit, grown, least });
+                let least = if is_credit_starved { credit.min(CREDIT_LEAST) } else { 0 };
+                return Some(WindowRequest { key, priority, charging, growth, credit, grown, least });
             }
             self.asked(key);
             self.queue_control(key);
@@ -95,87 +95,87 @@ impl Mux {
         None
     }
 
-    /// What the memory manager has said to a wish. What is owed then leaves as one window update.
-    pub(crate) fn answer(&mut self, wish: Wish, answer: Answer) {
-        let refused = wish.growth > 0 && !matches!(answer, Answer::Larger(_) | Answer::Wider(_));
-        add(&mut self.ledger.refusals.windows, wish.refusals(&answer));
-        let queued = |stream: &&mut Stream| stream.motion().asking == Asking::Queued;
-        let Some(stream) = self.store.get_mut(wish.key).filter(queued) else {
-            if let Answer::Larger(granted) = answer {
+    /// What the memory manager has said to a request. What is owed then leaves as one window update.
+    pub(crate) fn answer(&mut self, request: WindowRequest, answer: WindowDecision) {
+        let refused = request.growth > 0 && !matches!(answer, WindowDecision::Larger(_) | WindowDecision::Wider(_));
+        add(&mut self.counters.refusals.windows, request.refusals(&answer));
+        let queued = |stream: &&mut Stream| stream.active().credit_state == CreditState::Requested;
+        let Some(stream) = self.store.get_mut(request.key).filter(queued) else {
+            if let WindowDecision::Larger(granted) = answer {
                 self.events.released.push(granted);
             }
             return;
         };
         let due = stream.receive.window.is_due();
-        let motion = self.asked(wish.key);
+        let active = self.asked(request.key);
         if refused && !due {
             // Nothing else was to be decided.
-            return self.queue_control(wish.key);
+            return self.queue_control(request.key);
         }
-        if let Some(motion) = motion
-            && !matches!(answer, Answer::Withheld)
+        if let Some(active) = active
+            && !matches!(answer, WindowDecision::Withheld)
         {
-            motion.trickle = 0;
+            active.minimum_credit = 0;
         }
         match answer {
-            Answer::Larger(granted) => self.enlarge(wish.key, granted),
-            Answer::Wider(bytes) => {
-                self.grow(wish.key, bytes);
+            WindowDecision::Larger(granted) => self.enlarge(request.key, granted),
+            WindowDecision::Wider(bytes) => {
+                self.grow(request.key, bytes);
             }
-            Answer::AsItIs => {}
-            Answer::Smaller => {
-                self.shrink(wish.key);
+            WindowDecision::AsItIs => {}
+            WindowDecision::Smaller => {
+                self.shrink(request.key);
                 if self.config.charging() == Charging::Used {
                     // As small as it is now it may still be owed some.
-                    self.wish(wish.key);
+                    self.request_window(request.key);
                 }
             }
-            Answer::Least(bytes) => {
-                if let Some(motion) = self.store.motion(wish.key) {
-                    motion.trickle = bytes;
+            WindowDecision::Least(bytes) => {
+                if let Some(active) = self.store.activate(request.key) {
+                    active.minimum_credit = bytes;
                 }
-                self.withhold(wish.key);
+                self.wait_for_memory(request.key);
             }
-            Answer::Withheld => {
-                self.withhold(wish.key);
+            WindowDecision::Withheld => {
+                self.wait_for_memory(request.key);
                 // While it was asked the last of it may have been read, and then it stands still.
-                if wish.least == 0 {
-                    self.wish(wish.key);
+                if request.least == 0 {
+                    self.request_window(request.key);
                 }
             }
         }
-        self.queue_control(wish.key);
-        self.store.still(wish.key);
+        self.queue_control(request.key);
+        self.store.release_if_idle(request.key);
     }
 
     /// The memory manager has been asked.
-    fn asked(&mut self, key: Key) -> Option<&mut Motion> {
-        let motion = self.store.get_mut(key)?.motion.as_deref_mut()?;
-        motion.asking = Asking::No;
-        Some(motion)
+    fn asked(&mut self, key: Key) -> Option<&mut ActiveState> {
+        let active = self.store.get_mut(key)?.active.as_deref_mut()?;
+        active.credit_state = CreditState::Settled;
+        Some(active)
     }
 
     /// The stream waits in line from now on.
-    fn withhold(&mut self, key: Key) {
-        count(&mut self.ledger.refusals.credit);
-        self.stand_in_line(key);
+    fn wait_for_memory(&mut self, key: Key) {
+        count(&mut self.counters.refusals.credit);
+        self.enqueue_credit(key);
     }
 
-    fn stand_in_line(&mut self, key: Key) {
+    fn enqueue_credit(&mut self, key: Key) {
         let Some(stream) = self.store.get(key) else { return };
-        let priority = if stream.stands_still() { Priority::ALWAYS } else { stream.priority };
-        let place = self.withheld.push(key, priority);
-        if let Some(motion) = self.store.motion(key) {
-            motion.asking = Asking::Withheld(place);
+        let priority = if stream.is_credit_starved() { Priority::ALWAYS } else { stream.priority };
+        let place = self.credit_queue.push(key, priority);
+        if let Some(active) = self.store.activate(key) {
+            active.credit_state = CreditState::Waiting(place);
         }
     }
 
     /// What the first in line waits for: how much, and at which priority.
     pub(crate) fn withheld(&self) -> Option<(usize, Priority)> {
-        let (priority, key) = self.withheld.first()?;
+        let (priority, key) = self.credit_queue.first()?;
         let stream = self.store.get(key)?;
         let window = &stream.receive.window;
-        let most = if stream.stands_still() { CREDIT_LEAST } else { u32::MAX };
+        let most = if stream.is_credit_starved() { CREDIT_LEAST } else { u32::MAX };
         Some((window.owed().min(window.size() / 2).min(most) as usize, priority))
     }
 
@@ -183,27 +183,27 @@ impl Mux {
     /// refusal would be the first of many.
     pub(crate) fn ask_again(&mut self) {
         for _ in 0..ASKED_AT_ONCE {
-            let Some(key) = self.withheld.pop() else { return };
-            self.queue_wish(key);
+            let Some(key) = self.credit_queue.pop() else { return };
+            self.queue_window_request(key);
         }
     }
 
     /// Credit that waits does so no more: it is asked for in another way, or nobody needs it.
-    pub(super) fn stop_asking(&mut self, key: Key) {
-        let Some(motion) = self.store.get_mut(key).and_then(|stream| stream.motion.as_mut()) else { return };
-        motion.trickle = 0;
-        if let Asking::Withheld(place) = std::mem::replace(&mut motion.asking, Asking::No) {
-            self.withheld.remove(place);
+    pub(super) fn leave_credit_queue(&mut self, key: Key) {
+        let Some(active) = self.store.get_mut(key).and_then(|stream| stream.active.as_mut()) else { return };
+        active.minimum_credit = 0;
+        if let CreditState::Waiting(place) = std::mem::replace(&mut active.credit_state, CreditState::Settled) {
+            self.credit_queue.remove(place);
         }
-        self.store.still(key);
+        self.store.release_if_idle(key);
     }
 
     /// The priority of a stream has changed: credit that waits may not have to any more, or has another place in line.
-    pub(super) fn move_in_line(&mut self, key: Key) {
+    pub(super) fn requeue_credit(&mut self, key: Key) {
         let Some(stream) = self.store.get(key) else { return };
-        if let Asking::Withheld(place) = stream.motion().asking {
-            self.withheld.remove(place);
-            self.stand_in_line(key);
+        if let CreditState::Waiting(place) = stream.active().credit_state {
+            self.credit_queue.remove(place);
+            self.enqueue_credit(key);
             (self.events.attention, self.events.outlook) = (true, true);
         }
     }
@@ -218,15 +218,15 @@ impl Mux {
         Some(Growth { key, priority: stream.priority, charging: self.config.charging(), bytes })
     }
 
-    /// What the memory manager has said to an application's wish.
-    pub(crate) fn widen(&mut self, growth: Growth, answer: Answer) {
+    /// What the memory manager has said to an application's request.
+    pub(crate) fn widen(&mut self, growth: Growth, answer: WindowDecision) {
         match answer {
-            Answer::Larger(granted) => self.enlarge(growth.key, granted),
-            Answer::Wider(bytes) => {
+            WindowDecision::Larger(granted) => self.enlarge(growth.key, granted),
+            WindowDecision::Wider(bytes) => {
                 self.grow(growth.key, bytes);
             }
-            Answer::AsItIs | Answer::Smaller | Answer::Least(_) | Answer::Withheld => {
-                count(&mut self.ledger.refusals.windows);
+            WindowDecision::AsItIs | WindowDecision::Smaller | WindowDecision::Least(_) | WindowDecision::Withheld => {
+                count(&mut self.counters.refusals.windows);
             }
         }
         self.queue_control(growth.key);
@@ -240,7 +240,7 @@ impl Mux {
             && let Some(own) = &mut stream.reservation
         {
             granted.move_to(own, usize::MAX);
-            self.ledger.reserved(stream.priority, bytes as usize);
+            self.counters.reserved(stream.priority, bytes as usize);
         }
         self.events.released.push(granted);
     }
@@ -268,7 +268,7 @@ impl Mux {
             && let Some(own) = &mut stream.reservation
         {
             self.events.released.push(own.split(bytes));
-            self.ledger.released(stream.priority, bytes);
+            self.counters.released(stream.priority, bytes);
         }
     }
 
@@ -306,28 +306,28 @@ impl Mux {
                 continue;
             };
             watched.insert(key, usage);
-            if stream.motion().asking == Asking::No && stream.receive.window.owed() > 0 {
+            if stream.active().credit_state == CreditState::Settled && stream.receive.window.owed() > 0 {
                 asked.push((stream.priority, key));
             }
         }
         if self.config.charging() == Charging::Promised {
             asked.sort_unstable();
-            asked.into_iter().for_each(|(_, key)| self.queue_wish(key));
+            asked.into_iter().for_each(|(_, key)| self.queue_window_request(key));
         }
         self.grown.put_back(watched, now);
     }
 
     /// Gives back what holds nothing.
-    pub(super) fn rest_windows(&mut self) {
-        if self.wishing.is_empty() {
-            self.wishing = VecDeque::new();
+    pub(super) fn release_idle_windows(&mut self) {
+        if self.window_requests.is_empty() {
+            self.window_requests = VecDeque::new();
         }
-        self.withheld.release_if_idle();
+        self.credit_queue.release_if_idle();
     }
 
     pub(super) fn forget_windows(&mut self) {
-        self.wishing = VecDeque::new();
-        (self.grown, self.withheld) = (GrownWindows::default(), CreditQueue::default());
+        self.window_requests = VecDeque::new();
+        (self.grown, self.credit_queue) = (GrownWindows::default(), CreditQueue::default());
     }
 }
 

@@ -33,7 +33,7 @@ use crate::config::Config;
 use crate::error::ConnectionError;
 use crate::memory::Reservation;
 use crate::mode::Mode;
-use crate::proto::buffer::chunks::Shelf;
+use crate::proto::buffer::chunks::ChunkListPool;
 use crate::proto::counters::Counters;
 use crate::proto::events::Events;
 use crate::proto::flow::grown::GrownWindows;
@@ -43,18 +43,18 @@ use crate::proto::limits::{INITIAL_WINDOW, RAPID_RESETS, USELESS_FRAMES};
 use crate::proto::peer::control::Control;
 use crate::proto::peer::ends::Ends;
 use crate::proto::peer::half_open::HalfOpen;
-use crate::proto::peer::ping::{Liveness, Verdict};
-use crate::proto::peer::token_bucket::Budget;
+use crate::proto::peer::ping::{Pinger, Verdict};
+use crate::proto::peer::token_bucket::TokenBucket;
 use crate::proto::peer::tombstones::Tombstones;
 use crate::proto::peer::user_pings::PingProgress;
 use crate::proto::send::coalesce::PendingReaders;
 use crate::proto::send::pacer::Pacer;
 use crate::proto::send::schedule::Schedule;
-use crate::proto::send::send_pool::Pool;
+use crate::proto::send::send_pool::SendPool;
 use crate::proto::store::Store;
-use crate::proto::store::id_hash::Spread;
+use crate::proto::store::id_hash::IdHash;
 use crate::proto::store::queue::{ControlPlace, FlushPlace, Queue};
-use crate::proto::stream::readiness::Ready;
+use crate::proto::stream::readiness::Readiness;
 use crate::proto::stream::{Body, Stream};
 use crate::wire::StreamId;
 use rand::rngs::StdRng;
@@ -75,15 +75,15 @@ pub(crate) struct Mux {
     /// Streams that have data or a FIN to send.
     schedule: Schedule,
     control: Control,
-    liveness: Liveness,
-    pool: Pool,
+    pinger: Pinger,
+    send_pool: SendPool,
     /// Storage for what readers have taken.
-    shelf: Shelf,
+    chunk_lists: ChunkListPool,
     tombstones: Tombstones,
     half_open: HalfOpen,
     /// Inbound streams that were not accepted yet.
     incoming: VecDeque<Key>,
-    ledger: Counters,
+    counters: Counters,
     /// Nobody opens or accepts streams any more.
     draining: bool,
     ends: Ends,
@@ -92,29 +92,29 @@ pub(crate) struct Mux {
     /// When the last of any body came.
     last_data: Instant,
     /// Streams whose credit is due, and whose windows may become larger or smaller with it: the memory manager is asked.
-    wishing: VecDeque<Key>,
+    window_requests: VecDeque<Key>,
     grown: GrownWindows,
     /// Credit that waits for memory.
-    withheld: CreditQueue,
-    urgency: Pacer,
+    credit_queue: CreditQueue,
+    pacer: Pacer,
     /// Memory for what was read and is being applied.
     ahead: Option<Reservation>,
-    useless: Budget,
-    rapid: Budget,
+    useless: TokenBucket,
+    rapid: TokenBucket,
     /// What the next random number is made from. Those are rare: a generator would be large for what it does.
     seed: u64,
     remote_away: bool,
     local_away: bool,
-    /// Number of the last batch that was cut, and of the last one that was flushed with all before it.
-    cut: u64,
+    /// Number of the last batch that was encoded, and of the last one that was flushed with all before it.
+    last_encoded: u64,
     flushed: u64,
     /// Streams that wait for a flush.
     flushing: Queue<FlushPlace>,
-    answering: PendingReaders,
+    pending_readers: PendingReaders,
     /// Small writes wait for more until then.
     coalesce_until: Option<Instant>,
     largest_window: u32,
-    /// When something last crossed; nothing once the connection is at rest.
+    /// When something last crossed; nothing once the connection is idle.
     moved: Option<Instant>,
     events: Events,
     next_id: Option<StreamId>,
@@ -130,48 +130,48 @@ pub(crate) struct Mux {
 pub(in crate::proto) enum Lifecycle {
     /// Streams come and go.
     Open,
-    /// This end closes: what was written goes out, then the go-away, which has been cut once it is `said`.
+    /// This end closes: what was written goes out, then the go-away, which has been encoded once it is `said`.
     Closing { code: u32, reason: ConnectionError, said: bool },
     /// It is over. Only the go-away that says why may still have to leave.
     Closed(ConnectionError),
 }
 
 impl Mux {
-    /// A new connection. `seed` decides ping nonces and how ids are spread; it must not be known to the peer.
+    /// A new connection. `seed` decides ping nonces and how ids are hashed; it must not be known to the peer.
     pub(crate) fn new(mode: Mode, config: Config, seed: u64, now: Instant) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
-        let spread = Spread::new(rng.random());
+        let id_hash = IdHash::new(rng.random());
         Self {
             lifecycle: Lifecycle::Open,
-            store: Store::new(spread),
+            store: Store::new(id_hash),
             control_queue: Queue::new(),
             schedule: Schedule::new(),
             control: Control::new(config.ping_backlog()),
-            liveness: Liveness::new(&config, now),
-            pool: Pool::new(config.max_send_buffer()),
-            shelf: Shelf::default(),
-            tombstones: Tombstones::new(spread),
-            half_open: HalfOpen::new(spread, now),
+            pinger: Pinger::new(&config, now),
+            send_pool: SendPool::new(config.max_send_buffer()),
+            chunk_lists: ChunkListPool::default(),
+            tombstones: Tombstones::new(id_hash),
+            half_open: HalfOpen::new(id_hash, now),
             incoming: VecDeque::new(),
-            ledger: Counters::new(now),
+            counters: Counters::new(now),
             draining: false,
             ends: Ends::default(),
             body: None,
             last_data: now,
-            wishing: VecDeque::new(),
+            window_requests: VecDeque::new(),
             grown: GrownWindows::default(),
-            withheld: CreditQueue::default(),
-            urgency: Pacer::default(),
+            credit_queue: CreditQueue::default(),
+            pacer: Pacer::default(),
             ahead: None,
-            useless: Budget::new(USELESS_FRAMES, now),
-            rapid: Budget::new(RAPID_RESETS, now),
+            useless: TokenBucket::new(USELESS_FRAMES, now),
+            rapid: TokenBucket::new(RAPID_RESETS, now),
             seed: rng.random(),
             remote_away: false,
             local_away: false,
-            cut: 0,
+            last_encoded: 0,
             flushed: 0,
             flushing: Queue::new(),
-            answering: PendingReaders::default(),
+            pending_readers: PendingReaders::default(),
             coalesce_until: None,
             largest_window: INITIAL_WINDOW.max(config.initial_stream_window()),
             moved: Some(now),
@@ -216,12 +216,12 @@ impl Mux {
     }
 
     pub(crate) const fn rtt(&self) -> Option<Duration> {
-        self.liveness.rtt.latest()
+        self.pinger.rtt.latest()
     }
 
     /// When the peer last gave a sign of life.
     pub(crate) const fn heard_at(&self) -> Instant {
-        self.liveness.heard_at()
+        self.pinger.heard_at()
     }
 
     /// What has happened and was not acted on yet.
@@ -236,7 +236,7 @@ impl Mux {
         }
         // Who asks how it stands has no work for the driver, which may be the same task.
         let asks = ticket.is_none();
-        let progress = self.liveness.user_ping(ticket, now);
+        let progress = self.pinger.user_ping(ticket, now);
         self.events.attention |= asks;
         self.events.outlook |= asks;
         Ok(progress)
@@ -244,7 +244,7 @@ impl Mux {
 
     /// Nobody waits for that ping any more.
     pub(crate) fn forget_ping(&mut self, ticket: u64) {
-        self.liveness.user.forget(ticket);
+        self.pinger.user.forget(ticket);
     }
 
     /// Lets time pass.
@@ -253,18 +253,18 @@ impl Mux {
         if self.coalesce_until.is_some_and(|until| now >= until) {
             self.coalesce_until = None;
         }
-        self.events.released.extend(self.pool.handle_timeout(now));
+        self.events.released.extend(self.send_pool.handle_timeout(now));
         self.look_at_windows(now);
         self.call_in_debts(now);
-        self.urgency.handle_timeout(&self.schedule, &self.liveness.rtt, self.liveness.waiting_since(), now);
+        self.pacer.handle_timeout(&self.schedule, &self.pinger.rtt, self.pinger.waiting_since(), now);
         self.end_late(now);
-        self.rest_if_quiet(now);
+        self.release_if_quiet(now);
         self.close_if_overdue(now);
-        match self.liveness.handle_timeout(now) {
+        match self.pinger.handle_timeout(now) {
             Verdict::Fine => {}
             Verdict::Dead => self.fail(ConnectionError::KeepAliveTimeout),
         }
-        self.events.pong |= self.liveness.user.take_ended();
+        self.events.pong |= self.pinger.user.take_ended();
     }
 
     /// When [`Mux::handle_timeout`] has to be called.
@@ -272,27 +272,27 @@ impl Mux {
         if self.closed().is_some() {
             return None;
         }
-        let memory = sooner(self.pool.poll_timeout(), self.grown.poll_timeout());
+        let memory = sooner(self.send_pool.poll_timeout(), self.grown.poll_timeout());
         let data = sooner(
             sooner(
                 self.coalesce_until,
-                self.urgency.poll_timeout(&self.schedule, &self.liveness.rtt, self.liveness.waiting_since()),
+                self.pacer.poll_timeout(&self.schedule, &self.pinger.rtt, self.pinger.waiting_since()),
             ),
             self.debts_due(),
         );
-        let life = sooner(self.liveness.poll_timeout(), self.ends.overdue_at());
-        let streams = sooner(self.half_open.poll_timeout(), self.rests_at());
+        let life = sooner(self.pinger.poll_timeout(), self.ends.overdue_at());
+        let streams = sooner(self.half_open.poll_timeout(), self.idle_at());
         sooner(sooner(memory, data), sooner(life, streams))
     }
 
     /// Tells the shell that something has happened, as far as somebody waits for it.
-    pub(super) fn notify(&mut self, key: Key, what: Ready) {
+    pub(super) fn notify(&mut self, key: Key, what: Readiness) {
         let Some(stream) = self.store.get_mut(key) else { return };
         let wanted = stream.interest & what;
         if !wanted.is_empty() {
             stream.interest = stream.interest & !wanted;
             self.events.ready.push((key, wanted));
-            if wanted.contains(Ready::FLUSH) {
+            if wanted.contains(Readiness::FLUSH) {
                 self.flushing.remove(&mut self.store, key);
             }
         }
@@ -314,7 +314,7 @@ impl Mux {
     /// Queues a stream if it has data or a FIN to send.
     pub(super) fn queue_data(&mut self, key: Key) {
         if let Some(stream) = self.store.get(key).filter(|stream| stream.has_output()) {
-            let (priority, queued) = (stream.priority, stream.motion().data_links.is_queued());
+            let (priority, queued) = (stream.priority, stream.active().data_links.is_queued());
             if !queued {
                 self.schedule.push(&mut self.store, key, priority);
             }

@@ -1,7 +1,9 @@
-//! Owns what an open that waits for the backlog does about it: streams that the peer has not heard of are announced, since
-//! it could not acknowledge them otherwise (Y-OPEN-14).
+//! Verbs of [`Mux`] that begin streams: opening, accepting, the SYN of either end, and refusal.
+//!
+//! An open that waits for the backlog announces streams that the peer has not heard of, since it could not acknowledge them
+//! otherwise (Y-OPEN-14). How streams end is in `teardown`.
 
-use super::inbound::Worth;
+use super::inbound::Progress;
 use super::{Lifecycle, Mux};
 use crate::config::Charging;
 use crate::error::{OpenError, Violation};
@@ -59,7 +61,7 @@ impl Mux {
         };
         self.next_id = id.value().checked_add(2).and_then(StreamId::new);
         let key = self.insert(id, Handshake::Lazy, reservation);
-        count(&mut self.ledger.opened);
+        count(&mut self.counters.opened);
         Ok((key, id))
     }
 
@@ -68,7 +70,7 @@ impl Mux {
     ///
     /// Ids are given out in order and looked at once: all of this costs a step for each stream that was ever opened.
     pub(crate) fn announce_for(&mut self, waiting: &mut Announced) {
-        let opened = Some(self.ledger.opened);
+        let opened = Some(self.counters.opened);
         if std::mem::replace(&mut waiting.0, opened) == opened {
             return;
         }
@@ -90,7 +92,7 @@ impl Mux {
     pub(super) fn insert(&mut self, id: StreamId, handshake: Handshake, reservation: Reservation) -> Key {
         self.forget(id);
         let priority = self.config.default_priority();
-        self.ledger.reserved(priority, reservation.bytes());
+        self.counters.reserved(priority, reservation.bytes());
         let window = match self.config.charging() {
             Charging::Promised => u32::try_from(reservation.bytes()).unwrap_or(u32::MAX),
             Charging::Used => self.config.initial_stream_window(),
@@ -116,7 +118,7 @@ impl Mux {
     /// Takes the oldest stream that waits to be accepted; its ACK is owed then (Y-ACK-1).
     pub(crate) fn accept(&mut self) -> Option<Key> {
         let key = self.take_incoming()?;
-        count(&mut self.ledger.accepted);
+        count(&mut self.counters.accepted);
         Some(key)
     }
 
@@ -140,7 +142,7 @@ impl Mux {
 
     /// Streams that have been accepted so far.
     pub(crate) const fn accepted(&self) -> u64 {
-        self.ledger.accepted
+        self.counters.accepted
     }
 
     /// Lets the SYN of a lazily opened stream leave (Y-OPEN-2).
@@ -163,7 +165,7 @@ impl Mux {
         flags: Flags,
         len: u32,
         now: Instant,
-    ) -> Result<Worth, Violation> {
+    ) -> Result<Progress, Violation> {
         let stream = opening.id.value();
         if opening.id.is_client() == self.mode.is_client() {
             // Y-OPEN-6.
@@ -183,7 +185,7 @@ impl Mux {
         let mut body = Body { target: Target::Discard, left: len, fin: flags.contains(Flags::FIN) };
         if reset {
             // Y-OPEN-9: opened and reset at once. There is nothing to show the application.
-            count(&mut self.ledger.resets.remote_unaccepted);
+            count(&mut self.counters.resets.remote_unaccepted);
             self.rapid.spend(now).map_err(|_| Violation::RapidReset)?;
         } else if let Some(code) = self.refusal() {
             self.refuse(opening.id, code, len)?;
@@ -191,12 +193,12 @@ impl Mux {
             body.target = Target::Undecided(opening);
         }
         self.body = Some(body);
-        Ok(Worth::Stray)
+        Ok(Progress::Stray)
     }
 
     /// Whether no inbound stream can be taken in now, as the code of its reset (Y-OPEN-11, Y-AWAY-1, Y-AWAY-3).
     fn refusal(&mut self) -> Option<u32> {
-        let refusals = &mut self.ledger.refusals;
+        let refusals = &mut self.counters.refusals;
         let (refused, code) = if self.local_away || self.remote_away || !matches!(self.lifecycle, Lifecycle::Open) {
             (&mut refusals.incoming_by_go_away, 0)
         } else if self.incoming.len() >= self.config.accept_backlog() {
@@ -229,7 +231,7 @@ impl Mux {
         };
         let Some(reservation) = granted else {
             self.body = Some(Body { target: Target::Discard, left, fin });
-            count(&mut self.ledger.refusals.incoming_by_memory);
+            count(&mut self.counters.refusals.incoming_by_memory);
             if let Err(violation) = self.refuse(opening.id, self.config.refusal_code(), left) {
                 self.violated(violation);
             }

@@ -1,13 +1,16 @@
-//! Owns what leaves: frames are cut when the socket has room, and what they say is decided then.
+//! Verbs of [`Mux`] for what leaves: frames are encoded when the socket has room, and what they say is decided then.
+//!
+//! Also when writing goes before reading, when a batch waits for more, and when a peer that takes nothing was waited for long
+//! enough (Y-LIMIT-4). The order of streams is the schedule's. Never does IO.
 
 use super::{Lifecycle, Mux};
 use crate::proto::events::notes::Notes;
-use crate::proto::flow::requests::Asking;
+use crate::proto::flow::requests::CreditState;
 use crate::proto::key::Key;
 use crate::proto::limits::{BATCH_BYTES, INITIAL_WINDOW, LEVEL_BATCH_BYTES};
 use crate::proto::send::batch::Batch;
 use crate::proto::send::pacer::Limit;
-use crate::proto::stream::readiness::Ready;
+use crate::proto::stream::readiness::Readiness;
 use crate::proto::stream::{Handshake, HandshakeEvent, ReceiveState, SendEvent, SendState, Stream};
 use crate::wire::{Flags, Header, PingKind};
 use bytes::Bytes;
@@ -16,14 +19,14 @@ use rand::{RngExt, SeedableRng};
 use web_time::Instant;
 
 impl Mux {
-    /// Cuts frames into `batch` until it holds `budget` bytes or there is nothing to send. Says whether it put any in.
+    /// Encodes frames into `batch` until it holds `budget` bytes or there is nothing to send. Says whether it put any in.
     ///
     /// The order is the law's: what is owed for the connection, what is owed for streams, then data by priority
     /// (Y-PRIO-2, Y-PRIO-4).
     pub(crate) fn poll_transmit(&mut self, batch: &mut Batch, budget: usize, now: Instant) -> bool {
         let before = batch.len();
-        let number = self.cut.wrapping_add(1);
-        // A stream may end with what is cut now, and time begins to run.
+        let number = self.last_encoded.wrapping_add(1);
+        // A stream may end with what is encoded now, and time begins to run.
         self.tick(now);
         match self.lifecycle {
             Lifecycle::Closed(_) => {
@@ -33,65 +36,65 @@ impl Mux {
             // Y-CLOSE-1: the go-away of a close is the last word.
             Lifecycle::Closing { said: true, .. } => {}
             Lifecycle::Open | Lifecycle::Closing { .. } => {
-                if self.urgency.wants_ping(&self.schedule, &self.liveness.rtt, now) {
+                if self.pacer.wants_ping(&self.schedule, &self.pinger.rtt, now) {
                     // Y-PRIO-5.
-                    self.liveness.ping_to_pace(now);
+                    self.pinger.ping_to_pace(now);
                 }
-                self.cut_control(batch, budget, now);
-                self.cut_stream_control(batch, budget, number, now);
-                self.cut_data(batch, budget, number, now);
-                self.cut_last(batch, budget);
+                self.encode_control(batch, budget, now);
+                self.encode_stream_control(batch, budget, number, now);
+                self.encode_data(batch, budget, number, now);
+                self.encode_last(batch, budget);
             }
         }
         let cut = batch.len() > before;
         if cut {
-            self.cut = number;
+            self.last_encoded = number;
             self.moved(now);
-            self.ledger.sent.add(&batch.count());
-            self.pool.recycle(batch.copied());
+            self.counters.sent.add(&batch.count());
+            self.send_pool.recycle(batch.copied());
         }
         cut
     }
 
     /// How much a batch may hold: as little as keeps the transport busy where something may become urgent meanwhile.
     pub(crate) fn batch_budget(&self) -> usize {
-        if self.ledger.is_level() { LEVEL_BATCH_BYTES } else { BATCH_BYTES }
+        if self.counters.is_level() { LEVEL_BATCH_BYTES } else { BATCH_BYTES }
     }
 
     /// A batch was written to the transport: `data` bytes of bodies are gone from memory, their chunks are `spent`.
     pub(crate) fn handle_written(&mut self, data: usize, spent: impl IntoIterator<Item = Bytes>) {
         if self.closed().is_none() {
             self.control.batch_written();
-            self.pool.written(data);
-            self.ends.batch_written(self.cut);
-            self.pool.recycle(spent);
+            self.send_pool.written(data);
+            self.ends.batch_written(self.last_encoded);
+            self.send_pool.recycle(spent);
             self.wake_writers();
         }
     }
 
-    /// Whether a stream that waits for a flush has nothing left but that: all it wrote has been cut.
+    /// Whether a stream that waits for a flush has nothing left but that: all it wrote has been encoded.
     pub(crate) fn wants_flush(&self) -> bool {
-        self.flushing.iter(&self.store).any(|key| self.store.get(key).is_some_and(Stream::is_cut))
+        self.flushing.iter(&self.store).any(|key| self.store.get(key).is_some_and(Stream::is_encoded))
     }
 
-    /// The number of the last batch that was cut.
-    pub(crate) const fn last_cut(&self) -> u64 {
-        self.cut
+    /// The number of the last batch that was encoded.
+    pub(crate) const fn last_encoded(&self) -> u64 {
+        self.last_encoded
     }
 
     /// The transport has flushed the batches up to `number`, all of which had been written whole (Y-SEND-3). Others may have
-    /// been cut since (Y-SEND-5).
+    /// been encoded since (Y-SEND-5).
     pub(crate) fn handle_flushed(&mut self, number: u64) {
         self.flushed = number;
         let mut next = self.flushing.first();
         while let Some(key) = next {
             next = self.flushing.after(&self.store, key);
-            if self.store.get(key).is_some_and(|stream| stream.is_cut() && stream.send.last_batch <= number) {
-                self.notify(key, Ready::FLUSH);
+            if self.store.get(key).is_some_and(|stream| stream.is_encoded() && stream.send.last_batch <= number) {
+                self.notify(key, Readiness::FLUSH);
             }
         }
         if let Lifecycle::Closing { reason, said: true, .. } = &self.lifecycle
-            && number == self.cut
+            && number == self.last_encoded
         {
             self.fail(reason.clone());
         }
@@ -99,23 +102,23 @@ impl Mux {
 
     /// There is nothing to send: memory that only a busy connection needs is given back after a while.
     pub(crate) fn handle_idle(&mut self, now: Instant) {
-        self.pool.idle(now);
+        self.send_pool.idle(now);
     }
 
-    /// Bytes that wait to be cut, where it pays to let others add to them first: there are readers who may be about to
+    /// Bytes that wait to be encoded, where it pays to let others add to them first: there are readers who may be about to
     /// answer, nothing urgent waits, and a batch is not full yet.
-    pub(crate) fn gathers(&self) -> Option<usize> {
-        let waiting = self.pool.used();
+    pub(crate) fn coalesces(&self) -> Option<usize> {
+        let waiting = self.send_pool.used();
         let open = matches!(self.lifecycle, Lifecycle::Open);
         let urgent = self.schedule.is_urgent(self.config.default_priority());
-        let worth = open && self.answering.any() && (1..BATCH_BYTES).contains(&waiting) && !urgent;
+        let worth = open && self.pending_readers.any() && (1..BATCH_BYTES).contains(&waiting) && !urgent;
         worth.then_some(waiting)
     }
 
     /// A batch was put off and nobody has added to it: half of them are taken for busy with something else, so that who is
     /// keeps no more than a few batches.
-    pub(crate) const fn gathered_in_vain(&mut self) {
-        self.answering.forget_half();
+    pub(crate) const fn coalesced_in_vain(&mut self) {
+        self.pending_readers.forget_half();
     }
 
     /// Whether what is owed has to be written before more of what was read is applied.
@@ -146,31 +149,31 @@ impl Mux {
         self.control.overdue_at(self.config.connection_write_timeout())
     }
 
-    fn cut_control(&mut self, batch: &mut Batch, budget: usize, now: Instant) {
+    fn encode_control(&mut self, batch: &mut Batch, budget: usize, now: Instant) {
         while batch.len() < budget {
             let Some(header) = self.control.next().or_else(|| self.next_late_reset()) else { break };
             put(batch, &mut self.events.notes, header);
         }
-        if self.liveness.is_owed() && batch.len() < budget {
+        if self.pinger.is_owed() && batch.len() < budget {
             let mut rng = StdRng::seed_from_u64(self.seed);
             let nonce = rng.random();
             self.seed = rng.random();
             put(batch, &mut self.events.notes, Header::Ping { kind: PingKind::Request, nonce });
-            self.liveness.ping_cut(nonce, now);
-            self.urgency.refill(&self.liveness.rtt);
+            self.pinger.ping_encoded(nonce, now);
+            self.pacer.refill(&self.pinger.rtt);
         }
     }
 
-    fn cut_stream_control(&mut self, batch: &mut Batch, budget: usize, number: u64, now: Instant) {
+    fn encode_stream_control(&mut self, batch: &mut Batch, budget: usize, number: u64, now: Instant) {
         while batch.len() < budget {
             let Some(key) = self.control_queue.pop(&mut self.store) else { break };
-            self.cut_owed(key, batch, number, now);
+            self.encode_owed(key, batch, number, now);
             self.settle(key);
         }
     }
 
-    /// Cuts what one stream owes besides data: first the SYN (Y-OPEN-3), then ACK and credit as one frame; or only a reset.
-    fn cut_owed(&mut self, key: Key, batch: &mut Batch, number: u64, now: Instant) {
+    /// Encodes what one stream owes besides data: first the SYN (Y-OPEN-3), then ACK and credit as one frame; or only a reset.
+    fn encode_owed(&mut self, key: Key, batch: &mut Batch, number: u64, now: Instant) {
         let Some(stream) = self.store.get_mut(key) else { return };
         if std::mem::take(&mut stream.owed.reset) {
             let value = stream.reset.map_or(0, |reset| reset.code);
@@ -180,10 +183,10 @@ impl Mux {
             return;
         }
         let (flags, event) = match stream.handshake {
-            Handshake::Lazy if stream.owed.syn || !stream.motion().unsent.is_empty() => {
-                (Flags::SYN, Some(HandshakeEvent::SynCut))
+            Handshake::Lazy if stream.owed.syn || !stream.active().unsent.is_empty() => {
+                (Flags::SYN, Some(HandshakeEvent::SynQueued))
             }
-            Handshake::Accepted => (Flags::ACK, Some(HandshakeEvent::AckCut)),
+            Handshake::Accepted => (Flags::ACK, Some(HandshakeEvent::AckQueued)),
             Handshake::Lazy | Handshake::SynSent | Handshake::Incoming | Handshake::Done => (Flags::NONE, None),
         };
         if event.is_none() && !stream.owes_credit() {
@@ -204,7 +207,7 @@ impl Mux {
 
     /// The stream whose turn it is to send, and how much: up to `frame` bytes, or what a more urgent one leaves it.
     fn next_turn(&mut self, frame: usize, now: Instant) -> Option<(Key, usize)> {
-        let Some(Limit { urgent, room }) = self.urgency.limit(&self.liveness.rtt, now) else {
+        let Some(Limit { urgent, room }) = self.pacer.limit(&self.pinger.rtt, now) else {
             return Some((self.schedule.pop(&mut self.store, None)?, frame));
         };
         let key = self.schedule.pop(&mut self.store, (room == 0).then_some(urgent))?;
@@ -213,30 +216,30 @@ impl Mux {
         Some((key, if makes_way && room > 0 { frame.min(room) } else { frame }))
     }
 
-    fn cut_data(&mut self, batch: &mut Batch, budget: usize, number: u64, now: Instant) {
+    fn encode_data(&mut self, batch: &mut Batch, budget: usize, number: u64, now: Instant) {
         let frame = self.config.max_message_size() as usize;
-        if self.coalesce_until.is_some_and(|until| now < until) && self.pool.used() < frame {
+        if self.coalesce_until.is_some_and(|until| now < until) && self.send_pool.used() < frame {
             return;
         }
         while batch.len() < budget {
             let Some((key, max)) = self.next_turn(frame, now) else { break };
-            self.cut_frame(key, batch, max, number, now);
+            self.encode_frame(key, batch, max, number, now);
             self.queue_data(key);
             self.settle(key);
         }
     }
 
-    /// Cuts one data frame of a stream, or its FIN when all data has left (Y-SEND-1, Y-FIN-4).
-    fn cut_frame(&mut self, key: Key, batch: &mut Batch, max: usize, number: u64, now: Instant) {
+    /// Encodes one data frame of a stream, or its FIN when all data has left (Y-SEND-1, Y-FIN-4).
+    fn encode_frame(&mut self, key: Key, batch: &mut Batch, max: usize, number: u64, now: Instant) {
         if self.store.get(key).is_some_and(|stream| stream.handshake == Handshake::Lazy) {
             if let Some(stream) = self.store.get_mut(key) {
                 stream.owed.syn = true;
             }
-            self.cut_owed(key, batch, number, now);
+            self.encode_owed(key, batch, number, now);
         }
         let Some(stream) = self.store.get_mut(key) else { return };
         let before = std::mem::replace(&mut stream.send.last_batch, number);
-        let (id, priority, buffered) = (stream.id, stream.priority, stream.motion().unsent.len());
+        let (id, priority, buffered) = (stream.id, stream.priority, stream.active().unsent.len());
         let mut left = buffered.min(max);
         let len = u32::try_from(left).unwrap_or(u32::MAX);
         if len > 0 {
@@ -245,33 +248,33 @@ impl Mux {
             stream.sent.data_frame();
             stream.sent.body(left);
             while left > 0 {
-                let Some(piece) = stream.motion.as_mut().and_then(|motion| motion.unsent.pop(left)) else { break };
+                let Some(piece) = stream.active.as_mut().and_then(|active| active.unsent.pop(left)) else { break };
                 left = left.saturating_sub(piece.len());
                 batch.body(piece);
             }
             self.schedule.sent(priority, len);
-            self.pool.cut(priority, len as usize);
-            let is_lowest = || self.ledger.is_lowest(priority);
-            self.urgency.sent(priority, len as usize, &self.liveness.rtt, is_lowest, now);
+            self.send_pool.encoded(priority, len as usize);
+            let is_lowest = || self.counters.is_lowest(priority);
+            self.pacer.sent(priority, len as usize, &self.pinger.rtt, is_lowest, now);
         }
         let Some(stream) = self.store.get_mut(key) else { return };
-        if stream.motion().unsent.is_empty() && stream.send.state == SendState::Closing {
+        if stream.active().unsent.is_empty() && stream.send.state == SendState::Closing {
             // Y-SEND-2, Y-FIN-4: the FIN is a frame of its own, never on a body.
-            stream.send.state = stream.send.state.on(SendEvent::FinCut);
+            stream.send.state = stream.send.state.on(SendEvent::FinQueued);
             stream.send.fin_alone = len == 0 && before < number;
             self.ends.fin_encoded(number);
             put(batch, &mut self.events.notes, Header::Data { id, flags: Flags::FIN, len: 0 });
             stream.sent.data_frame();
-        } else if stream.motion().unsent.is_empty() && stream.send.state == SendState::Aborting {
+        } else if stream.active().unsent.is_empty() && stream.send.state == SendState::Aborting {
             // Y-DROP-8: in the place of the FIN.
             self.end_in_reset(key);
             put(batch, &mut self.events.notes, Header::WindowUpdate { id, flags: Flags::RST, value: 0 });
         }
-        self.store.still(key);
+        self.store.release_if_idle(key);
     }
 
-    /// Cuts the go-away that ends a connection which this end closes, once all else has left (Y-CLOSE-1).
-    fn cut_last(&mut self, batch: &mut Batch, budget: usize) {
+    /// Encodes the go-away that ends a connection which this end closes, once all else has left (Y-CLOSE-1).
+    fn encode_last(&mut self, batch: &mut Batch, budget: usize) {
         let owes = !self.control.is_empty() || self.half_open.owes_resets();
         let drained = !owes && self.control_queue.is_empty() && self.schedule.is_empty();
         if drained
@@ -295,10 +298,10 @@ fn put(batch: &mut Batch, notes: &mut Notes, header: Header) {
 fn grant(stream: &mut Stream, now: Instant) -> u32 {
     debug_assert!(stream.receive.window.size() >= INITIAL_WINDOW);
     match stream.receive.state {
-        ReceiveState::Open | ReceiveState::Stopped => match &mut stream.motion {
-            Some(motion) if motion.asking != Asking::No => {
-                let trickle = std::mem::take(&mut motion.trickle);
-                stream.receive.window.grant_up_to(trickle, now)
+        ReceiveState::Open | ReceiveState::Stopped => match &mut stream.active {
+            Some(active) if active.credit_state != CreditState::Settled => {
+                let minimum_credit = std::mem::take(&mut active.minimum_credit);
+                stream.receive.window.grant_up_to(minimum_credit, now)
             }
             Some(_) | None => stream.receive.window.grant(now),
         },

@@ -9,7 +9,7 @@ use crate::proto::buffer::chunks::Chunks;
 use crate::proto::key::Key;
 use crate::proto::limits::SMALL_READ;
 use crate::proto::stream::ReceiveState;
-use crate::proto::stream::readiness::Ready;
+use crate::proto::stream::readiness::Readiness;
 use bytes::Bytes;
 use web_time::Instant;
 
@@ -39,11 +39,11 @@ impl Mux {
         // Chunks are not used again any more.
         let alive = !matches!(self.lifecycle, Lifecycle::Closed(_));
         let stream = self.store.get_mut(key).filter(|_| alive)?;
-        self.answering.end(stream);
-        let read = stream.motion.as_mut()?.unread.copy_all(into, SMALL_READ, |chunk| self.pool.reuse(chunk))?;
+        self.pending_readers.end(stream);
+        let read = stream.active.as_mut()?.unread.copy_all(into, SMALL_READ, |chunk| self.send_pool.reuse(chunk))?;
         let (due, over) = (stream.due(), stream.is_receive_over());
         stream.receive.lent = 0;
-        self.store.still(key);
+        self.store.release_if_idle(key);
         if over {
             // Y-MEM-13.
             self.give_back(key);
@@ -55,14 +55,14 @@ impl Mux {
     pub(crate) fn read(&mut self, key: Key, chunks: &mut Chunks) -> Result<Taken, ReadError> {
         self.send_syn(key);
         let Some(stream) = self.store.get_mut(key) else { return Err(ReadError::Failed(StreamError::ReadClosed)) };
-        self.answering.end(stream);
+        self.pending_readers.end(stream);
         stream.receive.lent = 0;
         // Y-RST-2: what arrived before an end of any kind is delivered before it.
-        if let Some(motion) = stream.motion.as_mut().filter(|motion| !motion.unread.is_empty()) {
-            motion.unread.take(chunks, &mut self.shelf, TAKE);
+        if let Some(active) = stream.active.as_mut().filter(|active| !active.unread.is_empty()) {
+            active.unread.take(chunks, &mut self.chunk_lists, TAKE);
             stream.receive.lent = u32::try_from(chunks.memory()).unwrap_or(u32::MAX);
             let due = stream.due();
-            self.store.still(key);
+            self.store.release_if_idle(key);
             return Ok(Taken::Bytes { due });
         }
         let end = match (stream.receive.state, &self.lifecycle) {
@@ -73,7 +73,7 @@ impl Mux {
             // Y-EOF-2: a lost connection is never an end of file.
             (ReceiveState::Open, Lifecycle::Closed(reason)) => Err(ReadError::Failed(reason.clone().into())),
             (ReceiveState::Open, Lifecycle::Open | Lifecycle::Closing { .. }) => {
-                stream.interest = stream.interest | Ready::READ;
+                stream.interest = stream.interest | Readiness::READ;
                 return Err(ReadError::Blocked);
             }
         };
@@ -85,7 +85,7 @@ impl Mux {
     /// Takes chunks back whose bytes have been used.
     pub(crate) fn recycle(&mut self, spent: impl IntoIterator<Item = Bytes>) {
         if !matches!(self.lifecycle, Lifecycle::Closed(_)) {
-            self.pool.recycle(spent);
+            self.send_pool.recycle(spent);
         }
     }
 
@@ -95,8 +95,8 @@ impl Mux {
             chunks.forget_spent();
             return;
         }
-        chunks.spent().into_iter().flatten().for_each(|chunk| self.pool.reuse(chunk));
-        self.shelf.put(chunks);
+        chunks.spent().into_iter().flatten().for_each(|chunk| self.send_pool.reuse(chunk));
+        self.chunk_lists.put(chunks);
     }
 
     /// The application has used `bytes`, or they were discarded for it: memory is given back, credit may be due, and the
@@ -107,14 +107,14 @@ impl Mux {
         stream.receive.window.consume(bytes, now);
         self.discharge(key);
         self.watch(key, now);
-        self.wish(key);
+        self.request_window(key);
         self.queue_control(key);
     }
 
     /// The application has used bytes, which it says after the end of the connection.
     pub(crate) fn consume_late(&mut self, key: Key, bytes: u32) {
         if bytes > 0 {
-            self.consume(key, bytes, self.ledger.latest());
+            self.consume(key, bytes, self.counters.latest());
         }
     }
 

@@ -14,15 +14,15 @@ use web_time::Instant;
 impl Mux {
     /// What is told of waits from here on is not of before `now`: no sum that was told ever falls.
     pub(crate) fn tick(&mut self, now: Instant) {
-        self.liveness.rtt.clock_shows(now.saturating_duration_since(self.ledger.latest()));
-        self.ledger.tick(now);
+        self.pinger.rtt.clock_shows(now.saturating_duration_since(self.counters.latest()));
+        self.counters.tick(now);
     }
 
     /// The figures of the connection. Costs the same however many streams there are.
     pub(crate) fn stats(&mut self, now: Instant) -> ConnectionStats {
         self.tick(now);
-        let now = self.ledger.latest();
-        let Counters { sent, received, useless_frames, resets, refusals, opened, accepted, .. } = &self.ledger;
+        let now = self.counters.latest();
+        let Counters { sent, received, useless_frames, resets, refusals, opened, accepted, .. } = &self.counters;
         ConnectionStats {
             streams: StreamCounts {
                 open: self.store.live() as u64,
@@ -35,20 +35,20 @@ impl Mux {
             received: *received,
             useless_frames: *useless_frames,
             largest_window: self.largest_window,
-            stalled: self.ledger.stalled(now),
-            transport_stalled: self.ledger.transport_stalled(now),
-            rtt: self.liveness.rtt.latest(),
-            min_rtt: self.liveness.rtt.minimum(),
+            stalled: self.counters.stalled(now),
+            transport_stalled: self.counters.transport_stalled(now),
+            rtt: self.pinger.rtt.latest(),
+            min_rtt: self.pinger.rtt.minimum(),
             resets: *resets,
             refusals: *refusals,
-            reserved: ReservedBytes { send_buffers: self.pool.reserved(), ..self.ledger.windows() },
+            reserved: ReservedBytes { send_buffers: self.send_pool.reserved(), ..self.counters.windows() },
         }
     }
 
     /// The figures of a stream.
     pub(crate) fn stream_stats(&mut self, key: Key, now: Instant) -> Option<StreamStats> {
         self.tick(now);
-        let now = self.ledger.latest();
+        let now = self.counters.latest();
         let arriving = self.arriving(key);
         let stream = self.store.get(key)?;
         let (send, receive) = (&stream.send, &stream.receive);
@@ -56,7 +56,7 @@ impl Mux {
             priority: stream.priority,
             sent: traffic(stream.sent, stream.updates.sent),
             received: traffic(stream.received, stream.updates.received),
-            unsent: stream.motion().unsent.len(),
+            unsent: stream.active().unsent.len(),
             // What this end has reset it has dropped.
             unread: match stream.reset {
                 Some(ResetCause { by: ResetBy::Local, .. }) => 0,
@@ -74,39 +74,39 @@ impl Mux {
     /// A writer finds that it has to wait, and for what.
     pub(in crate::proto) fn begin_stall(&mut self, key: Key, cause: Cause) {
         if let Some(stream) = self.store.get_mut(key) {
-            self.ledger.begin_stall(&mut stream.stall, cause);
+            self.counters.begin_stall(&mut stream.stall, cause);
         }
     }
 
     /// Nobody waits any more to write to a stream, or need not.
     pub(in crate::proto) fn end_stall(&mut self, key: Key) {
         if let Some(stream) = self.store.get_mut(key) {
-            self.ledger.end_stall(&mut stream.stall);
+            self.counters.end_stall(&mut stream.stall);
         }
     }
 
     /// The memory manager has refused the window of a stream that this end wanted to open.
     pub(crate) const fn open_refused(&mut self) {
-        count(&mut self.ledger.refusals.opens);
+        count(&mut self.counters.refusals.opens);
     }
 
     /// The transport takes nothing, though something is waiting.
     pub(crate) fn transport_stalls(&mut self, now: Instant) {
         self.tick(now);
-        self.ledger.begin_transport_stall();
+        self.counters.begin_transport_stall();
     }
 
     /// Nothing waits for the transport any more.
     pub(in crate::proto) fn transport_moves_no_more(&mut self) {
-        self.ledger.end_transport_stall();
+        self.counters.end_transport_stall();
     }
 
     /// The transport takes something again. After it was full that is a sign of life (Y-PING-6).
     pub(crate) fn transport_moves(&mut self, now: Instant) {
         self.tick(now);
-        self.ledger.end_transport_stall();
+        self.counters.end_transport_stall();
         if self.control.transport_took() {
-            self.liveness.heard(now);
+            self.pinger.heard(now);
         }
     }
 }

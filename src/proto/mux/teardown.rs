@@ -9,7 +9,7 @@ use super::write::FlushError;
 use super::{Lifecycle, Mux};
 use crate::proto::key::Key;
 use crate::proto::limits::STREAM_BOOKS;
-use crate::proto::stream::readiness::Ready;
+use crate::proto::stream::readiness::Readiness;
 use crate::proto::stream::{
     Handle, Handshake, ReceiveEvent, ReceiveState, ResetBy, ResetCause, SendEvent, SendState, Stream,
 };
@@ -84,7 +84,7 @@ impl Mux {
         self.tick(now);
         let Some(stream) = self.store.get_mut(key) else { return };
         stream.handle = Handle::Released;
-        stream.interest = Ready::NONE;
+        stream.interest = Readiness::NONE;
         stream.receive.lent = 0;
         self.flushing.remove(&mut self.store, key);
         if !self.is_linked(key) {
@@ -101,7 +101,7 @@ impl Mux {
             }
             Manner::Reset(code) => {
                 let told = self.end_with_reset(key, code);
-                add(&mut self.ledger.resets.dropped, told.into());
+                add(&mut self.counters.resets.dropped, told.into());
             }
             Manner::Behind(event) => {
                 self.give_back(key);
@@ -123,7 +123,7 @@ impl Mux {
             stream.receive.lent = 0;
         }
         let told = self.end_with_reset(key, code);
-        add(&mut self.ledger.resets.application, told.into());
+        add(&mut self.counters.resets.application, told.into());
     }
 
     /// The same from elsewhere than where the stream is read: what was taken off it and not read stays reserved until that is
@@ -137,10 +137,10 @@ impl Mux {
             // It has ended: what is left of it to read is whole.
             return false;
         }
-        let buffered = stream.motion().unread.len();
+        let buffered = stream.active().unread.len();
         let taken = stream.receive.window.held().saturating_sub(arriving).saturating_sub(buffered);
         let told = self.end_half_read(key, code, taken);
-        add(&mut self.ledger.resets.application, told.into());
+        add(&mut self.counters.resets.application, told.into());
         true
     }
 
@@ -154,7 +154,7 @@ impl Mux {
         let Some(stream) = self.store.get_mut(key) else { return false };
         let over = stream.is_wire_over() || stream.reset.is_some() || matches!(self.lifecycle, Lifecycle::Closed(_));
         self.leave_backlog(key);
-        let (arriving, latest) = (self.arriving(key), self.ledger.latest());
+        let (arriving, latest) = (self.arriving(key), self.counters.latest());
         let Some(stream) = self.store.get_mut(key) else { return false };
         if over && stream.receive.window.held() == 0 {
             // Nothing is left of it, neither to be told nor to be dropped.
@@ -166,12 +166,12 @@ impl Mux {
         }
         let told = !over && stream.owed.reset;
         stream.receive.state = stream.receive.state.on(ReceiveEvent::LocalReset);
-        self.answering.end(stream);
+        self.pending_readers.end(stream);
         stream.drop_unread();
         // All that has come counts as read, but for what the handle still holds: it is gone.
         let dropped = stream.receive.window.held().saturating_sub(arriving).saturating_sub(taken);
         stream.receive.window.consume(dropped, latest);
-        stream.receive.window.rest();
+        stream.receive.window.forget_rate();
         self.give_back(key);
         self.end_halves(key, ResetCause { by: ResetBy::Local, code });
         told
@@ -184,13 +184,13 @@ impl Mux {
         let Some(stream) = self.store.get_mut(key) else { return };
         stream.receive.state = stream.receive.state.on(ReceiveEvent::Stop);
         stream.receive.lent = 0;
-        self.answering.end(stream);
+        self.pending_readers.end(stream);
         let dropped = stream.drop_unread().saturating_add(unread);
         // What is discarded needs no memory, nor a larger window (Y-FLOW-10).
-        self.stop_asking(key);
+        self.leave_credit_queue(key);
         self.give_back(key);
         self.consume(key, dropped, now);
-        self.notify(key, Ready::READ);
+        self.notify(key, Readiness::READ);
         self.settle(key);
     }
 
@@ -202,10 +202,10 @@ impl Mux {
         let unsent = stream.drop_unsent();
         let priority = stream.priority;
         self.end_stall(key);
-        self.stop_asking(key);
-        self.pool.remove(priority, unsent);
+        self.leave_credit_queue(key);
+        self.send_pool.remove(priority, unsent);
         self.schedule.remove(&mut self.store, key, priority);
-        self.notify(key, Ready::ALL);
+        self.notify(key, Readiness::ALL);
         self.queue_control(key);
         self.settle(key);
         self.wake_writers();
@@ -247,19 +247,19 @@ impl Mux {
     /// Takes a stream off the wire: out of the queues, its id free, its places given up. Safe to call again.
     pub(super) fn unlink(&mut self, key: Key, trace: Trace) {
         self.end_stall(key);
-        self.stop_asking(key);
+        self.leave_credit_queue(key);
         let Some(stream) = self.store.get(key) else { return };
         let (id, priority, unacknowledged) = (stream.id, stream.priority, stream.handshake.is_unacknowledged());
-        if let Some(motion) = stream.motion.as_deref() {
-            let (data, room) = (motion.data_links.is_queued(), motion.room_links.is_queued());
+        if let Some(active) = stream.active.as_deref() {
+            let (data, room) = (active.data_links.is_queued(), active.room_links.is_queued());
             self.control_queue.remove(&mut self.store, key);
             if data {
                 self.schedule.remove(&mut self.store, key, priority);
             }
             if room {
-                self.pool.leave(&mut self.store, key, priority);
+                self.send_pool.leave(&mut self.store, key, priority);
             }
-            self.store.still(key);
+            self.store.release_if_idle(key);
         }
         if !self.store.unlink(key) {
             return;
@@ -281,11 +281,11 @@ impl Mux {
     }
 
     pub(super) fn remove(&mut self, key: Key) {
-        if self.store.get(key).is_some_and(|stream| stream.motion().flush_links.is_queued()) {
+        if self.store.get(key).is_some_and(|stream| stream.active().flush_links.is_queued()) {
             self.flushing.remove(&mut self.store, key);
         }
         if let Some(stream) = self.store.get_mut(key) {
-            self.answering.end(stream);
+            self.pending_readers.end(stream);
             stream.drop_unread();
             stream.receive.lent = 0;
         }
@@ -310,7 +310,7 @@ impl Mux {
     /// stays reserved while it is on the wire (Y-MEM-4, Y-MEM-8).
     pub(super) fn give_back(&mut self, key: Key) {
         let Some(stream) = self.store.get_mut(key) else { return };
-        let unread = stream.motion().unread.capacity().saturating_add(stream.receive.lent as usize);
+        let unread = stream.active().unread.capacity().saturating_add(stream.receive.lent as usize);
         let kept = if stream.linked { unread.saturating_add(STREAM_BOOKS) } else { unread };
         let released = match &mut stream.reservation {
             Some(reservation) if kept > 0 => {
@@ -320,7 +320,7 @@ impl Mux {
             _ => stream.reservation.take(),
         };
         if let Some(released) = released {
-            self.ledger.released(stream.priority, released.bytes());
+            self.counters.released(stream.priority, released.bytes());
             self.events.released.push(released);
         }
     }
@@ -330,7 +330,7 @@ fn manner(stream: &Stream, leave: Leave, closing: bool) -> Manner {
     if stream.send.state != SendState::Open {
         return Manner::Behind(SendEvent::Finish);
     }
-    let queued = !stream.motion().unsent.is_empty();
+    let queued = !stream.active().unsent.is_empty();
     if stream.handshake == Handshake::Lazy && !queued && !stream.owed.syn {
         // Y-OPEN-4: the peer has never heard of it.
         return Manner::Silence;

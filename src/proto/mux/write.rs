@@ -9,7 +9,7 @@ use crate::memory::Reservation;
 use crate::priority::Priority;
 use crate::proto::counters::stall::Cause;
 use crate::proto::key::Key;
-use crate::proto::stream::readiness::Ready;
+use crate::proto::stream::readiness::Readiness;
 use crate::proto::stream::{SendState, Stream};
 use crate::stats::count;
 use web_time::Instant;
@@ -41,24 +41,24 @@ impl Mux {
         if bytes.is_empty() {
             return Ok(0);
         }
-        let closed = !stream.motion().woken && self.pool.is_closed_to(stream.priority, stream.send.turn);
-        let own = stream.motion().unsent.len();
-        let room = if closed { 0 } else { self.pool.room(stream.priority, own, bytes.len()) };
+        let closed = !stream.active().woken && self.send_pool.is_closed_to(stream.priority, stream.send.turn);
+        let own = stream.active().unsent.len();
+        let room = if closed { 0 } else { self.send_pool.room(stream.priority, own, bytes.len()) };
         let wanted = bytes.len().min(room);
         let written = stream.send.window.take(wanted);
         if written == 0 {
-            stream.interest = stream.interest | Ready::WRITE;
-            self.ledger.tick(now);
+            stream.interest = stream.interest | Readiness::WRITE;
+            self.counters.tick(now);
             let priority = stream.priority;
-            let growth = if room == 0 && !closed { self.pool.growth(priority) } else { None };
+            let growth = if room == 0 && !closed { self.send_pool.growth(priority) } else { None };
             match room {
-                0 => self.pool.wait(&mut self.store, key, priority),
+                0 => self.send_pool.wait(&mut self.store, key, priority),
                 // Y-MEM-6: whoever waits for credit keeps nobody from the room that there is.
-                _ => self.pool.leave(&mut self.store, key, priority),
+                _ => self.send_pool.leave(&mut self.store, key, priority),
             }
             match (room, growth) {
                 (1.., _) => self.begin_stall(key, Cause::Window),
-                (0, None) if self.pool.is_refused(priority) => self.begin_stall(key, Cause::Memory),
+                (0, None) if self.send_pool.is_refused(priority) => self.begin_stall(key, Cause::Memory),
                 (0, None) => self.begin_stall(key, Cause::Socket),
                 // Whether there is more memory is not known yet.
                 (0, Some(_)) => {}
@@ -66,25 +66,25 @@ impl Mux {
             return Err(WriteError::Blocked { growth });
         }
         let (stalled, priority) = (stream.stall.cause().is_some(), stream.priority);
-        stream.send.turn = self.pool.turn(priority);
+        stream.send.turn = self.send_pool.turn(priority);
         let bytes = bytes.get(..written).unwrap_or(bytes);
         let mut waited = false;
-        match &mut stream.motion {
-            Some(motion) => {
-                (motion.woken, waited) = (false, motion.room_links.is_queued());
-                motion.unsent.push(bytes, &mut self.pool.spares);
+        match &mut stream.active {
+            Some(active) => {
+                (active.woken, waited) = (false, active.room_links.is_queued());
+                active.unsent.push(bytes, &mut self.send_pool.free_chunks);
             }
             None => {
-                let motion = self.store.motion(key);
-                motion.into_iter().for_each(|motion| motion.unsent.push(bytes, &mut self.pool.spares));
+                let active = self.store.activate(key);
+                active.into_iter().for_each(|active| active.unsent.push(bytes, &mut self.send_pool.free_chunks));
             }
         }
-        self.pool.add(priority, written);
+        self.send_pool.add(priority, written);
         if waited {
-            self.pool.leave(&mut self.store, key, priority);
+            self.send_pool.leave(&mut self.store, key, priority);
         }
         if stalled {
-            self.ledger.tick(now);
+            self.counters.tick(now);
             self.end_stall(key);
         }
         self.hold_back(now);
@@ -96,7 +96,7 @@ impl Mux {
     pub(crate) fn grow_pool(&mut self, reservation: Reservation) {
         let excess = match self.lifecycle {
             Lifecycle::Closed(_) => Some(reservation),
-            Lifecycle::Open | Lifecycle::Closing { .. } => self.pool.grow(reservation),
+            Lifecycle::Open | Lifecycle::Closing { .. } => self.send_pool.grow(reservation),
         };
         self.events.released.extend(excess);
     }
@@ -118,7 +118,7 @@ impl Mux {
         if stream.send.state == SendState::Reset {
             return Err(FlushError::Failed(stream.reset_error()));
         }
-        let out = stream.motion().unsent.is_empty() && !stream.owed.syn && !stream.send.lost;
+        let out = stream.active().unsent.is_empty() && !stream.owed.syn && !stream.send.lost;
         let sent = out && stream.send.last_batch > 0 && stream.send.last_batch <= self.flushed;
         match &self.lifecycle {
             Lifecycle::Closed(reason) if self.is_complete(stream, reason) => Ok(()),
@@ -132,7 +132,7 @@ impl Mux {
         if out && stream.send.last_batch <= self.flushed {
             return Ok(());
         }
-        stream.interest = stream.interest | Ready::FLUSH;
+        stream.interest = stream.interest | Readiness::FLUSH;
         self.flushing.push(&mut self.store, key);
         self.events.attention = true;
         Err(FlushError::Blocked)
@@ -159,12 +159,12 @@ impl Mux {
         let Some(stream) = self.store.get_mut(key) else { return };
         let before = std::mem::replace(&mut stream.priority, priority);
         if let Some(reservation) = &stream.reservation {
-            self.ledger.released(before, reservation.bytes());
-            self.ledger.reserved(priority, reservation.bytes());
+            self.counters.released(before, reservation.bytes());
+            self.counters.reserved(priority, reservation.bytes());
         }
-        self.pool.shift(before, priority, stream.motion().unsent.len());
-        self.move_in_line(key);
-        self.pool.leave(&mut self.store, key, before);
+        self.send_pool.shift(before, priority, stream.active().unsent.len());
+        self.requeue_credit(key);
+        self.send_pool.leave(&mut self.store, key, before);
         // It waits for room no more until it asks again.
         if self.store.get(key).is_some_and(|stream| stream.stall.cause() != Some(Cause::Window)) {
             self.end_stall(key);
@@ -173,7 +173,7 @@ impl Mux {
             self.queue_data(key);
         }
         // Its share of the send buffers may be larger now.
-        self.notify(key, Ready::WRITE);
+        self.notify(key, Readiness::WRITE);
     }
 
     pub(crate) fn priority(&self, key: Key) -> Option<Priority> {
@@ -182,21 +182,21 @@ impl Mux {
 
     /// Wakes writers that wait for room in the pool, as many as there is room for.
     pub(super) fn wake_writers(&mut self) {
-        let mut round = self.pool.round();
-        while let Some(key) = self.pool.next_waiting(&mut self.store, &mut round) {
+        let mut round = self.send_pool.round();
+        while let Some(key) = self.send_pool.next_waiting(&mut self.store, &mut round) {
             if self.store.get(key).is_some_and(|stream| stream.stall.cause() != Some(Cause::Window)) {
                 self.end_stall(key);
             }
-            self.notify(key, Ready::WRITE);
+            self.notify(key, Readiness::WRITE);
         }
     }
 
     /// The memory manager has refused room for what a stream wanted to write. It waits for that if it still does:
     /// meanwhile there may have been room, or the stream may be over.
     pub(crate) fn room_refused(&mut self, key: Key, asked: Priority) {
-        count(&mut self.ledger.refusals.send_buffers);
-        self.pool.refuse(asked);
-        if self.store.get(key).is_some_and(|stream| stream.motion().room_links.is_queued()) {
+        count(&mut self.counters.refusals.send_buffers);
+        self.send_pool.refuse(asked);
+        if self.store.get(key).is_some_and(|stream| stream.active().room_links.is_queued()) {
             self.begin_stall(key, Cause::Memory);
         }
     }

@@ -85,15 +85,15 @@ impl Control {
     }
 
     /// What the peer has done by now: it has made this end owe more than a ring is for, and takes none of it.
-    pub(in crate::proto) fn overdue(&self, patience: Duration, now: Instant) -> Option<Violation> {
-        self.overdue_at(patience).filter(|at| now >= *at)?;
+    pub(in crate::proto) fn overdue(&self, timeout: Duration, now: Instant) -> Option<Violation> {
+        self.overdue_at(timeout).filter(|at| now >= *at)?;
         Some(if self.pongs.len() > self.backlog { Violation::PingFlood } else { Violation::RefusedFlood })
     }
 
     /// When that will be so, unless the transport takes something before.
-    pub(in crate::proto) fn overdue_at(&self, patience: Duration) -> Option<Instant> {
+    pub(in crate::proto) fn overdue_at(&self, timeout: Duration) -> Option<Instant> {
         let over = self.half && (self.pongs.len() > self.backlog || self.refusals.len() > REFUSALS_OWED);
-        self.full.filter(|_| over)?.checked_add(patience)
+        self.full.filter(|_| over)?.checked_add(timeout)
     }
 
     /// The transport takes nothing.
@@ -157,7 +157,7 @@ impl Control {
     }
 
     /// Gives back what holds nothing.
-    pub(in crate::proto) fn rest(&mut self) {
+    pub(in crate::proto) fn release_if_idle(&mut self) {
         if self.is_empty() {
             self.clear();
         }

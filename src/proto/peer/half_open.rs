@@ -8,7 +8,7 @@
 
 use crate::proto::limits::{HALF_OPEN, HALF_OPEN_CREDIT, HALF_OPEN_GRACE};
 use crate::proto::peer::tombstones::Tombstone;
-use crate::proto::store::id_hash::{Spread, trim};
+use crate::proto::store::id_hash::{IdHash, shrink_sparse};
 use crate::wire::StreamId;
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -24,7 +24,7 @@ const EVICTED: usize = HALF_OPEN / 8;
 /// At most [`HALF_OPEN`] streams.
 #[derive(Debug)]
 pub(in crate::proto) struct HalfOpen {
-    entries: HashMap<StreamId, Entry, Spread>,
+    entries: HashMap<StreamId, Entry, IdHash>,
     /// Streams whose peers are to be told, in the order in which that was found out.
     owed: VecDeque<StreamId>,
     /// The number of the next one.
@@ -52,8 +52,8 @@ const NEVER: u32 = u32::MAX;
 const ARRIVING: u32 = NEVER - 1;
 
 impl HalfOpen {
-    pub(in crate::proto) fn new(spread: Spread, now: Instant) -> Self {
-        let entries = HashMap::with_hasher(spread);
+    pub(in crate::proto) fn new(id_hash: IdHash, now: Instant) -> Self {
+        let entries = HashMap::with_hasher(id_hash);
         Self { entries, owed: VecDeque::new(), next: 0, since: now, due: None, forgotten: 0 }
     }
 
@@ -94,7 +94,7 @@ impl HalfOpen {
     /// The peer has ended its half, or the id is being opened anew: what is left to remember of the stream.
     pub(in crate::proto) fn remove(&mut self, id: StreamId) -> Option<Tombstone> {
         let entry = self.entries.remove(&id)?;
-        trim(&mut self.entries);
+        shrink_sparse(&mut self.entries);
         if self.entries.is_empty() {
             self.due = None;
         }
@@ -176,7 +176,7 @@ impl HalfOpen {
     }
 
     /// Gives back what holds nothing.
-    pub(in crate::proto) fn rest(&mut self) {
+    pub(in crate::proto) fn release_if_idle(&mut self) {
         self.entries.shrink_to_fit();
         self.owed.shrink_to_fit();
     }
@@ -206,7 +206,7 @@ mod tests {
     #[test]
     fn y_drop_4_where_there_are_too_many_the_oldest_go_and_those_that_may_wait_are_told() {
         let now = Instant::now();
-        let mut streams = HalfOpen::new(Spread::new(5), now);
+        let mut streams = HalfOpen::new(IdHash::new(5), now);
         // The oldest one waits, and for the next a body is under way.
         streams.insert(id(1), Tombstone::new(0, 0), false, now);
         streams.insert(id(2), Tombstone::new(1 << 18, 0), true, now);
@@ -222,7 +222,7 @@ mod tests {
         let told = (0..2 * EVICTED).filter(|n| streams.tells_forgotten(id(10_000 + n))).count();
         assert_eq!((told, owed(&mut streams).len()), (EVICTED, EVICTED));
         // Where all of them wait they are told, the oldest first.
-        let mut streams = HalfOpen::new(Spread::new(5), now);
+        let mut streams = HalfOpen::new(IdHash::new(5), now);
         (1..=HALF_OPEN + 1).for_each(|n| streams.insert(id(n), Tombstone::new(0, 0), n == 1, now));
         let (forgotten, told) = streams.evicted();
         let told: Vec<_> = told.into_iter().map(|(id, _)| id.value() as usize).collect();
@@ -233,7 +233,7 @@ mod tests {
     #[test]
     fn y_drop_4_no_more_resets_are_owed_than_there_may_be_streams() {
         let now = Instant::now();
-        let mut streams = HalfOpen::new(Spread::new(5), now);
+        let mut streams = HalfOpen::new(IdHash::new(5), now);
         streams.forgotten = u32::MAX;
         let told = (1..=10 * HALF_OPEN).filter(|n| streams.tells_forgotten(id(*n))).count();
         assert_eq!(told, HALF_OPEN);
@@ -243,7 +243,7 @@ mod tests {
     #[test]
     fn y_drop_4_all_of_them_take_little() {
         let now = Instant::now();
-        let mut streams = HalfOpen::new(Spread::new(5), now);
+        let mut streams = HalfOpen::new(IdHash::new(5), now);
         for n in 1..=2 * HALF_OPEN {
             streams.insert(id(n), Tombstone::new(0, 0), false, now);
             streams.evicted();
@@ -252,16 +252,16 @@ mod tests {
         // A table has a byte more for each place, and an eighth of them is empty.
         let bytes = 2048 * (size_of::<(StreamId, Entry)>() + 1);
         assert!(bytes <= 52 << 10, "{bytes}");
-        streams.rest();
+        streams.release_if_idle();
         assert!((1..=2 * HALF_OPEN).filter_map(|n| streams.remove(id(n))).count() <= HALF_OPEN);
-        streams.rest();
+        streams.release_if_idle();
         assert_eq!((streams.entries.capacity(), streams.poll_timeout()), (0, None));
     }
 
     #[test]
     fn y_drop_3_the_time_runs_only_while_a_peer_waits() {
         let start = Instant::now();
-        let mut streams = HalfOpen::new(Spread::new(5), start);
+        let mut streams = HalfOpen::new(IdHash::new(5), start);
         let late = start + HALF_OPEN_GRACE * 100;
         for (n, credit, arriving) in [(1, HALF_OPEN_CREDIT, false), (2, 0, true), (3, 0, false), (4, 0, false)] {
             streams.insert(id(n), Tombstone::new(credit, 0), arriving, start);

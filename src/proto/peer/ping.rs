@@ -1,4 +1,4 @@
-//! Owns [`Liveness`]: our pings, what they are for, and when the peer is taken for dead.
+//! Owns [`Pinger`]: our pings, what they are for, and when the peer is taken for dead.
 //!
 //! One ping at a time, shared by keep-alive, the measuring of the round-trip time, the pacing beside what is urgent and the
 //! user (Y-PING-7). Any byte received is a sign of life, and so is a transport that takes bytes again after it was full; a ping
@@ -11,7 +11,7 @@ use std::time::Duration;
 use web_time::Instant;
 
 #[derive(Debug)]
-pub(in crate::proto) struct Liveness {
+pub(in crate::proto) struct Pinger {
     keep_alive: Option<Duration>,
     measure: Duration,
     timeout: Duration,
@@ -52,7 +52,7 @@ pub(in crate::proto) enum Verdict {
     clippy::arithmetic_side_effects,
     reason = "no setting is longer than a day, and an instant so far off can be told"
 )]
-impl Liveness {
+impl Pinger {
     pub(in crate::proto) fn new(config: &Config, now: Instant) -> Self {
         Self {
             keep_alive: config.keep_alive_interval(),
@@ -90,10 +90,10 @@ impl Liveness {
     }
 
     /// The ping was put into a batch.
-    pub(in crate::proto) fn ping_cut(&mut self, nonce: u32, now: Instant) {
+    pub(in crate::proto) fn ping_encoded(&mut self, nonce: u32, now: Instant) {
         let purpose = if let Ping::Owed(purpose) = self.ping { purpose } else { Purpose::Measure };
         self.ping = Ping::InFlight { nonce, sent: now, purpose };
-        self.user.ping_cut(now);
+        self.user.ping_encoded(now);
         if purpose == Purpose::Measure {
             self.next_measure = now + self.measure;
         }
@@ -143,7 +143,7 @@ impl Liveness {
         progress
     }
 
-    /// What follows a ping that is over: one for those who have asked since it was cut (Y-PING-7).
+    /// What follows a ping that is over: one for those who have asked since it was encoded (Y-PING-7).
     fn next_ping(&self) -> Ping {
         if self.user.is_asked() { Ping::Owed(Purpose::Measure) } else { Ping::Idle }
     }
@@ -207,17 +207,17 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
     const NANO: Duration = Duration::from_nanos(1);
 
-    fn liveness(keep_alive: Option<Duration>) -> (Liveness, Instant) {
+    fn pinger(keep_alive: Option<Duration>) -> (Pinger, Instant) {
         let now = Instant::now();
         let config = Config::builder().keep_alive_interval(keep_alive).measure_rtt_interval(1000 * SECOND).build();
-        (Liveness::new(&config.expect("valid"), now), now)
+        (Pinger::new(&config.expect("valid"), now), now)
     }
 
     #[test]
     fn the_first_ping_is_owed_at_once_and_gives_the_round_trip_time() {
-        let (mut live, now) = liveness(None);
+        let (mut live, now) = pinger(None);
         assert!(live.is_owed());
-        live.ping_cut(7, now);
+        live.ping_encoded(7, now);
         assert!(!live.pong(8, now + SECOND));
         assert!(live.pong(7, now + SECOND));
         assert!(!live.pong(7, now + SECOND));
@@ -226,8 +226,8 @@ mod tests {
 
     #[test]
     fn a20_w76_silence_for_the_interval_brings_a_ping_and_any_byte_puts_it_off() {
-        let (mut live, now) = liveness(Some(30 * SECOND));
-        live.ping_cut(1, now);
+        let (mut live, now) = pinger(Some(30 * SECOND));
+        live.ping_encoded(1, now);
         live.pong(1, now);
         live.heard(now + 10 * SECOND);
         assert_eq!(live.poll_timeout(), Some(now + 40 * SECOND));
@@ -239,14 +239,14 @@ mod tests {
 
     #[test]
     fn a21_w75_an_unanswered_ping_and_silence_are_death() {
-        let (mut live, now) = liveness(Some(30 * SECOND));
-        live.ping_cut(1, now);
+        let (mut live, now) = pinger(Some(30 * SECOND));
+        live.ping_encoded(1, now);
         assert_eq!(run(&mut live, now + 40 * SECOND - NANO), Verdict::Fine);
         assert_eq!(run(&mut live, now + 40 * SECOND), Verdict::Dead);
     }
 
     /// Lets time pass as the core does, up to `until`, and sends the pings that are owed. Gives the last verdict.
-    fn run(live: &mut Liveness, until: Instant) -> Verdict {
+    fn run(live: &mut Pinger, until: Instant) -> Verdict {
         let mut verdict = Verdict::Fine;
         while let Some(at) = live.poll_timeout().filter(|at| *at <= until) {
             verdict = live.handle_timeout(at);
@@ -254,7 +254,7 @@ mod tests {
                 return verdict;
             }
             if live.is_owed() {
-                live.ping_cut(99, at);
+                live.ping_encoded(99, at);
             }
             assert!(live.poll_timeout().is_none_or(|next| next > at), "a timeout that is over is told again");
         }
@@ -262,12 +262,12 @@ mod tests {
     }
 
     /// A connection on which the last byte has come at this second, and whatever ping was under way then or was sent since.
-    fn silent(sent: u32, purpose: Purpose) -> (Liveness, Instant) {
-        let (mut live, now) = liveness(Some(30 * SECOND));
-        live.ping_cut(1, now);
+    fn silent(sent: u32, purpose: Purpose) -> (Pinger, Instant) {
+        let (mut live, now) = pinger(Some(30 * SECOND));
+        live.ping_encoded(1, now);
         live.pong(1, now);
         live.ping = Ping::Owed(purpose);
-        live.ping_cut(2, now + sent * SECOND);
+        live.ping_encoded(2, now + sent * SECOND);
         live.heard(now + 5 * SECOND);
         (live, now + 5 * SECOND)
     }
@@ -319,7 +319,7 @@ mod tests {
             assert_eq!(live.handle_timeout(woken), Verdict::Fine);
             assert_eq!(live.handle_timeout(woken), Verdict::Fine);
             assert!(live.is_owed());
-            live.ping_cut(3, woken);
+            live.ping_encoded(3, woken);
             assert_eq!(run(&mut live, woken + 10 * SECOND - NANO), Verdict::Fine);
             assert_eq!(run(&mut live, woken + 10 * SECOND), Verdict::Dead);
         }
@@ -327,8 +327,8 @@ mod tests {
 
     #[test]
     fn y_flow_12_a_doubt_is_settled_by_pings_that_follow_each_other() {
-        let (mut live, now) = liveness(None);
-        live.ping_cut(1, now);
+        let (mut live, now) = pinger(None);
+        live.ping_encoded(1, now);
         live.pong(1, now + SECOND / 1000);
         let (mut at, trip) = (now + SECOND, SECOND / 10);
         live.doubt(trip, at);
@@ -336,7 +336,7 @@ mod tests {
         while live.rtt.minimum() < Some(trip) {
             live.doubt(trip, at);
             assert!(live.is_owed());
-            live.ping_cut(7, at);
+            live.ping_encoded(7, at);
             at += trip;
             assert!(at < now + 3 * SECOND);
             live.pong(7, at);
@@ -346,8 +346,8 @@ mod tests {
 
     #[test]
     fn b7_an_unanswered_ping_among_other_traffic_is_not_death() {
-        let (mut live, now) = liveness(Some(30 * SECOND));
-        live.ping_cut(1, now);
+        let (mut live, now) = pinger(Some(30 * SECOND));
+        live.ping_encoded(1, now);
         live.heard(now + SECOND);
         assert_eq!(live.handle_timeout(now + 10 * SECOND), Verdict::Fine);
         assert!(!live.pong(1, now + 11 * SECOND));
@@ -356,15 +356,15 @@ mod tests {
 
     #[test]
     fn pings_that_pace_leave_the_measuring_as_it_is() {
-        let (mut live, now) = liveness(None);
-        live.ping_cut(1, now);
+        let (mut live, now) = pinger(None);
+        live.ping_encoded(1, now);
         live.pong(1, now + SECOND);
         // As often as there are answers, until it is time to measure.
         let at = |n: u32| now + SECOND * (n + 2);
         for n in 2..1000 {
             live.ping_to_pace(at(n));
             assert!(live.is_owed());
-            live.ping_cut(n, at(n));
+            live.ping_encoded(n, at(n));
             live.ping_to_pace(at(n));
             assert_eq!((live.is_owed(), live.waiting_since()), (false, Some(at(n))));
             assert!(live.pong(n, at(n) + 2 * SECOND));
@@ -375,15 +375,15 @@ mod tests {
 
     #[test]
     fn b2_a_users_ping_times_out_and_the_next_one_works() {
-        let (mut live, now) = liveness(None);
+        let (mut live, now) = pinger(None);
         let (mut first, mut second) = (None, None);
         assert_eq!(live.user_ping(&mut first, now), PingProgress::Waiting);
-        live.ping_cut(1, now);
+        live.ping_encoded(1, now);
         assert_eq!(live.handle_timeout(now + 10 * SECOND), Verdict::Fine);
         assert_eq!(live.user_ping(&mut first, now + 10 * SECOND), PingProgress::TimedOut);
         assert_eq!(live.user_ping(&mut second, now + 10 * SECOND), PingProgress::Waiting);
         assert!(live.is_owed());
-        live.ping_cut(2, now + 11 * SECOND);
+        live.ping_encoded(2, now + 11 * SECOND);
         assert!(!live.pong(1, now + 12 * SECOND), "too late, and for another one");
         assert_eq!(live.user_ping(&mut second, now + 12 * SECOND), PingProgress::Waiting);
         assert!(live.pong(2, now + 12 * SECOND));
@@ -392,29 +392,29 @@ mod tests {
 
     #[test]
     fn y_ping_7_a_call_does_not_share_the_ping_that_is_under_way() {
-        let (mut live, now) = liveness(None);
-        live.ping_cut(1, now);
+        let (mut live, now) = pinger(None);
+        live.ping_encoded(1, now);
         let (mut ticket, later) = (None, now + 9 * SECOND);
         assert_eq!(live.user_ping(&mut ticket, later), PingProgress::Waiting);
         assert!(!live.is_owed(), "one at a time");
         assert!(live.pong(1, later));
         assert_eq!(live.user_ping(&mut ticket, later), PingProgress::Waiting, "answered in no time");
         assert!(live.is_owed());
-        live.ping_cut(2, later);
+        live.ping_encoded(2, later);
         assert!(live.pong(2, later + SECOND));
         assert_eq!(live.user_ping(&mut ticket, later + SECOND), PingProgress::Answered(SECOND));
     }
 
     #[test]
     fn y_ping_8_a_call_has_its_own_time_though_another_ping_times_out() {
-        let (mut live, now) = liveness(None);
-        live.ping_cut(1, now);
+        let (mut live, now) = pinger(None);
+        live.ping_encoded(1, now);
         let (mut ticket, end) = (None, now + 10 * SECOND);
         assert_eq!(live.user_ping(&mut ticket, now + 9 * SECOND), PingProgress::Waiting);
         assert_eq!(live.handle_timeout(end), Verdict::Fine);
         assert_eq!(live.user_ping(&mut ticket, end), PingProgress::Waiting, "timed out at once");
         assert!(live.is_owed());
-        live.ping_cut(2, end);
+        live.ping_encoded(2, end);
         assert_eq!(live.handle_timeout(end + 9 * SECOND), Verdict::Fine);
         assert_eq!(live.user_ping(&mut ticket, end + 9 * SECOND), PingProgress::Waiting);
         assert_eq!(live.handle_timeout(end + 10 * SECOND), Verdict::Fine);

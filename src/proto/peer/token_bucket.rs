@@ -1,11 +1,11 @@
-//! Owns [`Budget`]: how much of something that does no good a peer may still do.
+//! Owns [`TokenBucket`]: how often a peer may still do something that does no good.
 
 use crate::proto::limits::Allowance;
 use web_time::Instant;
 
 /// A token bucket over an [`Allowance`].
 #[derive(Clone, Debug)]
-pub(in crate::proto) struct Budget {
+pub(in crate::proto) struct TokenBucket {
     allowance: Allowance,
     left: u32,
     filled: Instant,
@@ -15,7 +15,7 @@ pub(in crate::proto) struct Budget {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::proto) struct Exhausted;
 
-impl Budget {
+impl TokenBucket {
     pub(in crate::proto) fn new(allowance: Allowance, now: Instant) -> Self {
         Self { allowance, left: allowance.burst, filled: now }
     }
@@ -54,7 +54,7 @@ mod tests {
     #[test]
     fn a_burst_then_a_rate() {
         let start = Instant::now();
-        let mut budget = Budget::new(Allowance { burst: 10, per_second: 100 }, start);
+        let mut budget = TokenBucket::new(Allowance { burst: 10, per_second: 100 }, start);
         for _ in 0..10 {
             assert_eq!(budget.spend(start), Ok(()));
         }
@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn earning_and_waiting_never_pass_the_burst() {
         let start = Instant::now();
-        let mut budget = Budget::new(Allowance { burst: 2, per_second: 1 }, start);
+        let mut budget = TokenBucket::new(Allowance { burst: 2, per_second: 1 }, start);
         for _ in 0..5 {
             budget.earn();
         }
@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn a_clock_that_steps_back_is_harmless() {
         let start = Instant::now() + Duration::from_secs(10);
-        let mut budget = Budget::new(Allowance { burst: 1, per_second: 1000 }, start);
+        let mut budget = TokenBucket::new(Allowance { burst: 1, per_second: 1000 }, start);
         assert_eq!(budget.spend(start), Ok(()));
         assert_eq!(budget.spend(start - Duration::from_secs(5)), Err(Exhausted));
     }

@@ -2,17 +2,17 @@
 //! so that late frames are told from garbage. Those that the peer has not ended are `half_open`'s.
 
 use crate::proto::limits::TOMBSTONES;
-use crate::proto::store::id_hash::Spread;
+use crate::proto::store::id_hash::IdHash;
 use crate::wire::StreamId;
 use std::collections::{HashMap, VecDeque};
 
 /// The last [`TOMBSTONES`] streams that ended.
 #[derive(Debug)]
 pub(in crate::proto) struct Tombstones {
-    graves: HashMap<StreamId, Tombstone, Spread>,
+    entries: HashMap<StreamId, Tombstone, IdHash>,
     order: VecDeque<StreamId>,
     /// Late frames that streams which were forgotten may still cause.
-    forgiven: u32,
+    untracked_late_frames: u32,
 }
 
 /// An ended stream.
@@ -23,15 +23,15 @@ pub(in crate::proto) struct Tombstone {
     /// Bytes that the peer has been sent, and may still give credit for: it gives it as it reads them.
     sent: u32,
     /// Other frames without a body that are still expected.
-    patience: u8,
+    late_frames_left: u8,
 }
 
 /// Frames without a body that an honest peer may send on a stream that has ended here, credit for what it still reads not
 /// counted: its ACK, FIN or RST, and what its window grows by.
-const PATIENCE: u8 = 16;
+const LATE_FRAMES: u8 = 16;
 
 /// The same for a stream that was forgotten, on average: its ACK, credit, and FIN or RST.
-const FORGIVEN: u32 = 4;
+const UNTRACKED_LATE_FRAMES: u32 = 4;
 
 /// A body passes the credit that an ended stream had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub(in crate::proto) struct BeyondCredit(pub(in crate::proto) u32);
 impl Tombstone {
     /// Of a stream on which the peer may still send `credit` bytes, and `sent` have been sent to it.
     pub(in crate::proto) fn new(credit: u32, sent: u64) -> Self {
-        Self { credit, sent: u32::try_from(sent).unwrap_or(u32::MAX), patience: PATIENCE }
+        Self { credit, sent: u32::try_from(sent).unwrap_or(u32::MAX), late_frames_left: LATE_FRAMES }
     }
 
     /// Bytes that the peer could still send.
@@ -60,49 +60,50 @@ impl Tombstone {
             self.sent = self.sent.saturating_sub(credit);
             return true;
         }
-        let expected = self.patience > 0;
-        self.patience = self.patience.saturating_sub(1);
+        let expected = self.late_frames_left > 0;
+        self.late_frames_left = self.late_frames_left.saturating_sub(1);
         expected
     }
 }
 
 impl Tombstones {
-    pub(in crate::proto) fn new(spread: Spread) -> Self {
-        Self { graves: HashMap::with_hasher(spread), order: VecDeque::new(), forgiven: 0 }
+    pub(in crate::proto) fn new(id_hash: IdHash) -> Self {
+        Self { entries: HashMap::with_hasher(id_hash), order: VecDeque::new(), untracked_late_frames: 0 }
     }
 
     pub(in crate::proto) fn insert(&mut self, id: StreamId, tombstone: Tombstone) {
-        if self.graves.insert(id, tombstone).is_some() {
+        if self.entries.insert(id, tombstone).is_some() {
             return;
         }
         self.order.push_back(id);
         if self.order.len() > TOMBSTONES
             && let Some(oldest) = self.order.pop_front()
         {
-            self.graves.remove(&oldest);
-            self.forgiven = self.forgiven.saturating_add(FORGIVEN);
+            self.entries.remove(&oldest);
+            self.untracked_late_frames = self.untracked_late_frames.saturating_add(UNTRACKED_LATE_FRAMES);
         }
     }
 
     /// So many streams have ended and are not remembered.
     pub(in crate::proto) const fn forget(&mut self, streams: u32) {
-        self.forgiven = self.forgiven.saturating_add(streams.saturating_mul(FORGIVEN));
+        self.untracked_late_frames =
+            self.untracked_late_frames.saturating_add(streams.saturating_mul(UNTRACKED_LATE_FRAMES));
     }
 
     /// Whether a frame for a stream that nothing is known of may belong to one that was forgotten.
-    pub(in crate::proto) const fn forgives(&mut self) -> bool {
-        let forgiven = self.forgiven > 0;
-        self.forgiven = self.forgiven.saturating_sub(1);
-        forgiven
+    pub(in crate::proto) const fn allow_untracked_late_frame(&mut self) -> bool {
+        let untracked_late_frames = self.untracked_late_frames > 0;
+        self.untracked_late_frames = self.untracked_late_frames.saturating_sub(1);
+        untracked_late_frames
     }
 
     pub(in crate::proto) fn get_mut(&mut self, id: StreamId) -> Option<&mut Tombstone> {
-        self.graves.get_mut(&id)
+        self.entries.get_mut(&id)
     }
 
     /// Forgets a stream whose id is being opened anew; says whether it was known.
     pub(in crate::proto) fn remove(&mut self, id: StreamId) -> bool {
-        let known = self.graves.remove(&id).is_some();
+        let known = self.entries.remove(&id).is_some();
         if known {
             self.order.retain(|other| *other != id);
         }
@@ -110,13 +111,13 @@ impl Tombstones {
     }
 
     /// Forgets them all.
-    pub(in crate::proto) fn rest(&mut self) {
-        self.forget(u32::try_from(self.graves.len()).unwrap_or(u32::MAX));
-        *self = Self { forgiven: self.forgiven, ..Self::new(*self.graves.hasher()) };
+    pub(in crate::proto) fn release_if_idle(&mut self) {
+        self.forget(u32::try_from(self.entries.len()).unwrap_or(u32::MAX));
+        *self = Self { untracked_late_frames: self.untracked_late_frames, ..Self::new(*self.entries.hasher()) };
     }
 
     pub(in crate::proto) fn clear(&mut self) {
-        *self = Self::new(*self.graves.hasher());
+        *self = Self::new(*self.entries.hasher());
     }
 }
 
@@ -126,20 +127,22 @@ mod tests {
 
     #[test]
     fn the_oldest_are_forgotten() {
-        let mut tombstones = Tombstones::new(Spread::new(5));
+        let mut tombstones = Tombstones::new(IdHash::new(5));
         let id = |n: usize| StreamId::new(n as u32).expect("not zero");
-        let grave = Tombstone::new(1, 0);
+        let entry = Tombstone::new(1, 0);
         for n in 1..=TOMBSTONES + 10 {
-            tombstones.insert(id(n), grave);
+            tombstones.insert(id(n), entry);
         }
-        assert_eq!((tombstones.order.len(), tombstones.graves.len()), (TOMBSTONES, TOMBSTONES));
+        assert_eq!((tombstones.order.len(), tombstones.entries.len()), (TOMBSTONES, TOMBSTONES));
         assert_eq!(tombstones.get_mut(id(10)), None);
         assert!(tombstones.get_mut(id(11)).is_some());
         tombstones.remove(id(11));
         assert_eq!(tombstones.get_mut(id(11)), None);
-        assert_eq!((tombstones.order.len(), tombstones.graves.len()), (TOMBSTONES - 1, TOMBSTONES - 1));
-        let forgiven = std::iter::repeat_with(|| tombstones.forgives()).take_while(|forgives| *forgives).count();
-        assert_eq!(forgiven, 10 * FORGIVEN as usize);
+        assert_eq!((tombstones.order.len(), tombstones.entries.len()), (TOMBSTONES - 1, TOMBSTONES - 1));
+        let untracked_late_frames = std::iter::repeat_with(|| tombstones.allow_untracked_late_frame())
+            .take_while(|allow_untracked_late_frame| *allow_untracked_late_frame)
+            .count();
+        assert_eq!(untracked_late_frames, 10 * UNTRACKED_LATE_FRAMES as usize);
     }
 
     #[test]
@@ -148,14 +151,14 @@ mod tests {
         assert_eq!([4, 5].map(|len| tombstone.body(len)), [Ok(()), Ok(())]);
         assert_eq!(tombstone.body(2), Err(BeyondCredit(1)));
         let expected = std::iter::repeat_with(|| tombstone.expects(0)).take_while(|expects| *expects).count();
-        assert_eq!(expected, usize::from(PATIENCE));
+        assert_eq!(expected, usize::from(LATE_FRAMES));
     }
 
     #[test]
     fn credit_is_expected_for_what_was_sent_in_pieces_of_any_size() {
         let mut tombstone = Tombstone::new(0, 1_000);
         let expected = std::iter::repeat_with(|| tombstone.expects(3)).take(1_000).filter(|expects| *expects).count();
-        assert_eq!(expected, 333 + usize::from(PATIENCE));
+        assert_eq!(expected, 333 + usize::from(LATE_FRAMES));
         let mut tombstone = Tombstone::new(0, u64::MAX);
         assert!(tombstone.expects(u32::MAX));
     }

@@ -1,6 +1,6 @@
 //! Owns [`UserPings`]: which calls of the application wait for a ping, and what has come of each.
 //!
-//! A call is answered by the first ping that is cut after it was made, whatever that is for, and by no other (Y-PING-7). Who
+//! A call is answered by the first ping that is encoded after it was made, whatever that is for, and by no other (Y-PING-7). Who
 //! gives up gives the ticket back, and nothing is left of the call.
 
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ pub(in crate::proto) struct UserPings {
     timeout: Duration,
     calls: BTreeMap<u64, Call>,
     next: u64,
-    /// The pings of those from here on have not been cut.
+    /// The pings of those from here on have not been encoded.
     asked: u64,
     /// Those of the ones from here to there have been, and were not answered yet.
     sent: u64,
@@ -35,9 +35,9 @@ pub(crate) enum PingProgress {
 /// How a call stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Call {
-    /// Made then; its ping has not been cut.
+    /// Made then; its ping has not been encoded.
     Asked(Instant),
-    /// Its ping was cut then.
+    /// Its ping was encoded then.
     Sent(Instant),
     Done(PingProgress),
 }
@@ -72,13 +72,13 @@ impl UserPings {
         self.calls.remove(&ticket);
     }
 
-    /// Whether a call waits for a ping to be cut.
+    /// Whether a call waits for a ping to be encoded.
     pub(in crate::proto) fn is_asked(&self) -> bool {
         self.calls.last_key_value().is_some_and(|(ticket, _)| *ticket >= self.asked)
     }
 
-    /// A ping was cut: it is that of all who have asked.
-    pub(in crate::proto) fn ping_cut(&mut self, now: Instant) {
+    /// A ping was encoded: it is that of all who have asked.
+    pub(in crate::proto) fn ping_encoded(&mut self, now: Instant) {
         for (_, call) in self.calls.range_mut(self.asked..) {
             if let Call::Asked(_) = call {
                 *call = Call::Sent(now);
@@ -87,7 +87,7 @@ impl UserPings {
         self.asked = self.next;
     }
 
-    /// The last ping that was cut was answered.
+    /// The last ping that was encoded was answered.
     pub(in crate::proto) fn answered(&mut self, rtt: Duration) {
         for (_, call) in self.calls.range_mut(self.sent..self.asked) {
             if let Call::Sent(_) = call {
@@ -148,12 +148,12 @@ mod tests {
     #[test]
     fn y_ping_7_a_call_is_answered_by_a_ping_that_was_cut_after_it() {
         let (mut pings, now) = pings();
-        pings.ping_cut(now);
+        pings.ping_encoded(now);
         let first = pings.ask(now);
         pings.answered(RTT);
         assert_eq!(pings.progress(first), PingProgress::Waiting, "that ping left before it was asked for");
         assert!(pings.is_asked());
-        pings.ping_cut(now);
+        pings.ping_encoded(now);
         assert!(!pings.is_asked());
         let second = pings.ask(now);
         pings.answered(2 * RTT);
@@ -165,7 +165,7 @@ mod tests {
     fn y_ping_7_calls_share_a_ping_that_has_not_been_cut() {
         let (mut pings, now) = pings();
         let tickets: Vec<_> = (0..100).map(|_| pings.ask(now)).collect();
-        pings.ping_cut(now);
+        pings.ping_encoded(now);
         pings.answered(RTT);
         assert!(tickets.into_iter().all(|ticket| pings.progress(ticket) == PingProgress::Answered(RTT)));
         assert!(pings.calls.is_empty());
@@ -175,7 +175,7 @@ mod tests {
     fn y_ping_8_the_time_of_a_call_begins_when_its_ping_is_cut() {
         let (mut pings, now) = pings();
         let ticket = pings.ask(now);
-        pings.ping_cut(now + TIMEOUT / 2);
+        pings.ping_encoded(now + TIMEOUT / 2);
         assert_eq!(pings.poll_timeout(), Some(now + TIMEOUT * 3 / 2));
         pings.handle_timeout(now + TIMEOUT);
         assert!(!pings.take_ended());
@@ -201,11 +201,11 @@ mod tests {
     #[test]
     fn y_ping_7_a_call_that_is_given_up_leaves_nothing_behind() {
         let (mut pings, now) = pings();
-        // Before its ping was cut, while that is under way, and when its end was not told.
+        // Before its ping was encoded, while that is under way, and when its end was not told.
         let [asked, sent, done] = [0, 1, 2].map(|state| {
             let (mut pings, ticket) = (UserPings::new(TIMEOUT), 0);
             assert_eq!(pings.ask(now), ticket);
-            (0..state.min(1)).for_each(|_| pings.ping_cut(now));
+            (0..state.min(1)).for_each(|_| pings.ping_encoded(now));
             (1..state).for_each(|_| pings.answered(RTT));
             pings.forget(ticket);
             pings
@@ -218,11 +218,11 @@ mod tests {
         }
         // An answer that nobody has collected waits for whoever asked, and for no other.
         let [slow, other] = [(); 2].map(|()| pings.ask(now));
-        pings.ping_cut(now);
+        pings.ping_encoded(now);
         pings.answered(RTT);
         pings.forget(other);
         let next = pings.ask(now);
-        pings.ping_cut(now);
+        pings.ping_encoded(now);
         pings.answered(3 * RTT);
         assert_eq!([slow, next].map(|ticket| pings.progress(ticket)), [RTT, 3 * RTT].map(PingProgress::Answered));
     }

@@ -1,4 +1,6 @@
-//! Owns [`Batch`]: frames cut and ready to be written, as few pieces as possible.
+//! Owns [`Batch`]: frames that were encoded and are ready to be written, in as few pieces as possible.
+//!
+//! Small bodies are copied next to their headers, large ones handed over as they are. Never decides what goes into it.
 
 use crate::proto::counters::count_frame;
 use crate::stats::{Traffic, add};
@@ -90,7 +92,7 @@ impl Batch {
     }
 
     /// Gives back the storage of an empty batch.
-    pub(crate) fn rest(&mut self) {
+    pub(crate) fn release_if_idle(&mut self) {
         if self.len == 0 {
             (self.joined, self.pieces, self.copied) = (BytesMut::new(), VecDeque::new(), Vec::new());
         }

@@ -13,8 +13,8 @@ pub(in crate::proto) struct PendingReaders(u32);
 impl PendingReaders {
     /// There is something new to read.
     pub(in crate::proto) fn begin(&mut self, stream: &mut Stream) {
-        if let Some(motion) = &mut stream.motion
-            && !std::mem::replace(&mut motion.answering, true)
+        if let Some(active) = &mut stream.active
+            && !std::mem::replace(&mut active.reader_pending, true)
         {
             self.0 = self.0.saturating_add(1);
         }
@@ -22,8 +22,8 @@ impl PendingReaders {
 
     /// Its task has looked, or there is none.
     pub(in crate::proto) fn end(&mut self, stream: &mut Stream) {
-        if let Some(motion) = &mut stream.motion
-            && std::mem::take(&mut motion.answering)
+        if let Some(active) = &mut stream.active
+            && std::mem::take(&mut active.reader_pending)
         {
             self.0 = self.0.saturating_sub(1);
         }

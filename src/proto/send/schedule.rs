@@ -75,7 +75,7 @@ impl Schedule {
 mod tests {
     use super::*;
     use crate::memory::{MemoryManager, Reservation, Unlimited};
-    use crate::proto::store::id_hash::Spread;
+    use crate::proto::store::id_hash::IdHash;
     use crate::proto::stream::{Handshake, Stream};
     use crate::wire::StreamId;
     use std::sync::Arc;
@@ -90,7 +90,7 @@ mod tests {
     impl Bench {
         fn new(priorities: &[Priority]) -> (Self, Vec<Key>) {
             let manager: Arc<dyn MemoryManager> = Arc::new(Unlimited);
-            let mut bench = Self { store: Store::new(Spread::new(3)), schedule: Schedule::new() };
+            let mut bench = Self { store: Store::new(IdHash::new(3)), schedule: Schedule::new() };
             let keys = (1..).zip(priorities).map(|(id, priority)| {
                 let reservation = Reservation::new(&manager, 1, Priority::ALWAYS).expect("unlimited");
                 let id = StreamId::new(id).expect("not zero");

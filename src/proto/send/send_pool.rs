@@ -1,19 +1,19 @@
-//! Owns [`Pool`]: the memory of a connection's send buffers and who may use how much of it.
+//! Owns [`SendPool`]: the memory of a connection's send buffers, who may use how much of it, and the writers that wait for it.
 //!
 //! What is in the pool is covered by the peers' credit (Y-SEND-1), so only the socket keeps it there: it drains whenever
 //! the connection moves. A small base needs no reservation, so that a connection moves however full the budget is
 //! (Y-MEM-5). Buckets may fill shares of it as they do of the budget, so low ones never keep a high one from writing, and a
 //! part is each bucket's own, so high ones never keep a low one from it either (Y-MEM-6). Capacity that nobody uses holds
-//! chunks to be used again.
+//! chunks to be used again. Never asks the memory manager itself.
 
 use crate::memory::Reservation;
 use crate::priority::Priority;
-use crate::proto::buffer::chunk_pool::Spares;
+use crate::proto::buffer::chunk_pool::ChunkPool;
 use crate::proto::key::Key;
 use crate::proto::limits::{POOL_IDLE, SEND_BASE, SEND_PARTS, WRITES_AHEAD};
 use crate::proto::store::Store;
 use crate::proto::store::queue::{Queue, RoomPlace};
-use crate::proto::stream::readiness::Ready;
+use crate::proto::stream::readiness::Readiness;
 use bytes::{Bytes, BytesMut};
 use web_time::Instant;
 
@@ -21,14 +21,14 @@ use web_time::Instant;
 const TYPICAL_WRITE: usize = 16 * 1024;
 
 /// Fewer bytes than this are not worth a write that wants more.
-const CRUMB: usize = 1024;
+const MIN_WRITE_ROOM: usize = 1024;
 
 #[derive(Debug)]
-pub(in crate::proto) struct Pool {
+pub(in crate::proto) struct SendPool {
     used: usize,
     /// The same by bucket.
     by_bucket: [usize; Priority::BUCKETS],
-    /// Of that, what has been cut and not been written to the transport yet.
+    /// Of that, what has been encoded and not been written to the transport yet.
     in_batch: [usize; Priority::BUCKETS],
     max: usize,
     reservation: Option<Reservation>,
@@ -38,7 +38,7 @@ pub(in crate::proto) struct Pool {
     /// Since when nothing has been buffered, while memory is reserved.
     idle_since: Option<Instant>,
     /// Chunks in the part of the capacity that is not used.
-    pub(in crate::proto) spares: Spares,
+    pub(in crate::proto) free_chunks: ChunkPool,
     /// Writers that found no room, by bucket. Each is there once, however often it asks, until it is served.
     waiting: [Queue<RoomPlace>; Priority::BUCKETS],
     turns: [Turn; Priority::BUCKETS],
@@ -60,7 +60,7 @@ pub(in crate::proto) struct Round {
     woken: [usize; Priority::BUCKETS],
 }
 
-impl Pool {
+impl SendPool {
     pub(in crate::proto) fn new(max: usize) -> Self {
         let waiting = std::array::from_fn(|_| Queue::new());
         Self {
@@ -71,7 +71,7 @@ impl Pool {
             reservation: None,
             refused: None,
             idle_since: None,
-            spares: Spares::default(),
+            free_chunks: ChunkPool::default(),
             waiting,
             turns: [Turn { number: 1, ahead: 0 }; Priority::BUCKETS],
         }
@@ -92,10 +92,10 @@ impl Pool {
     /// Bytes that a stream of `priority`, which has `own` of them in the pool, may add now; it `wants` some.
     ///
     /// A stream gets half of what is free beyond what it has itself: busy ones always leave room for a small write of
-    /// their bucket, and large writes are not cut to crumbs.
+    /// their bucket, and large writes are not split into crumbs.
     pub(in crate::proto) fn room(&self, priority: Priority, own: usize, wants: usize) -> usize {
         let room = self.free(priority.bucket()).saturating_sub(own).div_ceil(2);
-        if room < wants.min(CRUMB) { 0 } else { room }
+        if room < wants.min(MIN_WRITE_ROOM) { 0 } else { room }
     }
 
     /// Bytes that a bucket may add: what is not used of its share, and of its own part at least (Y-MEM-6).
@@ -163,13 +163,13 @@ impl Pool {
             turn.ahead = turn.ahead.saturating_add(1);
         }
         let free = self.capacity().saturating_sub(self.used);
-        if self.spares.len() > free {
-            self.spares.shrink(free);
+        if self.free_chunks.len() > free {
+            self.free_chunks.shrink(free);
         }
     }
 
     /// `bytes` of a stream of `priority` were put into a batch. It may be of another one when they have been written.
-    pub(in crate::proto) fn cut(&mut self, priority: Priority, bytes: usize) {
+    pub(in crate::proto) fn encoded(&mut self, priority: Priority, bytes: usize) {
         more(&mut self.in_batch, priority, bytes);
     }
 
@@ -203,7 +203,7 @@ impl Pool {
 
     /// There is nothing to send at the moment.
     pub(in crate::proto) fn idle(&mut self, now: Instant) {
-        if self.used == 0 && (self.reservation.is_some() || self.spares.len() > 0) {
+        if self.used == 0 && (self.reservation.is_some() || self.free_chunks.len() > 0) {
             self.idle_since.get_or_insert(now);
         }
     }
@@ -217,20 +217,20 @@ impl Pool {
     pub(in crate::proto) fn handle_timeout(&mut self, now: Instant) -> Option<Reservation> {
         self.poll_timeout().filter(|at| now >= *at)?;
         self.idle_since = None;
-        self.spares.shrink(0);
+        self.free_chunks.shrink(0);
         self.reservation.take()
     }
 
     /// Keeps chunks that were used, as far as there is capacity that nobody uses.
     pub(in crate::proto) fn recycle(&mut self, spent: impl IntoIterator<Item = Bytes>) {
         let most = self.capacity().saturating_sub(self.used);
-        spent.into_iter().for_each(|bytes| self.spares.put(bytes, most));
+        spent.into_iter().for_each(|bytes| self.free_chunks.put(bytes, most));
     }
 
     /// The same for a chunk that nobody else holds a part of.
     pub(in crate::proto) fn reuse(&mut self, mut chunk: BytesMut) {
         chunk.clear();
-        self.spares.keep(chunk, self.capacity().saturating_sub(self.used));
+        self.free_chunks.keep(chunk, self.capacity().saturating_sub(self.used));
     }
 
     /// Whether a stream that was last written to at this turn waits for its next one: it has gone before those who wait, and
@@ -250,7 +250,7 @@ impl Pool {
 
     /// A writer waits for room. One that was woken for some, and comes when others have had their turns, is the next.
     pub(in crate::proto) fn wait(&mut self, store: &mut Store, key: Key, priority: Priority) {
-        let late = store.motion(key).is_some_and(|motion| std::mem::take(&mut motion.woken));
+        let late = store.activate(key).is_some_and(|active| std::mem::take(&mut active.woken));
         if let Some(waiting) = self.waiting.get_mut(priority.bucket()) {
             if late {
                 waiting.push_front(store, key)
@@ -293,14 +293,14 @@ impl Pool {
             let waiting = self.waiting.get_mut(bucket)?;
             let key = (*next)?;
             *next = waiting.after(store, key);
-            if let Some(motion) = store.motion(key) {
-                motion.woken = true;
+            if let Some(active) = store.activate(key) {
+                active.woken = true;
             }
-            if store.get(key).is_some_and(|stream| stream.interest.contains(Ready::WRITE)) {
+            if store.get(key).is_some_and(|stream| stream.interest.contains(Readiness::WRITE)) {
                 *woken = woken.saturating_add(1);
             } else {
                 waiting.remove(store, key);
-                store.still(key);
+                store.release_if_idle(key);
             }
             Some(key)
         })
@@ -310,7 +310,7 @@ impl Pool {
     pub(in crate::proto) fn clear(&mut self) -> Option<Reservation> {
         (self.used, self.refused, self.idle_since) = (0, None, None);
         (self.by_bucket, self.in_batch) = Default::default();
-        self.spares.shrink(0);
+        self.free_chunks.shrink(0);
         self.reservation.take()
     }
 }
@@ -343,15 +343,15 @@ mod tests {
 
     #[test]
     fn shares_keep_room_for_higher_buckets() {
-        let mut pool = Pool::new(SEND_BASE);
+        let mut pool = SendPool::new(SEND_BASE);
         for priority in [Priority::new(0), Priority::LOW, Priority::MEDIUM, Priority::HIGH, Priority::ALWAYS] {
             let before = pool.used();
-            while pool.room(priority, 0, CRUMB) > 0 {
-                pool.add(priority, pool.room(priority, 0, CRUMB));
+            while pool.room(priority, 0, MIN_WRITE_ROOM) > 0 {
+                pool.add(priority, pool.room(priority, 0, MIN_WRITE_ROOM));
             }
             let share = Priority::level_of(priority.bucket()).threshold(SEND_BASE);
             assert!(
-                pool.used() <= share && share - pool.used() < 2 * CRUMB,
+                pool.used() <= share && share - pool.used() < 2 * MIN_WRITE_ROOM,
                 "{priority:?}: {} of {share}",
                 pool.used()
             );
@@ -362,24 +362,25 @@ mod tests {
     #[test]
     fn busy_streams_leave_room_for_a_small_write_of_their_bucket() {
         for streams in [1, 2, 5, 100] {
-            let (mut pool, mut own) = (Pool::new(SEND_BASE), vec![0; streams]);
+            let (mut pool, mut own) = (SendPool::new(SEND_BASE), vec![0; streams]);
             for turn in 0..1000 {
                 let own = &mut own[turn % streams];
                 let room = pool.room(Priority::MEDIUM, *own, SEND_BASE);
                 pool.add(Priority::MEDIUM, room);
                 *own += room;
             }
-            assert!(pool.room(Priority::MEDIUM, 0, CRUMB / 2) >= CRUMB / 2, "beside {streams}");
+            assert!(pool.room(Priority::MEDIUM, 0, MIN_WRITE_ROOM / 2) >= MIN_WRITE_ROOM / 2, "beside {streams}");
         }
     }
 
     #[test]
     fn what_was_refused_is_not_asked_for_again_until_something_leaves() {
-        let mut pool = Pool::new(3 * SEND_BASE);
+        let mut pool = SendPool::new(3 * SEND_BASE);
         pool.add(Priority::MEDIUM, SEND_BASE);
         pool.refuse(Priority::MEDIUM);
         pool.refuse(Priority::LOW);
-        let asks = |pool: &Pool| [Priority::LOW, Priority::MEDIUM, Priority::HIGH].map(|p| pool.growth(p).is_some());
+        let asks =
+            |pool: &SendPool| [Priority::LOW, Priority::MEDIUM, Priority::HIGH].map(|p| pool.growth(p).is_some());
         assert_eq!(asks(&pool), [false, false, true]);
         pool.remove(Priority::MEDIUM, 1);
         assert_eq!(asks(&pool), [true; 3]);
@@ -387,7 +388,7 @@ mod tests {
 
     #[test]
     fn it_doubles_up_to_its_maximum_and_gives_the_rest_back() {
-        let mut pool = Pool::new(3 * SEND_BASE);
+        let mut pool = SendPool::new(3 * SEND_BASE);
         assert_eq!(pool.growth(Priority::MEDIUM), Some(SEND_BASE));
         let (limit, reservation) = reserve(3 * SEND_BASE);
         let excess = pool.grow(reservation).expect("one base too much");
@@ -412,7 +413,7 @@ mod tests {
     fn y_mem_6_each_bucket_has_a_part_that_no_other_takes() {
         const LEVELS: [Priority; 4] = [Priority::LOW, Priority::MEDIUM, Priority::HIGH, Priority::ALWAYS];
         for fills in LEVELS {
-            let mut pool = Pool::new(SEND_BASE);
+            let mut pool = SendPool::new(SEND_BASE);
             while pool.room(fills, 0, 1) > 0 {
                 pool.add(fills, pool.room(fills, 0, 1));
             }
@@ -429,7 +430,7 @@ mod tests {
 
     #[test]
     fn y_mem_6_the_parts_grow_with_the_buffers() {
-        let mut pool = Pool::new(4 * SEND_BASE);
+        let mut pool = SendPool::new(4 * SEND_BASE);
         assert_eq!(pool.part(), 4 * 1024);
         let (_limit, reservation) = reserve(3 * SEND_BASE);
         assert!(pool.grow(reservation).is_none());
@@ -440,7 +441,7 @@ mod tests {
         /// Whoever writes, drops, cuts and changes its priority in whatever order: no more is used than there is, no bucket
         /// is without room while its own part is free, and in the end the sums are zero.
         fn y_mem_6_capacity_is_never_passed(steps: Vec<(u8, u8, u16)>) -> bool {
-            let mut pool = Pool::new(SEND_BASE);
+            let mut pool = SendPool::new(SEND_BASE);
             let mut queued = [0_usize; Priority::BUCKETS];
             let mut batch = 0;
             for (step, which, bytes) in steps {
@@ -454,7 +455,7 @@ mod tests {
                         queued[bucket] += room;
                     }
                     2 => {
-                        pool.cut(priority, own);
+                        pool.encoded(priority, own);
                         (queued[bucket], batch) = (queued[bucket] - own, batch + own);
                     }
                     3 => {

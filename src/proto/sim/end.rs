@@ -127,7 +127,7 @@ impl End {
     }
 
     pub(super) fn reached(&mut self) -> Reached {
-        let stats = self.mux.stats(self.mux.inspect().ledger.latest());
+        let stats = self.mux.stats(self.mux.inspect().counters.latest());
         Reached {
             overruns: stats.resets.overrun,
             withheld: stats.refusals.credit,
@@ -200,12 +200,12 @@ impl End {
         self.settle();
     }
 
-    /// What windows wish for is asked for, and what was withheld again.
+    /// What windows want is asked for, and what was withheld again.
     pub(super) fn ask(&mut self, now: Instant) {
         self.mux.ask_again();
-        while let Some(wish) = self.mux.next_wish(now) {
-            let answer = wish.put_to(&self.manager);
-            self.mux.answer(wish, answer);
+        while let Some(request) = self.mux.next_window_request(now) {
+            let answer = request.put_to(&self.manager);
+            self.mux.answer(request, answer);
             self.settle();
         }
         assert!(self.mux.withheld().is_none() || self.may_withhold());
@@ -226,7 +226,7 @@ impl End {
                 self.unsent.extend(pieces.iter().flat_map(|piece| piece.iter().copied()));
                 self.spent.extend(pieces);
             } else {
-                self.mux.handle_flushed(self.mux.last_cut());
+                self.mux.handle_flushed(self.mux.last_encoded());
                 self.mux.handle_idle(now);
                 self.paced += u64::from(self.mux.inspect().pace_ends.is_some());
             }
@@ -322,7 +322,7 @@ impl End {
     pub(super) fn end(&mut self, end: impl FnOnce(&mut Mux)) {
         let worth = |key: &Key| {
             let stream = self.mux.inspect().store.get(*key).expect("it waits");
-            stream.receive.state == ReceiveState::Finished || !stream.motion().unread.is_empty()
+            stream.receive.state == ReceiveState::Finished || !stream.active().unread.is_empty()
         };
         let waiting: Vec<_> = self.mux.inspect().incoming.iter().map(|key| (*key, worth(key))).collect();
         let before = self.mux.closed().is_some();

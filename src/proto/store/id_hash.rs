@@ -1,6 +1,6 @@
-//! Owns [`Spread`]: how ids and keys are spread over a book, so that no choice of them makes it slow.
+//! Owns [`IdHash`]: the hash of ids and keys, so that no choice of them makes a map slow (hash flooding).
 //!
-//! Ids are a peer's to choose, so the factor by which they are multiplied is random.
+//! Ids are a peer's to choose, so the factor by which they are multiplied is random. Uses nothing.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, Hasher};
@@ -10,16 +10,16 @@ const SMALL: usize = 64;
 
 /// A bijection from ids to well-spread hashes that a peer cannot predict.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Spread(u64);
+pub(crate) struct IdHash(u64);
 
 /// The hash of one id.
 #[derive(Debug)]
-pub(crate) struct Spreading {
-    spread: Spread,
+pub(crate) struct IdHasher {
+    spread: IdHash,
     hash: u64,
 }
 
-impl Spread {
+impl IdHash {
     pub(in crate::proto) const fn new(random: u64) -> Self {
         Self(random | 1)
     }
@@ -30,22 +30,22 @@ impl Spread {
     }
 }
 
-impl Default for Spread {
+impl Default for IdHash {
     /// For what is not a peer's to choose.
     fn default() -> Self {
         Self(0x9E37_79B9_7F4A_7C15)
     }
 }
 
-impl BuildHasher for Spread {
-    type Hasher = Spreading;
+impl BuildHasher for IdHash {
+    type Hasher = IdHasher;
 
-    fn build_hasher(&self) -> Spreading {
-        Spreading { spread: *self, hash: 0 }
+    fn build_hasher(&self) -> IdHasher {
+        IdHasher { spread: *self, hash: 0 }
     }
 }
 
-impl Hasher for Spreading {
+impl Hasher for IdHasher {
     fn write_u32(&mut self, number: u32) {
         self.hash = self.spread.of(self.hash ^ u64::from(number));
     }
@@ -60,7 +60,7 @@ impl Hasher for Spreading {
 }
 
 /// Makes a book smaller that holds much less than it did.
-pub(crate) fn trim<K: Eq + Hash, V>(book: &mut HashMap<K, V, Spread>) {
+pub(crate) fn shrink_sparse<K: Eq + Hash, V>(book: &mut HashMap<K, V, IdHash>) {
     let len = book.len();
     if book.capacity() > SMALL.max(len.saturating_mul(8)) {
         book.shrink_to(len.saturating_mul(2));
@@ -78,7 +78,7 @@ mod tests {
 
     quickcheck! {
         fn spread_is_a_bijection(random: u64, ids: Vec<u32>) -> bool {
-            let spread = Spread::new(random);
+            let spread = IdHash::new(random);
             let ids: HashSet<_> = ids.into_iter().filter_map(StreamId::new).collect();
             ids.iter().map(|id| spread.hash_one(*id)).collect::<HashSet<_>>().len() == ids.len()
         }
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn c11_ids_chosen_to_share_low_bits_are_spread() {
-        let spread = Spread::new(0x9E37_79B9_7F4A_7C15);
+        let spread = IdHash::new(0x9E37_79B9_7F4A_7C15);
         for shift in [1, 8, 12, 16] {
             let buckets: HashSet<_> = (1..=1024u32)
                 .filter_map(|i| StreamId::new((i << shift) | 1))
@@ -132,7 +132,7 @@ mod tests {
             |n| n.wrapping_mul(n) << 1 | 1,
         ];
         for seed in 0..8 {
-            let spread = Spread::new(StdRng::seed_from_u64(seed).random());
+            let spread = IdHash::new(StdRng::seed_from_u64(seed).random());
             for (index, choice) in choices.iter().enumerate() {
                 let ids: HashSet<_> = (0..STREAMS).map(choice).filter_map(StreamId::new).collect();
                 let (number, chosen) = (ids.len() as u64, cost(ids.into_iter().map(|id| spread.hash_one(id))));

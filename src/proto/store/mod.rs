@@ -6,10 +6,10 @@
 pub(in crate::proto) mod id_hash;
 pub(in crate::proto) mod queue;
 
-use crate::proto::buffer::chunk_pool::Spares;
+use crate::proto::buffer::chunk_pool::ChunkPool;
 use crate::proto::key::{Key, Serial};
-use crate::proto::store::id_hash::{Spread, trim};
-use crate::proto::stream::{Motion, Motions, ReceiveState, Stream};
+use crate::proto::store::id_hash::{IdHash, shrink_sparse};
+use crate::proto::stream::{ActiveState, ActiveStates, ReceiveState, Stream};
 use crate::wire::StreamId;
 use std::collections::HashMap;
 
@@ -22,14 +22,14 @@ pub(super) struct Store {
     free: Vec<u32>,
     next: Serial,
     /// The slots of those that are on the wire.
-    ids: HashMap<StreamId, u32, Spread>,
-    motions: Motions,
+    ids: HashMap<StreamId, u32, IdHash>,
+    idle_states: ActiveStates,
 }
 
 impl Store {
-    pub(super) fn new(spread: Spread) -> Self {
-        let (ids, motions) = (HashMap::with_hasher(spread), Motions::default());
-        Self { slots: Vec::new(), free: Vec::new(), next: Serial::FIRST, ids, motions }
+    pub(super) fn new(id_hash: IdHash) -> Self {
+        let (ids, idle_states) = (HashMap::with_hasher(id_hash), ActiveStates::default());
+        Self { slots: Vec::new(), free: Vec::new(), next: Serial::FIRST, ids, idle_states }
     }
 
     /// Adds a stream whose id is not in use.
@@ -69,28 +69,28 @@ impl Store {
         self.slots.get_mut(key.slot as usize)?.as_deref_mut().filter(|stream| stream.serial == key.serial)
     }
 
-    /// What moves on a stream, to be changed: something does, or will.
-    pub(super) fn motion(&mut self, key: Key) -> Option<&mut Motion> {
+    /// The active state of a stream, to be changed. One that has none gets it.
+    pub(super) fn activate(&mut self, key: Key) -> Option<&mut ActiveState> {
         let slot = self.slots.get_mut(key.slot as usize)?.as_deref_mut();
         let stream = slot.filter(|stream| stream.serial == key.serial)?;
-        Some(stream.motion.get_or_insert_with(|| self.motions.take()))
+        Some(stream.active.get_or_insert_with(|| self.idle_states.take()))
     }
 
     /// Takes bytes of a body in; `false` where nobody will read them.
-    pub(super) fn keep(&mut self, key: Key, bytes: &[u8], spares: &mut Spares) -> bool {
+    pub(super) fn keep(&mut self, key: Key, bytes: &[u8], free_chunks: &mut ChunkPool) -> bool {
         let open = self.get(key).is_some_and(|stream| stream.receive.state == ReceiveState::Open);
-        let motion = if open { self.motion(key) } else { None };
-        motion.is_some_and(|motion| {
-            motion.unread.push(bytes, spares);
+        let active = if open { self.activate(key) } else { None };
+        active.is_some_and(|active| {
+            active.unread.push(bytes, free_chunks);
             true
         })
     }
 
-    /// Something moves no more on a stream: perhaps nothing does.
-    pub(super) fn still(&mut self, key: Key) {
+    /// Takes the active state of a stream back if nothing is in it.
+    pub(super) fn release_if_idle(&mut self, key: Key) {
         let (slot, streams) = (self.slots.get_mut(key.slot as usize), self.ids.len());
         if let Some(stream) = slot.and_then(Option::as_deref_mut).filter(|stream| stream.serial == key.serial) {
-            self.motions.put(&mut stream.motion, streams);
+            self.idle_states.put(&mut stream.active, streams);
         }
     }
 
@@ -106,8 +106,8 @@ impl Store {
         stream.linked = false;
         let id = stream.id;
         if self.ids.remove(&id).is_some() {
-            trim(&mut self.ids);
-            self.motions.trim(self.ids.len());
+            shrink_sparse(&mut self.ids);
+            self.idle_states.shrink(self.ids.len());
         }
         true
     }
@@ -115,7 +115,7 @@ impl Store {
     /// Removes a stream that was unlinked and is in no queue.
     pub(super) fn remove(&mut self, key: Key) -> Option<Stream> {
         self.get(key)?;
-        self.still(key);
+        self.release_if_idle(key);
         let stream = self.slots.get_mut(key.slot as usize)?.take()?;
         self.free.push(key.slot);
         while let Some(None) = self.slots.last() {
@@ -138,12 +138,12 @@ impl Store {
     }
 
     /// Gives back what holds nothing.
-    pub(super) fn rest(&mut self) {
+    pub(super) fn release_all_idle(&mut self) {
         for stream in self.slots.iter_mut().flatten() {
-            self.motions.put(&mut stream.motion, 0);
-            stream.receive.window.rest();
+            self.idle_states.put(&mut stream.active, 0);
+            stream.receive.window.forget_rate();
         }
-        self.motions.clear();
+        self.idle_states.clear();
         self.slots.shrink_to_fit();
         self.free.retain(|slot| self.slots.get(*slot as usize).is_some_and(Option::is_none));
         self.free.shrink_to_fit();
@@ -174,29 +174,29 @@ mod tests {
     #[test]
     fn nothing_is_kept_once_reading_is_over() {
         for event in [ReceiveEvent::Fin, ReceiveEvent::Stop, ReceiveEvent::RemoteReset, ReceiveEvent::LocalReset] {
-            let (mut store, mut spares) = (Store::new(Spread::new(1)), Spares::default());
+            let (mut store, mut free_chunks) = (Store::new(IdHash::new(1)), ChunkPool::default());
             let key = store.insert(stream(1));
-            assert!(store.keep(key, b"before", &mut spares));
+            assert!(store.keep(key, b"before", &mut free_chunks));
             let stream = store.get_mut(key).expect("there");
             stream.receive.state = stream.receive.state.on(event);
-            assert!(!store.keep(key, b"after", &mut spares));
+            assert!(!store.keep(key, b"after", &mut free_chunks));
             assert_eq!(store.get_mut(key).expect("there").drop_unread(), 6);
         }
     }
 
     #[test]
     fn a_stream_on_which_nothing_moves_has_nothing_for_it() {
-        let (mut store, mut spares, mut queue) =
-            (Store::new(Spread::new(1)), Spares::default(), Queue::<DataPlace>::new());
+        let (mut store, mut free_chunks, mut queue) =
+            (Store::new(IdHash::new(1)), ChunkPool::default(), Queue::<DataPlace>::new());
         let key = store.insert(stream(1));
-        let moves = |store: &Store| store.get(key).is_some_and(|stream| stream.motion.is_some());
+        let moves = |store: &Store| store.get(key).is_some_and(|stream| stream.active.is_some());
         assert!(!moves(&store));
-        assert!(store.keep(key, b"bytes", &mut spares) && queue.push(&mut store, key));
-        store.still(key);
+        assert!(store.keep(key, b"bytes", &mut free_chunks) && queue.push(&mut store, key));
+        store.release_if_idle(key);
         assert_eq!(queue.pop(&mut store), Some(key));
         assert!(moves(&store), "the bytes are there");
         assert_eq!(store.get_mut(key).expect("there").drop_unread(), 5);
-        store.still(key);
+        store.release_if_idle(key);
         assert!(!moves(&store));
     }
 
@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn a_key_that_outlives_its_stream_finds_nothing() {
-        let mut store = Store::new(Spread::new(1));
+        let mut store = Store::new(IdHash::new(1));
         let key = store.insert(stream(1));
         assert!(store.unlink(key) && !store.unlink(key));
         assert!(store.remove(key).is_some());
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn slots_are_used_again_and_given_back() {
-        let mut store = Store::new(Spread::new(1));
+        let mut store = Store::new(IdHash::new(1));
         let open = |store: &mut Store, ids: std::ops::RangeInclusive<u32>| -> Vec<_> {
             ids.map(|id| store.insert(stream(id))).collect()
         };
@@ -234,11 +234,11 @@ mod tests {
         assert!(more.iter().all(|key| !keys.contains(key)) && keys[10..90].iter().all(|key| store.get(*key).is_none()));
         close(&mut store, &keys[90..]);
         close(&mut store, &more);
-        store.rest();
+        store.release_all_idle();
         assert_eq!((store.len(), store.slots.capacity(), store.free.capacity()), (10, 10, 0));
         assert!(keys[..10].iter().all(|key| store.get(*key).is_some()) && store.ids.capacity() < 32);
         close(&mut store, &keys[..10]);
-        store.rest();
+        store.release_all_idle();
         assert_eq!((store.slots.capacity(), store.ids.capacity()), (0, 0));
     }
 }

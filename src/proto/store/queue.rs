@@ -5,13 +5,13 @@
 
 use super::Store;
 use crate::proto::key::Key;
-use crate::proto::stream::{Links, Motion};
+use crate::proto::stream::{ActiveState, Links};
 
 /// Which of a stream's links a queue uses.
 pub(in crate::proto) trait Place {
-    fn of(motion: &mut Motion) -> &mut Links;
+    fn of(active: &mut ActiveState) -> &mut Links;
 
-    fn at(motion: &Motion) -> Links;
+    fn at(active: &ActiveState) -> Links;
 }
 
 /// The queue of streams that owe control frames.
@@ -31,42 +31,42 @@ pub(in crate::proto) struct FlushPlace;
 pub(in crate::proto) struct RoomPlace;
 
 impl Place for ControlPlace {
-    fn of(motion: &mut Motion) -> &mut Links {
-        &mut motion.control_links
+    fn of(active: &mut ActiveState) -> &mut Links {
+        &mut active.control_links
     }
 
-    fn at(motion: &Motion) -> Links {
-        motion.control_links
+    fn at(active: &ActiveState) -> Links {
+        active.control_links
     }
 }
 
 impl Place for DataPlace {
-    fn of(motion: &mut Motion) -> &mut Links {
-        &mut motion.data_links
+    fn of(active: &mut ActiveState) -> &mut Links {
+        &mut active.data_links
     }
 
-    fn at(motion: &Motion) -> Links {
-        motion.data_links
+    fn at(active: &ActiveState) -> Links {
+        active.data_links
     }
 }
 
 impl Place for FlushPlace {
-    fn of(motion: &mut Motion) -> &mut Links {
-        &mut motion.flush_links
+    fn of(active: &mut ActiveState) -> &mut Links {
+        &mut active.flush_links
     }
 
-    fn at(motion: &Motion) -> Links {
-        motion.flush_links
+    fn at(active: &ActiveState) -> Links {
+        active.flush_links
     }
 }
 
 impl Place for RoomPlace {
-    fn of(motion: &mut Motion) -> &mut Links {
-        &mut motion.room_links
+    fn of(active: &mut ActiveState) -> &mut Links {
+        &mut active.room_links
     }
 
-    fn at(motion: &Motion) -> Links {
-        motion.room_links
+    fn at(active: &ActiveState) -> Links {
+        active.room_links
     }
 }
 
@@ -89,7 +89,7 @@ impl<P: Place> Queue<P> {
 
     /// Puts a stream at the end; says whether it was not queued before.
     pub(in crate::proto) fn push(&mut self, store: &mut Store, key: Key) -> bool {
-        let Some(links) = store.motion(key).map(P::of).filter(|links| !links.queued) else {
+        let Some(links) = store.activate(key).map(P::of).filter(|links| !links.queued) else {
             return false;
         };
         *links = Links { previous: self.tail, next: None, queued: true };
@@ -102,7 +102,7 @@ impl<P: Place> Queue<P> {
 
     /// Puts a stream at the beginning; says whether it was not queued before.
     pub(in crate::proto) fn push_front(&mut self, store: &mut Store, key: Key) -> bool {
-        let Some(links) = store.motion(key).map(P::of).filter(|links| !links.queued) else {
+        let Some(links) = store.activate(key).map(P::of).filter(|links| !links.queued) else {
             return false;
         };
         *links = Links { previous: None, next: self.head, queued: true };
@@ -119,7 +119,7 @@ impl<P: Place> Queue<P> {
 
     /// The one behind `key`, which is queued here.
     pub(in crate::proto) fn after(&self, store: &Store, key: Key) -> Option<Key> {
-        P::at(store.get(key)?.motion()).next
+        P::at(store.get(key)?.active()).next
     }
 
     /// All that are queued, from the first to the last.
@@ -140,20 +140,20 @@ impl<P: Place> Queue<P> {
         };
         let Links { previous, next, .. } = std::mem::take(links);
         match previous.and_then(|key| moving(store, key)) {
-            Some(motion) => P::of(motion).next = next,
+            Some(active) => P::of(active).next = next,
             None => self.head = next,
         }
         match next.and_then(|key| moving(store, key)) {
-            Some(motion) => P::of(motion).previous = previous,
+            Some(active) => P::of(active).previous = previous,
             None => self.tail = previous,
         }
-        store.still(key);
+        store.release_if_idle(key);
         true
     }
 }
 
-fn moving(store: &mut Store, key: Key) -> Option<&mut Motion> {
-    store.get_mut(key)?.motion.as_deref_mut()
+fn moving(store: &mut Store, key: Key) -> Option<&mut ActiveState> {
+    store.get_mut(key)?.active.as_deref_mut()
 }
 
 #[cfg(test)]
@@ -161,7 +161,7 @@ mod tests {
     use super::*;
     use crate::memory::{MemoryManager, Reservation, Unlimited};
     use crate::priority::Priority;
-    use crate::proto::store::id_hash::Spread;
+    use crate::proto::store::id_hash::IdHash;
     use crate::proto::stream::{Handshake, Stream};
     use crate::wire::StreamId;
     use quickcheck::quickcheck;
@@ -177,7 +177,7 @@ mod tests {
     quickcheck! {
         /// The queue against a plain deque: any mix of push, pop and removal in the middle.
         fn queue_is_a_deque_without_duplicates(steps: Vec<(u8, u8)>) -> bool {
-            let mut store = Store::new(Spread::new(7));
+            let mut store = Store::new(IdHash::new(7));
             let keys: Vec<_> = (1..=8).map(|id| store.insert(stream(id))).collect();
             let (mut queue, mut model) = (Queue::<DataPlace>::new(), VecDeque::new());
             for (action, which) in steps {

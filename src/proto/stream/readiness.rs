@@ -1,12 +1,12 @@
-//! Owns [`Ready`]: which halves of a stream something has happened for.
+//! Owns [`Readiness`]: which of the things that a task may wait for on a stream have happened. Uses nothing.
 
 use std::ops::{BitAnd, BitOr, Not};
 
 /// A set of the three things a task may wait for on a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Ready(u8);
+pub(crate) struct Readiness(u8);
 
-impl Ready {
+impl Readiness {
     pub(crate) const NONE: Self = Self(0);
     /// Bytes, an end of file or an error can be read.
     pub(crate) const READ: Self = Self(1);
@@ -31,7 +31,7 @@ impl Ready {
     }
 }
 
-impl BitOr for Ready {
+impl BitOr for Readiness {
     type Output = Self;
 
     fn bitor(self, other: Self) -> Self {
@@ -39,7 +39,7 @@ impl BitOr for Ready {
     }
 }
 
-impl BitAnd for Ready {
+impl BitAnd for Readiness {
     type Output = Self;
 
     fn bitand(self, other: Self) -> Self {
@@ -47,7 +47,7 @@ impl BitAnd for Ready {
     }
 }
 
-impl Not for Ready {
+impl Not for Readiness {
     type Output = Self;
 
     fn not(self) -> Self {

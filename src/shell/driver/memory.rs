@@ -3,7 +3,7 @@
 use super::Driver;
 use crate::memory::Reservation;
 use crate::priority::Priority;
-use crate::proto::Answer;
+use crate::proto::WindowDecision;
 use crate::shell::listen::ask_or_listen;
 use crate::shell::opener::least_reservation;
 use crate::shell::shared::Inner;
@@ -117,9 +117,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     /// Puts wishes to the memory manager; nothing where it withholds any.
     fn ask(&mut self, now: Instant) -> Option<()> {
         let mut all = Some(());
-        while let Some(wish) = self.shared.with(|inner| inner.mux.next_wish(now)) {
+        while let Some(wish) = self.shared.with(|inner| inner.mux.next_window_request(now)) {
             let answer = wish.put_to(self.shared.memory());
-            if matches!(answer, Answer::Withheld | Answer::Least(_)) {
+            if matches!(answer, WindowDecision::Withheld | WindowDecision::Least(_)) {
                 all = None;
             }
             self.shared.with(|inner| inner.mux.answer(wish, answer));

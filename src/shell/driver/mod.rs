@@ -86,7 +86,7 @@ struct Outlook {
 impl Outlook {
     /// Also gives back what a connection at rest has no use for.
     fn of(inner: &mut Inner) -> Self {
-        let rests = inner.mux.is_at_rest();
+        let rests = inner.mux.is_idle();
         if rests {
             inner.rest();
         }
@@ -160,7 +160,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         // Time passes after what had arrived before it was read: a task that slept is not a peer that was silent.
         let (closed, asks, lacks) = self.shared.with(|inner| {
             inner.mux.handle_timeout(now);
-            let asks = inner.mux.has_wishes() || inner.mux.withheld().is_some();
+            let asks = inner.mux.has_window_requests() || inner.mux.withheld().is_some();
             (inner.mux.closed().is_some(), asks, inner.lacks_memory())
         });
         if closed || !matches!(self.phase, Phase::Running) {
@@ -237,7 +237,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     fn rest(&mut self) {
         self.reader.rest();
         self.writer.rest();
-        self.batch.rest();
+        self.batch.release_if_idle();
     }
 
     /// The connection is over, as far as its streams go.

@@ -147,21 +147,21 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 }
             }
             // Nothing written stays unflushed while the others have their turn.
-            let waiting = if unflushed { None } else { inner.mux.gathers() };
+            let waiting = if unflushed { None } else { inner.mux.coalesces() };
             *gathered = waiting.and_then(|waiting| Gathered::put_off(*gathered, waiting));
             if gathered.is_some() {
                 return Next::Gather;
             }
             if waiting.is_some() {
-                inner.mux.gathered_in_vain();
+                inner.mux.coalesced_in_vain();
             }
             if inner.mux.poll_transmit(batch, inner.mux.batch_budget(), now) {
                 *awaited |= inner.mux.wants_flush();
-                written.cut = inner.mux.last_cut();
+                written.cut = inner.mux.last_encoded();
                 return Next::Batch;
             }
             // What was decided without the lock has to hold still: nobody wakes a task that is not parked.
-            if inner.mux.has_wishes() || Self::overlooks(credit, opening, inner) {
+            if inner.mux.has_window_requests() || Self::overlooks(credit, opening, inner) {
                 return Next::Wish;
             }
             if unflushed {

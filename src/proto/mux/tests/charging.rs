@@ -234,7 +234,7 @@ fn whoever_has_ended_stands_in_line_no_more() {
             3 => bench.mux.stop(key, 0, bench.now),
             _ => bench.release(key),
         }
-        assert_eq!((bench.mux.withheld(), bench.mux.withheld.len()), (None, 0), "{ends}");
+        assert_eq!((bench.mux.withheld(), bench.mux.credit_queue.len()), (None, 0), "{ends}");
     }
 }
 
@@ -263,7 +263,7 @@ fn whoever_stands_still_waits_for_the_least_before_all_others() {
     let mut all = Reservation::new(&bench.manager, free, Priority::ALWAYS).expect("room");
     bench.ask();
     assert_eq!(bench.send(), []);
-    assert_eq!((bench.mux.withheld.len(), bench.mux.withheld()), (41, Some((16 * KIB, Priority::ALWAYS))));
+    assert_eq!((bench.mux.credit_queue.len(), bench.mux.withheld()), (41, Some((16 * KIB, Priority::ALWAYS))));
     // There is room for the least, and not for anything at HIGH: however often that is refused, the other goes on.
     drop(all.split(16 * KIB));
     bench.mux.ask_again();
@@ -283,11 +283,11 @@ fn what_is_read_while_the_manager_is_asked_is_not_missed() {
     bench.receive_data(id, WINDOW / 2);
     bench.read(key);
     bench.receive_data(id, WINDOW / 2);
-    let wish = bench.mux.next_wish(bench.now).expect("credit is due");
-    let answer = wish.put_to(&bench.manager);
-    assert!(matches!(answer, crate::proto::Answer::Withheld), "{answer:?}");
+    let request = bench.mux.next_window_request(bench.now).expect("credit is due");
+    let answer = request.put_to(&bench.manager);
+    assert!(matches!(answer, crate::proto::WindowDecision::Withheld), "{answer:?}");
     bench.read(key);
-    bench.mux.answer(wish, answer);
+    bench.mux.answer(request, answer);
     bench.ask();
     assert_eq!(bench.send(), [update(id, Flags::NONE, CREDIT_LEAST)]);
 }
@@ -303,7 +303,7 @@ fn the_least_is_given_once_however_often_it_is_asked_for() {
     bench.mux.choose_priority(key, Priority::ALWAYS);
     bench.mux.ask_again();
     bench.ask();
-    // It was not cut yet, and is part of the whole.
+    // It was not encoded yet, and is part of the whole.
     assert_eq!(bench.send(), [update(id, Flags::NONE, INITIAL_WINDOW)]);
     assert_eq!(bench.send(), []);
 }

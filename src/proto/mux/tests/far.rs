@@ -125,9 +125,9 @@ impl End {
 
     /// Sends at `now` what there is, which is `clock` by its own clock.
     fn send(&mut self, clock: Instant, now: Instant) {
-        while let Some(wish) = self.mux.next_wish(clock) {
-            let answer = wish.put_to(&self.manager);
-            self.mux.answer(wish, answer);
+        while let Some(request) = self.mux.next_window_request(clock) {
+            let answer = request.put_to(&self.manager);
+            self.mux.answer(request, answer);
         }
         let mut pieces = VecDeque::<Bytes>::new();
         while self.line.is_writable(now) && self.mux.poll_transmit(&mut self.batch, BATCH_BYTES, clock) {
@@ -135,7 +135,7 @@ impl End {
             pieces.iter().for_each(|piece| self.line.send(piece.clone(), now));
             self.mux.handle_written(data, pieces.drain(..));
         }
-        self.mux.handle_flushed(self.mux.last_cut());
+        self.mux.handle_flushed(self.mux.last_encoded());
         self.settle();
     }
 }
@@ -223,7 +223,7 @@ impl Transfer {
     pub(super) fn begun(mut self, tick: Duration) -> Self {
         self.tick = tick;
         let mut transfer = self;
-        while transfer.ends.iter().any(|end| end.mux.liveness.rtt.minimum().is_none()) {
+        while transfer.ends.iter().any(|end| end.mux.pinger.rtt.minimum().is_none()) {
             transfer.pass();
         }
         transfer

@@ -2,16 +2,16 @@
 //! happens when much time passes.
 
 mod charging;
-mod ends;
+mod close;
+mod coalesce;
 mod far;
-mod gathering;
-mod opening;
+mod open;
+mod pacing;
 mod paths;
-mod reading;
+mod read;
 mod starving;
 mod stream_ends;
 mod transport;
-mod urgency;
 mod windows;
 
 use crate::config::{Config, ConfigBuilder};
@@ -20,7 +20,7 @@ use crate::memory::{MemoryLimit, MemoryManager, Reservation};
 use crate::mode::Mode;
 use crate::priority::Priority;
 use crate::proto::{Admission, Batch, Chunks, FlushError, Key, Leave, Mux, ReadError, WriteError};
-use crate::proto::{OpenBlocked, Ready, Taken, first_reservation};
+use crate::proto::{OpenBlocked, Readiness, Taken, first_reservation};
 use crate::wire::{Flags, Frame, Header, Parser, StreamId};
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -107,11 +107,11 @@ impl Bench {
         read
     }
 
-    /// Puts what windows wish for to the manager.
+    /// Puts what windows want to the manager.
     fn ask(&mut self) {
-        while let Some(wish) = self.mux.next_wish(self.now) {
-            let answer = wish.put_to(&self.manager);
-            self.mux.answer(wish, answer);
+        while let Some(request) = self.mux.next_window_request(self.now) {
+            let answer = request.put_to(&self.manager);
+            self.mux.answer(request, answer);
             self.settle();
         }
     }
@@ -128,7 +128,7 @@ impl Bench {
         self.now = until;
     }
 
-    /// Cuts, writes and flushes all there is. Gives the headers.
+    /// Encodes, writes and flushes all there is. Gives the headers.
     fn send(&mut self) -> Vec<Header> {
         let (mut batch, mut pieces, mut sent) = (Batch::default(), VecDeque::<Bytes>::new(), Vec::new());
         while self.mux.poll_transmit(&mut batch, usize::MAX, self.now) {
@@ -136,7 +136,7 @@ impl Bench {
             sent.extend(pieces.iter().flatten());
             self.mux.handle_written(data, pieces.drain(..));
         }
-        self.mux.handle_flushed(self.mux.last_cut());
+        self.mux.handle_flushed(self.mux.last_encoded());
         self.settle();
         let (mut parser, mut input) = (Parser::default(), &sent[..]);
         let frames = std::iter::from_fn(|| parser.next(&mut input).expect("legal"));
@@ -281,7 +281,7 @@ fn y_mem_6_a_writer_that_waits_for_credit_stands_in_nobodys_way() {
     }
     fill(&mut bench);
     assert!(bench.mux.write(key, &[0; 4096], bench.now).is_err());
-    let queued = |bench: &Bench| bench.mux.store.get(key).expect("open").motion().room_links.is_queued();
+    let queued = |bench: &Bench| bench.mux.store.get(key).expect("open").active().room_links.is_queued();
     assert!(queued(&bench), "there is no room");
     bench.send();
     // There is, and it has no use for it.
@@ -401,7 +401,7 @@ impl Mux {
         self.store
             .keys()
             .filter_map(|key| self.store.get(key))
-            .filter(|stream| stream.motion().room_links.is_queued() && stream.interest.contains(Ready::WRITE))
+            .filter(|stream| stream.active().room_links.is_queued() && stream.interest.contains(Readiness::WRITE))
             .count()
     }
 }

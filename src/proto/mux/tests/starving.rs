@@ -80,7 +80,7 @@ impl Crowd {
         assert!(self.bench.mux.poll_transmit(&mut batch, budget, self.bench.now), "everybody sleeps");
         let data = batch.take(&mut pieces);
         self.bench.mux.handle_written(data, pieces.drain(..));
-        self.bench.mux.handle_flushed(self.bench.mux.last_cut());
+        self.bench.mux.handle_flushed(self.bench.mux.last_encoded());
         self.sent += data as u64;
         self.wake();
     }

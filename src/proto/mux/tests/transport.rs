@@ -13,13 +13,13 @@ const SECOND: Duration = Duration::from_secs(1);
 const NANO: Duration = Duration::from_nanos(1);
 
 impl Bench {
-    /// Cuts a batch, which is not written yet.
+    /// Encodes a batch, which is not written yet.
     fn cut_batch(&mut self) -> u64 {
         let mut batch = Batch::default();
         assert!(self.mux.poll_transmit(&mut batch, usize::MAX, self.now));
         self.mux.handle_written(batch.take(&mut VecDeque::new()), []);
         self.settle();
-        self.mux.last_cut()
+        self.mux.last_encoded()
     }
 
     fn pings(&mut self, pings: usize) {
@@ -37,7 +37,7 @@ fn y_send_5_a_flush_covers_the_batches_that_were_written_whole_before_it() {
     assert!(bench.mux.flush(first).is_err());
     let written = bench.cut_batch();
     assert!(bench.mux.wants_flush());
-    // While that is being flushed, another one is cut.
+    // While that is being flushed, another one is encoded.
     bench.mux.write(second, b"second", bench.now).expect("room");
     assert!(bench.mux.flush(second).is_err());
     let later = bench.cut_batch();

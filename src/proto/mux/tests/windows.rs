@@ -159,7 +159,7 @@ fn where_so_much_is_refused_a_window_grows_by_half_of_it_and_so_on() {
     for charging in [Charging::Promised, Charging::Used] {
         // MEDIUM may fill 4.75 MiB of it.
         let mut bench = Bench::with(8 * MIB, Config::builder().charging(charging));
-        bench.mux.liveness.rtt.sample(bench.now, bench.now + Duration::from_millis(100));
+        bench.mux.pinger.rtt.sample(bench.now, bench.now + Duration::from_millis(100));
         let (key, id) = bench.stream(Priority::MEDIUM);
         // 125 MB/s, so it should have 24 MiB, and 16 MiB is the most.
         for _ in 0..16 {
@@ -182,7 +182,7 @@ fn windows_of_a_near_link_are_for_its_ends_unless_somebody_is_more_urgent() {
     // The first piece had arrived when the measuring began.
     for (other, size) in [(Priority::MEDIUM, 2 * WINDOW / 16 * 15), (Priority::HIGH, WINDOW)] {
         let mut bench = Bench::new();
-        bench.mux.liveness.rtt.sample(bench.now, bench.now + Duration::from_micros(50));
+        bench.mux.pinger.rtt.sample(bench.now, bench.now + Duration::from_micros(50));
         bench.stream(other);
         let (key, id) = bench.stream(Priority::MEDIUM);
         // 546 MB/s, of which 27 KB are under way at a time.

@@ -6,7 +6,7 @@ use crate::memory::Reservation;
 use crate::priority::Priority;
 use crate::proto::WriteError;
 use crate::proto::key::Key;
-use crate::proto::limits::{LATE_PACES, PACE_BYTES, PACE_TIME, REST_AFTER, STARVATION_BYTES};
+use crate::proto::limits::{IDLE_AFTER, LATE_PACES, PACE_BYTES, PACE_TIME, STARVATION_BYTES};
 use crate::wire::{Flags, Header, PingKind, StreamId};
 use std::time::Duration;
 
@@ -40,9 +40,9 @@ impl Bench {
         let mut bench = Self::near(micros);
         let (bulk, urgent) = (bench.stream(Priority::MEDIUM), bench.stream(Priority::HIGH));
         bench.write_all(urgent.0, 64);
-        assert_eq!(bench.cut().0, [Data(urgent.1.value(), 64)]);
+        assert_eq!(bench.encoded().0, [Data(urgent.1.value(), 64)]);
         bench.write_all(bulk.0, 1);
-        let (sent, mut headers) = bench.cut();
+        let (sent, mut headers) = bench.encoded();
         assert_eq!(sent, [Ping, Data(bulk.1.value(), 1)]);
         bench.now += Duration::from_micros(micros);
         bench.answer(&mut headers);
@@ -60,7 +60,7 @@ impl Bench {
     }
 
     /// Sends all that may leave. Gives it, and what a peer needs who answers.
-    fn cut(&mut self) -> (Vec<Sent>, Vec<Header>) {
+    fn encoded(&mut self) -> (Vec<Sent>, Vec<Header>) {
         let headers = self.send();
         let sent = headers.iter().filter_map(|header| match *header {
             Header::Ping { kind: PingKind::Request, .. } => Some(Ping),
@@ -104,7 +104,7 @@ fn beside_something_urgent_bulk_leaves_piece_by_piece_as_the_peer_reads() {
         let (mut bench, bulk, urgent) = Bench::paced(micros);
         bench.write_all(bulk.0, BULK);
         bench.write_all(urgent.0, 64);
-        let (mut sent, mut headers) = bench.cut();
+        let (mut sent, mut headers) = bench.encoded();
         let mut expected = vec![Ping, Data(urgent.1.value(), 64)];
         let mut left = BULK;
         // The peer has told of the last piece when the next leaves: no more than two are under way.
@@ -112,11 +112,11 @@ fn beside_something_urgent_bulk_leaves_piece_by_piece_as_the_peer_reads() {
             let piece = piece.min(left);
             expected.extend(frames(bulk.1, piece));
             assert_eq!(sent, expected, "{micros} µs, {left} bytes left");
-            assert_eq!(bench.cut().0, [], "{micros} µs, {left} bytes left");
+            assert_eq!(bench.encoded().0, [], "{micros} µs, {left} bytes left");
             left -= piece;
             bench.now += Duration::from_micros(micros);
             bench.answer(&mut headers);
-            (sent, headers) = bench.cut();
+            (sent, headers) = bench.encoded();
             expected = vec![Ping];
         }
         // Who has nothing to send needs no ping.
@@ -128,17 +128,17 @@ fn beside_something_urgent_bulk_leaves_piece_by_piece_as_the_peer_reads() {
 fn what_is_urgent_goes_at_any_time_and_what_is_not_does_when_its_ping_is_answered() {
     let (mut bench, bulk, urgent) = Bench::paced(50);
     bench.write_all(bulk.0, BULK);
-    let (sent, mut headers) = bench.cut();
+    let (sent, mut headers) = bench.encoded();
     assert_eq!(bytes(&sent, bulk.1), PACE_BYTES);
     for len in [1, 100, 20_000] {
         bench.write_all(urgent.0, len);
-        assert_eq!(bench.cut().0, frames(urgent.1, len));
+        assert_eq!(bench.encoded().0, frames(urgent.1, len));
     }
     // Another answer than the one that is waited for says nothing.
     bench.receive(Header::Ping { kind: PingKind::Response, nonce: 1 });
-    assert_eq!(bench.cut().0, []);
+    assert_eq!(bench.encoded().0, []);
     bench.answer(&mut headers);
-    assert_eq!(bytes(&bench.cut().0, bulk.1), PACE_BYTES);
+    assert_eq!(bytes(&bench.encoded().0, bulk.1), PACE_BYTES);
 }
 
 #[test]
@@ -152,9 +152,9 @@ fn the_most_urgent_the_equally_urgent_and_those_on_longer_links_do_not_wait() {
         let mut bench = Bench::near(micros);
         let (bulk, other) = (bench.stream(own), bench.stream(other));
         bench.write_all(other.0, 64);
-        assert_eq!(bench.cut().0, [Data(other.1.value(), 64)]);
+        assert_eq!(bench.encoded().0, [Data(other.1.value(), 64)]);
         bench.write_all(bulk.0, BULK);
-        assert_eq!(bench.cut().0, frames(bulk.1, BULK), "{micros} µs, {own:?}");
+        assert_eq!(bench.encoded().0, frames(bulk.1, BULK), "{micros} µs, {own:?}");
     }
 }
 
@@ -163,11 +163,11 @@ fn soon_after_the_last_that_was_urgent_nobody_waits() {
     let (mut bench, bulk, urgent) = Bench::paced(50);
     bench.write_all(bulk.0, BULK);
     bench.write_all(urgent.0, 64);
-    assert_eq!(bytes(&bench.cut().0, bulk.1), PACE_BYTES);
+    assert_eq!(bytes(&bench.encoded().0, bulk.1), PACE_BYTES);
     bench.wait(PACE_TIME - NANO);
-    assert_eq!(bench.cut().0, []);
+    assert_eq!(bench.encoded().0, []);
     bench.wait(NANO);
-    assert_eq!(bench.cut().0, frames(bulk.1, BULK - PACE_BYTES));
+    assert_eq!(bench.encoded().0, frames(bulk.1, BULK - PACE_BYTES));
 }
 
 #[test]
@@ -175,28 +175,28 @@ fn a_peer_that_does_not_answer_holds_nobody_up() {
     let mut bench = Bench::near(50);
     let (bulk, urgent) = (bench.stream(Priority::MEDIUM), bench.stream(Priority::HIGH));
     bench.write_all(urgent.0, 64);
-    bench.cut();
+    bench.encoded();
     // As long as it has never done so, not at all; and then for as long as it may take.
     bench.write_all(bulk.0, FRAME);
-    let (sent, mut headers) = bench.cut();
+    let (sent, mut headers) = bench.encoded();
     assert_eq!(sent, [vec![Ping], frames(bulk.1, FRAME)].concat());
     bench.write_all(bulk.0, 2 * FRAME);
-    assert_eq!(bench.cut().0, frames(bulk.1, 2 * FRAME));
+    assert_eq!(bench.encoded().0, frames(bulk.1, 2 * FRAME));
     bench.answer(&mut headers);
     bench.write_all(bulk.0, BULK);
-    let (sent, mut headers) = bench.cut();
+    let (sent, mut headers) = bench.encoded();
     assert_eq!(bytes(&sent, bulk.1), PACE_BYTES);
     for (waits, then) in [(PACE_TIME - NANO, 0), (NANO, BULK - PACE_BYTES)] {
         bench.wait(waits);
         bench.write_all(urgent.0, 64);
-        assert_eq!(bytes(&bench.cut().0, bulk.1), then);
+        assert_eq!(bytes(&bench.encoded().0, bulk.1), then);
     }
     // An answer that is late counts for what comes then.
     bench.write_all(bulk.0, 1);
-    assert_eq!(bench.cut().0, frames(bulk.1, 1));
+    assert_eq!(bench.encoded().0, frames(bulk.1, 1));
     bench.answer(&mut headers);
     bench.write_all(bulk.0, 2 * FRAME);
-    let (sent, _) = bench.cut();
+    let (sent, _) = bench.encoded();
     assert_eq!((sent[0], bytes(&sent, bulk.1)), (Ping, PACE_BYTES));
 }
 
@@ -208,10 +208,10 @@ fn y_prio_5_pings_that_are_always_late_hold_nobody_up() {
     for round in 0..10 {
         bench.write_all(urgent.0, 64);
         bench.write_all(bulk.0, BULK);
-        let (sent, mut headers) = bench.cut();
+        let (sent, mut headers) = bench.encoded();
         assert_eq!(bytes(&sent, bulk.1) < BULK, round < LATE_PACES, "round {round}");
         bench.wait(Duration::from_millis(80));
-        headers.extend(bench.cut().1);
+        headers.extend(bench.encoded().1);
         bench.answer(&mut headers);
     }
 }
@@ -221,11 +221,11 @@ fn y_prio_3_who_has_waited_for_too_long_has_a_turn_in_any_case() {
     let (mut bench, bulk, urgent) = Bench::paced(50);
     bench.receive(Header::WindowUpdate { id: urgent.1, flags: Flags::NONE, value: 1 << 20 });
     bench.write_all(bulk.0, BULK);
-    assert_eq!(bytes(&bench.cut().0, bulk.1), PACE_BYTES);
+    assert_eq!(bytes(&bench.encoded().0, bulk.1), PACE_BYTES);
     let turns = STARVATION_BYTES as usize / FRAME;
     for turn in 1..=turns {
         bench.write_all(urgent.0, FRAME);
-        let (sent, _) = bench.cut();
+        let (sent, _) = bench.encoded();
         let expected = if turn == turns { frames(bulk.1, FRAME) } else { Vec::new() };
         assert_eq!(sent, [frames(urgent.1, FRAME), expected].concat(), "turn {turn} of {turns}");
     }
@@ -236,11 +236,11 @@ fn a_close_sends_what_waits() {
     let (mut bench, bulk, _) = Bench::paced(50);
     bench.write_all(bulk.0, BULK);
     bench.mux.close(0);
-    let (mut all, mut headers) = bench.cut();
+    let (mut all, mut headers) = bench.encoded();
     assert_eq!(bytes(&all, bulk.1), PACE_BYTES);
     while !headers.iter().any(|header| matches!(header, Header::GoAway { .. })) {
         bench.answer(&mut headers);
-        let (sent, next) = bench.cut();
+        let (sent, next) = bench.encoded();
         assert_ne!(next, [], "nothing waits for an answer that has come");
         all.extend(sent);
         headers = next;
@@ -252,9 +252,9 @@ fn a_close_sends_what_waits() {
 fn nothing_is_kept_for_a_connection_at_rest() {
     let (mut bench, _, urgent) = Bench::paced(50);
     bench.write_all(urgent.0, 64);
-    bench.cut();
-    bench.wait(REST_AFTER - NANO);
-    assert_ne!(format!("{:?}", bench.mux.urgency), "Pacer { recent: None }");
+    bench.encoded();
+    bench.wait(IDLE_AFTER - NANO);
+    assert_ne!(format!("{:?}", bench.mux.pacer), "Pacer { recent: None }");
     bench.wait(NANO);
-    assert_eq!(format!("{:?}", bench.mux.urgency), "Pacer { recent: None }");
+    assert_eq!(format!("{:?}", bench.mux.pacer), "Pacer { recent: None }");
 }

@@ -19,7 +19,7 @@ fn little_is_copied_and_its_chunk_used_again() {
         let due = INITIAL_WINDOW / 2 - round * 1100;
         assert_eq!((read, taken), (1100, Taken::Bytes { due }));
         assert_eq!(into[..1101], [[7; 1100].as_slice(), &[0]].concat());
-        assert_eq!(bench.mux.pool.spares.len(), 3 * 1024, "round {round}");
+        assert_eq!(bench.mux.send_pool.free_chunks.len(), 3 * 1024, "round {round}");
         bench.mux.consume(key, 1100, bench.now);
         into.fill(0);
     }
@@ -52,5 +52,5 @@ fn after_the_end_what_is_left_is_handed_out_and_its_chunk_not_kept() {
     let mut chunks = Chunks::default();
     assert_eq!(bench.mux.read_small(key, &mut [0; SMALL_READ]), None);
     assert!(matches!(bench.mux.read(key, &mut chunks), Ok(Taken::Bytes { .. })));
-    assert_eq!((chunks.clear(), bench.mux.pool.spares.len()), (600, 0));
+    assert_eq!((chunks.clear(), bench.mux.send_pool.free_chunks.len()), (600, 0));
 }

@@ -320,7 +320,7 @@ fn y_close_12_a_fin_that_was_cut_alone_may_be_missing_and_one_beside_data_may_no
             bench.send();
         }
         assert!(matches!(bench.mux.finish(key), Err(FlushError::Blocked)));
-        // It is cut, and the transport takes nothing of it.
+        // It is encoded, and the transport takes nothing of it.
         assert!(bench.mux.poll_transmit(&mut Default::default(), usize::MAX, bench.now));
         bench.mux.fail(ConnectionError::Closed { by: Side::Remote });
         assert_eq!(bench.mux.finish(key).is_ok(), !together);
