@@ -136,7 +136,17 @@ pub(in crate::proto) fn allocation(chunks: &VecDeque<BytesMut>, len: usize) -> u
 }
 
 /// Appends `bytes` to the chunks of a buffer.
-pub(in crate::proto) fn append(chunks: &mut VecDeque<BytesMut>, mut bytes: &[u8], free_chunks: &mut ChunkPool) {
+pub(in crate::proto) fn append(chunks: &mut VecDeque<BytesMut>, bytes: &[u8], free_chunks: &mut ChunkPool) {
+    match chunks.back_mut().filter(|tail| tail.capacity().saturating_sub(tail.len()) >= bytes.len()) {
+        // Most writes fit into the last chunk.
+        Some(tail) => tail.extend_from_slice(bytes),
+        None => append_chunks(chunks, bytes, free_chunks),
+    }
+}
+
+/// The same where the last chunk has too little room.
+#[inline(never)]
+fn append_chunks(chunks: &mut VecDeque<BytesMut>, mut bytes: &[u8], free_chunks: &mut ChunkPool) {
     while !bytes.is_empty() {
         let (last, room) = tail(chunks);
         if room == 0 {

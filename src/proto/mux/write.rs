@@ -41,9 +41,9 @@ impl Mux {
         if bytes.is_empty() {
             return Ok(0);
         }
-        let closed = !stream.active().woken && self.send_pool.is_closed_to(stream.priority, stream.send.turn);
-        let own = stream.active().unsent.len();
-        let room = if closed { 0 } else { self.send_pool.room(stream.priority, own, bytes.len()) };
+        let (bucket, active) = (stream.priority.bucket(), stream.active());
+        let closed = self.send_pool.is_closed_to(bucket, stream.send.turn) && !active.woken;
+        let room = if closed { 0 } else { self.send_pool.room(bucket, active.unsent.len(), bytes.len()) };
         let wanted = bytes.len().min(room);
         let written = stream.send.window.take(wanted);
         if written == 0 {
@@ -66,12 +66,13 @@ impl Mux {
             return Err(WriteError::Blocked { growth });
         }
         let (stalled, priority) = (stream.stall.cause().is_some(), stream.priority);
-        stream.send.turn = self.send_pool.turn(priority);
+        stream.send.turn = self.send_pool.turn(bucket);
         let bytes = bytes.get(..written).unwrap_or(bytes);
-        let mut waited = false;
+        let (mut waited, mut queued) = (false, false);
         match &mut stream.active {
             Some(active) => {
                 (active.woken, waited) = (false, active.room_links.is_queued());
+                queued = active.data_links.is_queued();
                 active.unsent.push(bytes, &mut self.send_pool.free_chunks);
             }
             None => {
@@ -79,7 +80,7 @@ impl Mux {
                 active.into_iter().for_each(|active| active.unsent.push(bytes, &mut self.send_pool.free_chunks));
             }
         }
-        self.send_pool.add(priority, written);
+        self.send_pool.add(bucket, written);
         if waited {
             self.send_pool.leave(&mut self.store, key, priority);
         }
@@ -88,7 +89,10 @@ impl Mux {
             self.end_stall(key);
         }
         self.hold_back(now);
-        self.queue_data(key);
+        match queued {
+            true => self.events.attention = true,
+            false => self.queue_data(key),
+        }
         Ok(written)
     }
 
