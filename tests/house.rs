@@ -18,12 +18,20 @@ struct Exception {
     why: &'static str,
 }
 
-const EXCEPTIONS: &[Exception] = &[Exception {
-    path: "shell/shared.rs",
-    rule: Rule::Words,
-    what: "std::sync::atomic",
-    why: "a static is older than the order in which tasks run; nobody waits for the number of a connection",
-}];
+const EXCEPTIONS: &[Exception] = &[
+    Exception {
+        path: "shell/shared.rs",
+        rule: Rule::Words,
+        what: "std::sync::atomic",
+        why: "a static is older than the order in which tasks run; nobody waits for the number of a connection",
+    },
+    Exception {
+        path: "proto/mod.rs",
+        rule: Rule::Coordinator,
+        what: "Mux",
+        why: "it re-exports what the shell uses and has no code",
+    },
+];
 
 /// Who stands where. A room is a top-level module of the crate.
 const FLOORS: &[(&str, Floor)] = &[
@@ -119,6 +127,12 @@ enum Rule {
     FunctionLength,
     /// Nothing panics without an `// Invariant:`.
     Panics,
+    /// A part of `proto` does not know the coordinator.
+    Coordinator,
+    /// The fields of the coordinator are private to its folder.
+    Fields,
+    /// No file or folder of `proto` imports itself by way of others.
+    Cycle,
     /// The lists of this file name nothing that is not there.
     Lists,
 }
@@ -145,6 +159,7 @@ fn the_house_stands() {
     let sources = source::parse(&source::read(&root.join("src")));
     let mut faults = judge(&sources, &cargo, EXCEPTIONS);
     faults.extend(missing_rooms(&sources));
+    faults.extend(missing_coordinator(&sources));
     let faults: Vec<_> = faults.iter().map(Fault::to_string).collect();
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
 }
@@ -159,8 +174,11 @@ fn judge(sources: &[Source], cargo: &str, exceptions: &[Exception]) -> Vec<Fault
             words(source, &mut faults);
             lengths(source, &mut faults);
             panics(source, &mut faults);
+            coordinator(source, &mut faults);
+            fields(source, &mut faults);
         }
     }
+    cycles(sources, &mut faults);
     forbids_unsafe(sources, cargo, &mut faults);
 
     let covers = |exception: &Exception, fault: &Fault| {
@@ -435,6 +453,162 @@ fn has_invariant(source: &Source, line: usize) -> bool {
     says(line) || above.any(says)
 }
 
+// The coordinator of `proto`, and its parts
+
+/// The coordinator, and the file that has its fields.
+const COORDINATOR: &str = "Mux";
+const COORDINATOR_FILE: &str = "proto/mux/mod.rs";
+
+/// Only the verbs of the coordinator know it: a part takes what it needs as arguments. The simulation and the tests may.
+fn coordinator(source: &Source, faults: &mut Vec<Fault>) {
+    if room_of(&source.path) == "proto" && !source.path.starts_with("proto/mux/") {
+        for token in source.tokens.iter().filter(|token| token.text == COORDINATOR) {
+            faults.push(fault(source, token.line, Rule::Coordinator, COORDINATOR));
+        }
+    }
+}
+
+/// Where the fields of the coordinator begin and end.
+fn coordinator_fields(source: &Source) -> Option<Range<usize>> {
+    let found = source.tokens.windows(3).position(|tokens| is(tokens, &["struct", COORDINATOR, "{"]))?;
+    let open = found + 2;
+    (source.path == COORDINATOR_FILE).then(|| open..group_end(&source.tokens, open))
+}
+
+/// A field with any visibility of its own can be seen from outside the folder, or could be one day.
+fn fields(source: &Source, faults: &mut Vec<Fault>) {
+    for at in coordinator_fields(source).unwrap_or_default() {
+        if text(&source.tokens, at) == "pub" {
+            let name = if text(&source.tokens, at + 1) == "(" { group_end(&source.tokens, at + 1) } else { at + 1 };
+            faults.push(fault(source, source.tokens[at].line, Rule::Fields, text(&source.tokens, name)));
+        }
+    }
+}
+
+/// Without this, a coordinator that is renamed or moved escapes its rules.
+fn missing_coordinator(sources: &[Source]) -> Option<Fault> {
+    let missing = !sources.iter().any(|source| coordinator_fields(source).is_some());
+    missing.then(|| Fault {
+        path: COORDINATOR_FILE.to_owned(),
+        line: 0,
+        rule: Rule::Lists,
+        what: format!("the fields of {COORDINATOR}"),
+    })
+}
+
+/// An import of one file of `proto` by another.
+struct Import {
+    from: usize,
+    to: usize,
+    line: usize,
+}
+
+/// Files that import each other, and folders that do. A re-export is no import: it is followed to the file that defines what
+/// it names.
+fn cycles(sources: &[Source], faults: &mut Vec<Fault>) {
+    let imports = imports(sources);
+    let file = |at: usize| sources[at].path.as_str();
+    let folder = |at: usize| sources[at].path.split('/').nth(1).unwrap_or_default();
+    let edges: Vec<_> = imports.iter().map(|import| (file(import.from), file(import.to))).collect();
+    let folders: Vec<_> = imports.iter().map(|import| (folder(import.from), folder(import.to))).collect();
+    for edges in [&edges, &folders] {
+        for (import, (from, to)) in imports.iter().zip(edges) {
+            if from != to && reaches(edges, to, from) {
+                faults.push(fault(&sources[import.from], import.line, Rule::Cycle, *to));
+            }
+        }
+    }
+}
+
+fn reaches(edges: &[(&str, &str)], from: &str, to: &str) -> bool {
+    let (mut seen, mut next) = (vec![from], vec![from]);
+    while let Some(node) = next.pop() {
+        if node == to {
+            return true;
+        }
+        for (_, other) in edges.iter().filter(|(start, _)| *start == node) {
+            if !seen.contains(other) {
+                seen.push(other);
+                next.push(other);
+            }
+        }
+    }
+    false
+}
+
+/// Every import inside `proto` that crosses a file, but for tests and the simulation.
+fn imports(sources: &[Source]) -> Vec<Import> {
+    let modules: Vec<_> = sources.iter().map(module_of).collect();
+    let uses: Vec<_> = sources.iter().map(|source| used(source, &modules)).collect();
+    let mut imports = Vec::new();
+    for (from, source) in sources.iter().enumerate().filter(|(_, source)| modules_of_proto(source)) {
+        let reexported: Vec<_> =
+            uses[from].iter().filter(|(_, _, exported)| *exported).map(|(_, path, _)| path).collect();
+        for path in paths(&source.tokens) {
+            let Some(target) = absolute(source, &path, &modules) else { continue };
+            if reexported.contains(&&target) {
+                continue;
+            }
+            if let Some(to) = definer(&target, &modules, &uses, 0).filter(|to| *to != from)
+                && modules_of_proto(&sources[to])
+            {
+                imports.push(Import { from, to, line: path.line });
+            }
+        }
+    }
+    imports
+}
+
+fn modules_of_proto(source: &Source) -> bool {
+    source.path.starts_with("proto/") && !source.only_tests
+}
+
+/// The path of a file's module from the root of the crate.
+fn module_of(source: &Source) -> Vec<String> {
+    let parts = source.path.trim_end_matches(".rs").split('/');
+    parts.filter(|part| !matches!(*part, "mod" | "lib")).map(str::to_owned).collect()
+}
+
+/// [`resolve`], and paths that begin with a child module or with `self`.
+fn absolute(source: &Source, path: &Written, modules: &[Vec<String>]) -> Option<Vec<String>> {
+    let mut child = module_of(source);
+    child.extend(path.parts.iter().skip(usize::from(path.parts[0] == "self")).cloned());
+    let begins = module_of(source).len() + 1;
+    let is_child = child.len() > begins && modules.iter().any(|module| *module == child[..begins]);
+    resolve(&source.path, path).or_else(|| is_child.then_some(child))
+}
+
+/// What a file's `use` items name: the last part, the path, and whether it is exported.
+fn used(source: &Source, modules: &[Vec<String>]) -> Vec<(String, Vec<String>, bool)> {
+    let tokens = &source.tokens;
+    let mut used = Vec::new();
+    for at in (0..tokens.len()).filter(|at| text(tokens, *at) == "use") {
+        let end = (at..tokens.len()).find(|end| text(tokens, *end) == ";").unwrap_or(tokens.len());
+        let exported = at > 0 && matches!(text(tokens, at - 1), "pub" | ")");
+        let paths = paths(&tokens[at + 1..end]);
+        let targets = paths.iter().filter_map(|path| absolute(source, path, modules));
+        used.extend(targets.filter_map(|target| Some((target.last()?.clone(), target, exported))));
+    }
+    used
+}
+
+/// The file that defines what a path names.
+fn definer(
+    target: &[String],
+    modules: &[Vec<String>],
+    uses: &[Vec<(String, Vec<String>, bool)>],
+    hops: usize,
+) -> Option<usize> {
+    let depth = |at: &usize| modules[*at].len();
+    let file = (0..modules.len()).filter(|at| target.starts_with(&modules[*at])).max_by_key(depth)?;
+    let name = target.get(modules[file].len());
+    let via = uses[file].iter().find(|(used, path, _)| Some(used) == name && path != target);
+    match via {
+        Some((_, path, _)) if hops < 8 => definer(path, modules, uses, hops + 1),
+        _ => Some(file),
+    }
+}
+
 // Unsafe
 
 /// Either the front door forbids it, or the manifest does.
@@ -631,6 +805,111 @@ fn panics_with_an_invariant_are_free() {
     holds("stream.rs", "match a {\n// Invariant: yes.\nA => b\n.unwrap(),\n}");
     holds("stream.rs", "a.unwrap_or(1); a.expect_err; b.panic(); f(panic); debug_assert!(c);");
     holds("stream.rs", "//! ```\n//! a.unwrap();\n//! ```\n#[cfg(test)]\nfn f() { a.unwrap() }");
+}
+
+#[test]
+fn parts_that_name_the_coordinator_are_found() {
+    let names = |path, text| breaks(Rule::Coordinator, path, text, "Mux");
+    names("proto/key.rs", "use crate::proto::mux::Mux;");
+    names("proto/send/pacer.rs", "impl Mux { fn f(&self) {} }");
+    names("proto/mod.rs", "pub(crate) use mux::{Admission, Mux};");
+    holds("proto/mux/read.rs", "use super::Mux; impl Mux { fn f(&self) {} }");
+    holds("proto/send/pacer.rs", "/// What a Mux is.\nfn f(multiplexer: &Other) {}");
+    holds("proto/send/pacer.rs", "#[cfg(test)]\nmod tests { use crate::proto::Mux; }");
+    holds("shell/shared.rs", "use crate::proto::Mux;");
+}
+
+#[test]
+fn fields_of_the_coordinator_that_others_see_are_found() {
+    let sees = |text, what| breaks(Rule::Fields, COORDINATOR_FILE, text, what);
+    sees("struct Mux { a: u8, pub(super) store: Store }", "store");
+    sees("struct Mux { pub(in crate::proto) store: Store }", "store");
+    sees("pub(crate) struct Mux { pub store: Store, b: u8 }", "store");
+    holds(COORDINATOR_FILE, "pub(crate) struct Mux { store: Store, b: u8 }");
+    holds(COORDINATOR_FILE, "pub(crate) struct Mux { store: Store } pub(crate) struct Events { pub(crate) ready: u8 }");
+    holds("proto/store/mod.rs", "struct Store { pub(in crate::proto) len: usize }");
+
+    let missing = |path: &str, text: &str| missing_coordinator(&source::parse(&[File::new(path, text)])).is_some();
+    assert!(!missing(COORDINATOR_FILE, "struct Mux { a: u8 }"));
+    assert!(missing(COORDINATOR_FILE, "struct Core { a: u8 }"));
+    assert!(missing("proto/mux.rs", "struct Mux { a: u8 }"));
+}
+
+/// Which imports of these files are on a cycle: the file, and what it imports.
+fn cycles_of(files: &[(&str, &str)]) -> Vec<(String, String)> {
+    let files: Vec<_> = files.iter().map(|(path, text)| File::new(path, &format!("//! A part.\n{text}"))).collect();
+    let faults = judge(&source::parse(&files), CARGO, &[]).into_iter();
+    let mut found: Vec<_> =
+        faults.filter(|fault| fault.rule == Rule::Cycle).map(|fault| (fault.path, fault.what)).collect();
+    found.dedup();
+    found
+}
+
+#[test]
+fn import_cycles_are_found() {
+    let pair = |a: &str, b: &str| [(a.to_owned(), b.to_owned()), (b.to_owned(), a.to_owned())];
+    // Two files of one folder, by each way of writing a path.
+    for (one, other) in [
+        ("use super::rtt::Rtt;", "use crate::proto::peer::ping::Ping;"),
+        ("use crate::proto::{key::Key, peer::{control::A, rtt::Rtt}};", "struct A(super::ping::Ping);"),
+        ("fn f() { super::rtt::g() }", "use super::ping;"),
+        ("use super::rtt::*;", "use super::ping::{self, Ping};"),
+        // Through a re-export.
+        ("use super::Rtt;", "use crate::proto::peer::Ping;"),
+        ("use crate::proto::Rtt;", "use crate::proto::Ping;"),
+    ] {
+        let found = cycles_of(&[
+            ("proto/mod.rs", "mod peer; pub(crate) use peer::{Ping, rtt::Rtt};"),
+            ("proto/peer/mod.rs", "mod ping; mod rtt; pub(super) use ping::Ping; pub(super) use self::rtt::Rtt;"),
+            ("proto/peer/ping.rs", one),
+            ("proto/peer/rtt.rs", other),
+        ]);
+        assert_eq!(found, pair("proto/peer/ping.rs", "proto/peer/rtt.rs"), "{one} {other}");
+    }
+    // A folder and its own file.
+    let own = [
+        ("proto/peer/mod.rs", "mod ping; use ping::Ping; struct Peer(Ping);"),
+        ("proto/peer/ping.rs", "use super::Peer; struct Ping(Peer);"),
+    ];
+    assert_eq!(cycles_of(&own), pair("proto/peer/mod.rs", "proto/peer/ping.rs"));
+    // By way of others; the one that is only used is on no cycle.
+    let files = [
+        ("proto/a.rs", "use super::b::B; use super::d::D;"),
+        ("proto/b.rs", "use super::c::C;"),
+        ("proto/c.rs", "use super::a::A;"),
+        ("proto/d.rs", "use std::fmt;"),
+    ];
+    let named: Vec<_> = cycles_of(&files).into_iter().map(|(from, _)| from).collect();
+    let edges = |from: &str| named.iter().filter(|name| *name == from).count();
+    // Each as a file and as a part of its own.
+    assert_eq!(["proto/a.rs", "proto/b.rs", "proto/c.rs", "proto/d.rs"].map(edges), [2, 2, 2, 0]);
+    // Folders that import each other, though no two files do.
+    let folders = cycles_of(&[
+        ("proto/flow/rate.rs", "use crate::proto::peer::rtt::Rtt;"),
+        ("proto/flow/window.rs", "use std::fmt;"),
+        ("proto/peer/ping.rs", "use crate::proto::flow::window::Window;"),
+        ("proto/peer/rtt.rs", "use std::fmt;"),
+    ]);
+    let expected = [("proto/flow/rate.rs", "peer"), ("proto/peer/ping.rs", "flow")];
+    assert_eq!(folders, expected.map(|(from, to)| (from.to_owned(), to.to_owned())));
+}
+
+#[test]
+fn imports_that_run_one_way_are_free() {
+    let free = cycles_of(&[
+        ("proto/mod.rs", "mod key; mod mux; mod peer; pub(crate) use key::Key; pub(crate) use mux::Admission;"),
+        ("proto/key.rs", "struct Key;"),
+        ("proto/mux/mod.rs", "mod read; pub(crate) use read::Admission; use super::peer::Ping; struct Mux { a: Ping }"),
+        ("proto/mux/read.rs", "use super::Mux; use crate::proto::Key; enum Admission {} impl Mux {}"),
+        ("proto/peer/mod.rs", "mod ping; pub(super) use ping::Ping;"),
+        (
+            "proto/peer/ping.rs",
+            "use super::super::key::Key; struct Ping;\n#[cfg(test)]\nmod tests { use crate::proto::Mux; }",
+        ),
+        ("shell/shared.rs", "use super::wakers::Wakers; use crate::proto::Key;"),
+        ("shell/wakers.rs", "use super::shared::Shared;"),
+    ]);
+    assert_eq!(free, []);
 }
 
 #[test]

@@ -101,10 +101,10 @@ pub(crate) const WINDOW_LOOK: Duration = Duration::from_secs(1);
 pub(crate) const POOL_IDLE: Duration = Duration::from_secs(1);
 
 /// How long nothing may cross before storage that only a connection which moves has a use for is given back.
-pub(crate) const REST_AFTER: Duration = Duration::from_secs(1);
+pub(crate) const IDLE_AFTER: Duration = Duration::from_secs(1);
 
 /// Round trips that have to fit into that for streams which have ended to be forgotten as well.
-pub(crate) const REST_ROUND_TRIPS: u32 = 4;
+pub(crate) const IDLE_ROUND_TRIPS: u32 = 4;
 
 /// Resets owed for streams that were refused. Stops: a peer that opens streams beyond every limit and reads nothing
 /// (Y-LIMIT-3).
@@ -150,7 +150,7 @@ pub(crate) const USELESS_FRAMES: Allowance = Allowance { burst: 10_000, per_seco
 /// acknowledgements have been seen with 2,400 streams.
 pub(crate) const RAPID_RESETS: Allowance = Allowance { burst: 5_000, per_second: 200 };
 
-/// How long what others write does not hold up a flush that somebody waits for: then nothing new is cut until it is done
+/// How long what others write does not hold up a flush that somebody waits for: then nothing new is encoded until it is done
 /// (Y-SEND-5). Longer than the flushes that are known to take time, which is 100 ms for a websocket in a browser; and a
 /// transport that flushes only when its buffer is empty would otherwise never do so beside bulk.
 pub(crate) const FLUSH_WAIT: Duration = Duration::from_secs(1);

@@ -5,7 +5,7 @@ use super::after_unlock::{AfterUnlock, Deferred};
 use super::waiters::{WaiterSlot, Waiters};
 use super::wakers::StreamWakers;
 use crate::error::ConnectionError;
-use crate::proto::{Key, Mux, Ready};
+use crate::proto::{Key, Mux, Readiness};
 use std::task::{Context, Waker};
 
 /// For more events or wakers than this no storage is kept: 4 KiB of events, of the 256 KiB that a connection may take beside what
@@ -137,7 +137,7 @@ impl Inner {
     }
 
     /// Parks a task that waits on a stream.
-    pub(crate) fn park_stream(&mut self, key: Key, what: Ready, cx: &Context<'_>) {
+    pub(crate) fn park_stream(&mut self, key: Key, what: Readiness, cx: &Context<'_>) {
         self.streams.park(key, what, cx, &mut self.retired);
     }
 
@@ -150,7 +150,7 @@ impl Inner {
 
     /// Takes out the wakers of a stream whose handle is dropped.
     pub(crate) fn forget(&mut self, key: Key) {
-        self.retired.extend(self.streams.take(key, Ready::ALL));
+        self.retired.extend(self.streams.take(key, Readiness::ALL));
     }
 
     pub(crate) const fn ended(&self) -> bool {

@@ -213,7 +213,7 @@ mod tests {
     use crate::memory::Reservation;
     use crate::mode::Mode;
     use crate::priority::Priority;
-    use crate::proto::{Ready, first_reservation};
+    use crate::proto::{Readiness, first_reservation};
     use std::sync::mpsc;
     use std::task::{Wake, Waker};
     use std::thread;
@@ -269,8 +269,8 @@ mod tests {
                 for _ in 0..woken {
                     let window = Reservation::new(&shared.memory, bytes, Priority::ALWAYS).expect("no limit");
                     let (key, _) = inner.mux.open(window).expect("opens");
-                    inner.park_stream(key, Ready::READ, &cx);
-                    inner.mux.events_mut().ready.push((key, Ready::READ));
+                    inner.park_stream(key, Readiness::READ, &cx);
+                    inner.mux.events_mut().ready.push((key, Readiness::READ));
                 }
             });
             shared.with(|inner| assert_eq!(inner.spare_capacity() > 0, kept, "{woken} were woken"));

@@ -1,7 +1,7 @@
 //! Owns [`StreamWakers`]: the wakers of tasks that wait on a stream, by stream and reason. It has no lock; wakers are stored
 //! and taken out, and never woken here.
 
-use crate::proto::{Key, Ready, Spread, trim};
+use crate::proto::{IdHash, Key, Readiness, shrink_sparse};
 use std::collections::HashMap;
 use std::task::{Context, Waker};
 
@@ -16,29 +16,29 @@ pub(super) struct StreamWakers {
 
 /// The wakers of one reason.
 #[derive(Default)]
-struct ByStream(HashMap<Key, Waker, Spread>);
+struct ByStream(HashMap<Key, Waker, IdHash>);
 
 impl StreamWakers {
     /// Stores a task's waker. The waker of another task that it replaces is moved to `retired`.
-    pub(super) fn park(&mut self, key: Key, reasons: Ready, cx: &Context<'_>, retired: &mut Vec<Waker>) {
+    pub(super) fn park(&mut self, key: Key, reasons: Readiness, cx: &Context<'_>, retired: &mut Vec<Waker>) {
         self.select(reasons).into_iter().flatten().for_each(|wakers| wakers.park(key, cx.waker(), retired));
     }
 
     /// Takes out the wakers of the tasks that wait for any of these reasons.
-    pub(super) fn take(&mut self, key: Key, reasons: Ready) -> impl Iterator<Item = Waker> {
+    pub(super) fn take(&mut self, key: Key, reasons: Readiness) -> impl Iterator<Item = Waker> {
         self.select(reasons).into_iter().flatten().filter_map(move |wakers| wakers.take(key))
     }
 
     /// Frees storage that holds nothing.
     pub(super) fn shrink(&mut self) {
-        self.select(Ready::ALL).into_iter().flatten().for_each(|wakers| wakers.0.shrink_to_fit());
+        self.select(Readiness::ALL).into_iter().flatten().for_each(|wakers| wakers.0.shrink_to_fit());
     }
 
-    fn select(&mut self, reasons: Ready) -> [Option<&mut ByStream>; 3] {
+    fn select(&mut self, reasons: Readiness) -> [Option<&mut ByStream>; 3] {
         [
-            reasons.contains(Ready::READ).then_some(&mut self.read),
-            reasons.contains(Ready::WRITE).then_some(&mut self.write),
-            reasons.contains(Ready::FLUSH).then_some(&mut self.flush),
+            reasons.contains(Readiness::READ).then_some(&mut self.read),
+            reasons.contains(Readiness::WRITE).then_some(&mut self.write),
+            reasons.contains(Readiness::FLUSH).then_some(&mut self.flush),
         ]
     }
 }
@@ -56,7 +56,7 @@ impl ByStream {
 
     fn take(&mut self, key: Key) -> Option<Waker> {
         let waker = self.0.remove(&key)?;
-        trim(&mut self.0);
+        shrink_sparse(&mut self.0);
         Some(waker)
     }
 }

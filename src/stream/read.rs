@@ -4,7 +4,7 @@
 use super::{Stream, exceeded};
 #[cfg(feature = "libp2p")]
 use crate::error::Side;
-use crate::proto::{ReadError, Ready, Taken};
+use crate::proto::{ReadError, Readiness, Taken};
 use bytes::Bytes;
 use futures::{AsyncBufRead, AsyncRead};
 use std::future::poll_fn;
@@ -149,7 +149,7 @@ impl Stream {
             *ends = inner.mux.ends_with_held();
             let taken = inner.mux.read(key, chunks);
             if let Err(ReadError::Blocked) = taken {
-                inner.park_stream(key, Ready::READ, cx);
+                inner.park_stream(key, Readiness::READ, cx);
             }
             taken.map(|taken| (Got::Chunks, taken))
         }));

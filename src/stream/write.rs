@@ -5,7 +5,7 @@ use super::{Stream, exceeded};
 #[cfg(feature = "libp2p")]
 use crate::error::Side;
 use crate::memory::Reservation;
-use crate::proto::{FlushError, Key, Mux, Ready, WriteError};
+use crate::proto::{FlushError, Key, Mux, Readiness, WriteError};
 use futures::AsyncWrite;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -33,7 +33,7 @@ impl Stream {
         self.shared.poll_with(&mut self.lock_attempts, cx, |inner| {
             let result = inner.mux.write(self.key, buf, now);
             if let Err(WriteError::Blocked { .. }) = result {
-                inner.park_stream(self.key, Ready::WRITE, cx);
+                inner.park_stream(self.key, Readiness::WRITE, cx);
             }
             result
         })
@@ -52,7 +52,7 @@ impl Stream {
             }
             let result = result(&mut inner.mux, key);
             if let Err(FlushError::Blocked) = result {
-                inner.park_stream(key, Ready::FLUSH, cx);
+                inner.park_stream(key, Readiness::FLUSH, cx);
             }
             result
         }));

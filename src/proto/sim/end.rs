@@ -127,7 +127,7 @@ impl End {
     }
 
     pub(super) fn reached(&mut self) -> Reached {
-        let stats = self.mux.stats(self.mux.ledger.latest());
+        let stats = self.mux.stats(self.mux.inspect().counters.latest());
         Reached {
             overruns: stats.resets.out_of_memory,
             withheld: stats.refusals.credit,
@@ -200,12 +200,12 @@ impl End {
         self.settle();
     }
 
-    /// What windows wish for is asked for, and what was withheld again.
+    /// What windows want is asked for, and what was withheld again.
     pub(super) fn ask(&mut self, now: Instant) {
         self.mux.ask_again();
-        while let Some(wish) = self.mux.next_wish(now) {
-            let answer = wish.put_to(&self.manager);
-            self.mux.answer(wish, answer);
+        while let Some(request) = self.mux.next_window_request(now) {
+            let answer = request.put_to(&self.manager);
+            self.mux.answer(request, answer);
             self.settle();
         }
         assert!(self.mux.withheld().is_none() || self.may_withhold());
@@ -226,9 +226,9 @@ impl End {
                 self.unsent.extend(pieces.iter().flat_map(|piece| piece.iter().copied()));
                 self.spent.extend(pieces);
             } else {
-                self.mux.handle_flushed(self.mux.last_cut());
+                self.mux.handle_flushed(self.mux.last_encoded());
                 self.mux.handle_idle(now);
-                self.paced += u64::from(self.mux.pace_ends().is_some());
+                self.paced += u64::from(self.mux.inspect().pace_ends.is_some());
             }
         }
         let len = room.min(self.unsent.len());
@@ -321,15 +321,15 @@ impl End {
     /// application may still see.
     pub(super) fn end(&mut self, end: impl FnOnce(&mut Mux)) {
         let worth = |key: &Key| {
-            let stream = self.mux.store.get(*key).expect("it waits");
-            stream.receive.state == ReceiveState::Finished || !stream.motion().unread.is_empty()
+            let stream = self.mux.inspect().store.get(*key).expect("it waits");
+            stream.receive.state == ReceiveState::Finished || !stream.active().unread.is_empty()
         };
-        let waiting: Vec<_> = self.mux.incoming.iter().map(|key| (*key, worth(key))).collect();
+        let waiting: Vec<_> = self.mux.inspect().incoming.iter().map(|key| (*key, worth(key))).collect();
         let before = self.mux.closed().is_some();
         end(&mut self.mux);
         let clean = before || self.mux.closed().expect("it has ended").is_clean();
         let stays: Vec<_> = waiting.into_iter().filter(|(_, worth)| clean || *worth).map(|(key, _)| key).collect();
-        assert!(self.mux.incoming.iter().eq(&stays), "{:?} of {stays:?}", self.mux.incoming);
+        assert!(self.mux.inspect().incoming.iter().eq(&stays), "{:?} of {stays:?}", self.mux.inspect().incoming);
     }
 
     fn write(&mut self, index: usize, oracle: &mut Oracle, chance: &mut Chance, now: Instant) {
@@ -428,7 +428,7 @@ impl End {
         let Held { key, id, unread, .. } = self.held.swap_remove(index);
         let reads = |stream: &&Stream| matches!(stream.receive.state, ReceiveState::Open | ReceiveState::Finished);
         let unread_at_all = |stream: &Stream| stream.receive.window.held() > 0;
-        let stream = self.mux.store.get(key).filter(|stream| stream.linked);
+        let stream = self.mux.inspect().store.get(key).filter(|stream| stream.linked);
         let record = oracle.record(self.side, id);
         let (leave, aborted) = match cut {
             _ if record.finished => (Leave::Closed, None),

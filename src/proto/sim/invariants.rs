@@ -2,10 +2,10 @@
 
 use super::end::End;
 use crate::config::ReceiveCharge;
-use crate::proto::mux::Mux;
-use crate::proto::stall::Cause;
-use crate::proto::stream::{Handle, ReceiveState, SendState};
-use crate::proto::withheld::Asking;
+use crate::proto::counters::stall::Cause;
+use crate::proto::flow::requests::CreditState;
+use crate::proto::mux::Inspect;
+use crate::proto::stream::{Handle, ReceiveState, SendState, Stream};
 use crate::proto::{Key, limits};
 use crate::stats::ReservedBytes;
 use std::time::Duration;
@@ -15,27 +15,27 @@ const SECOND: Duration = Duration::from_secs(1);
 impl End {
     /// The sums and bounds of one core.
     pub(super) fn check(&mut self) {
-        let mux = &self.mux;
-        let buffered: usize = streams(mux).map(|(_, stream)| stream.motion().unsent.len()).sum();
-        if mux.closed().is_none() {
-            assert_eq!(mux.pool.used(), buffered + self.unsent_data, "the pool is what is buffered");
+        let mux = &self.mux.inspect();
+        let buffered: usize = streams(mux).map(|(_, stream)| stream.active().unsent.len()).sum();
+        if self.mux.closed().is_none() {
+            assert_eq!(mux.send_pool.used(), buffered + self.unsent_data, "the pool is what is buffered");
         }
-        assert!(mux.pool.used() <= mux.config.max_send_buffer());
+        assert!(mux.send_pool.used() <= mux.config.max_send_buffer());
         assert!(mux.incoming.len() <= mux.config.accept_backlog());
-        let linked = |key: &Key, stream: &crate::proto::stream::Stream| mux.store.find(stream.id) == Some(*key);
+        let linked = |key: &Key, stream: &Stream| mux.store.find(stream.id) == Some(*key);
         let live: Vec<_> = streams(mux).filter(|(key, stream)| linked(key, stream)).collect();
         assert_eq!(live.len(), mux.store.live());
         let unacknowledged = live.iter().filter(|(_, stream)| stream.handshake.is_unacknowledged()).count();
         assert_eq!(unacknowledged, mux.unacknowledged, "places are derived from states");
-        assert!(mux.awaiting_ack() <= mux.config.accept_backlog());
+        assert!(mux.awaiting_ack <= mux.config.accept_backlog());
         let inbound = live.iter().filter(|(_, stream)| stream.id.is_client() != mux.mode.is_client()).count();
         assert_eq!(inbound, mux.inbound);
         assert!(inbound <= mux.config.max_incoming_streams());
         assert!(mux.ahead.is_none());
-        let waits =
-            |(_, stream): &(Key, &crate::proto::stream::Stream)| matches!(stream.motion().asking, Asking::Withheld(_));
-        assert_eq!(streams(mux).filter(waits).count(), mux.withheld.len(), "who waits stands in line");
-        let mut reserved = mux.pool.reserved();
+        let waits = |(_, stream): &(Key, &Stream)| matches!(stream.active().credit_state, CreditState::Waiting(_));
+        assert_eq!(streams(mux).filter(waits).count(), mux.credit_queue.len(), "who waits stands in line");
+        let arriving = |key| mux.arriving.map_or(0, |(other, left)| if other == key { left } else { 0 });
+        let mut reserved = mux.send_pool.reserved();
         for (key, stream) in streams(mux) {
             let window = &stream.receive.window;
             assert_eq!(window.credit() + window.held() + window.owed(), window.size());
@@ -49,8 +49,8 @@ impl End {
                     ReceiveCharge::Window => window.size() as usize,
                     ReceiveCharge::Buffered => {
                         assert!(own.bytes() >= limits::STREAM_BOOKS);
-                        assert!(window.held() > mux.arriving(key) || own.bytes() == limits::STREAM_BOOKS, "{stream:?}");
-                        limits::STREAM_BOOKS + stream.motion().unread.capacity()
+                        assert!(window.held() > arriving(key) || own.bytes() == limits::STREAM_BOOKS, "{stream:?}");
+                        limits::STREAM_BOOKS + stream.active().unread.capacity()
                     }
                 };
                 let exact = mux.config.receive_charge() == ReceiveCharge::Window;
@@ -58,7 +58,7 @@ impl End {
             }
             let own = stream.reservation.as_ref().map_or(0, |reservation| reservation.bytes());
             if stream.is_receive_over() {
-                let unread = stream.motion().unread.capacity() + stream.receive.lent as usize;
+                let unread = stream.active().unread.capacity() + stream.receive.lent as usize;
                 let kept = if stream.linked { unread + limits::STREAM_BOOKS } else { unread };
                 // A window of small pieces takes a little more than was promised for it.
                 let whole =
@@ -67,13 +67,13 @@ impl End {
             }
             if linked(&key, stream) {
                 assert!(own >= limits::STREAM_BOOKS, "it takes that itself: {stream:?}");
-                assert!(!stream.has_control() || stream.motion().control_links.is_queued(), "{stream:?}");
-                assert!(!stream.has_output() || stream.motion().data_links.is_queued(), "{stream:?}");
+                assert!(!stream.has_control() || stream.active().control_links.is_queued(), "{stream:?}");
+                assert!(!stream.has_output() || stream.active().data_links.is_queued(), "{stream:?}");
             } else {
                 assert!(
-                    !stream.motion().control_links.is_queued() && !stream.motion().data_links.is_queued(),
+                    !stream.active().control_links.is_queued() && !stream.active().data_links.is_queued(),
                     "{stream:?} {:?}",
-                    mux.closed()
+                    self.mux.closed()
                 );
                 assert_eq!(stream.handle, Handle::Held, "a stream that nobody holds is gone");
             }
@@ -84,16 +84,16 @@ impl End {
 
     /// What is kept as sums is what the streams add up to.
     fn check_figures(&self) {
-        let mux = &self.mux;
+        let mux = &self.mux.inspect();
         let mut windows = ReservedBytes::default();
         for (_, stream) in streams(mux) {
             let bytes = stream.reservation.as_ref().map_or(0, |reservation| reservation.bytes());
             *windows.bucket_mut(stream.priority.bucket()) += bytes;
         }
-        assert_eq!(mux.ledger.windows(), windows);
+        assert_eq!(mux.counters.windows(), windows);
         // In a second each sum grows by a second for each stream that waits, and for nothing else.
-        let now = mux.ledger.latest();
-        let [before, after] = [now, now + SECOND].map(|at| mux.ledger.stalled(at));
+        let now = mux.counters.latest();
+        let [before, after] = [now, now + SECOND].map(|at| mux.counters.stalled(at));
         let waiting = |cause| streams(mux).filter(|(_, stream)| stream.stall.cause() == Some(cause)).count() as u32;
         assert_eq!(after.window - before.window, SECOND * waiting(Cause::Window));
         assert_eq!(after.socket - before.socket, SECOND * waiting(Cause::Socket));
@@ -101,14 +101,15 @@ impl End {
         for (_, stream) in streams(mux).filter(|(_, stream)| stream.stall.cause().is_some()) {
             assert!(stream.send.state == SendState::Open && stream.handle == Handle::Held, "{stream:?}");
             let for_room = stream.stall.cause() != Some(Cause::Window);
-            assert!(!for_room || stream.motion().room_links.is_queued(), "nothing will end this wait: {stream:?}");
+            assert!(!for_room || stream.active().room_links.is_queued(), "nothing will end this wait: {stream:?}");
         }
     }
 
     /// Nothing is left of any stream.
     pub(super) fn check_empty(&self) {
-        assert_eq!((self.mux.store.live(), self.mux.store.len()), (0, 0), "{:?}", streams(&self.mux).next());
-        assert_eq!((self.mux.unacknowledged, self.mux.inbound, self.mux.incoming.len()), (0, 0, 0));
+        let mux = &self.mux.inspect();
+        assert_eq!((mux.store.live(), mux.store.len()), (0, 0), "{:?}", streams(mux).next());
+        assert_eq!((mux.unacknowledged, mux.inbound, mux.incoming.len()), (0, 0, 0));
         assert_eq!(self.limit.reserved(), 0);
     }
 }
@@ -116,23 +117,23 @@ impl End {
 /// What one end has sent is what the other end has received, once nothing is under way.
 pub(super) fn check_traffic(near: &End, far: &End) {
     for (from, to) in [(near, far), (far, near)] {
-        let mut sent = from.mux.ledger.sent;
+        let mut sent = from.mux.inspect().counters.sent;
         sent.ping_frames += from.foreign_pings;
-        assert_eq!(sent, to.mux.ledger.received);
+        assert_eq!(sent, to.mux.inspect().counters.received);
     }
 }
 
 /// What one end may send is what the other end takes, once nothing is under way.
 pub(super) fn check_credit(near: &End, far: &End) {
     for (sender, receiver) in [(near, far), (far, near)] {
-        let (sender, receives, receiver) = (&sender.mux, receiver, &receiver.mux);
+        let (sender, receives, receiver) = (&sender.mux.inspect(), receiver, &receiver.mux.inspect());
         for (_, stream) in streams(sender).filter(|(key, stream)| sender.store.find(stream.id) == Some(*key)) {
             let Some(other) = receiver.store.find(stream.id).and_then(|key| receiver.store.get(key)) else { continue };
             let credit = other.receive.window.credit();
             if !stream.send.state.is_over() && other.receive.state == ReceiveState::Open {
                 assert_eq!(stream.send.window.available(), credit, "stream {}", stream.id);
             }
-            let withheld = matches!(other.motion().asking, Asking::Withheld(_));
+            let withheld = matches!(other.active().credit_state, CreditState::Waiting(_));
             assert!(
                 withheld || credit + other.receive.window.held() >= limits::INITIAL_WINDOW / 2,
                 "credit is withheld"
@@ -144,6 +145,7 @@ pub(super) fn check_credit(near: &End, far: &End) {
     }
 }
 
-fn streams(mux: &Mux) -> impl Iterator<Item = (Key, &crate::proto::stream::Stream)> {
-    mux.store.keys().filter_map(|key| Some((key, mux.store.get(key)?)))
+fn streams<'a>(mux: &Inspect<'a>) -> impl Iterator<Item = (Key, &'a Stream)> + use<'a> {
+    let store = mux.store;
+    store.keys().filter_map(|key| Some((key, store.get(key)?)))
 }

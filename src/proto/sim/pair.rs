@@ -183,7 +183,7 @@ impl Pair {
         }
         self.ends.iter().for_each(End::check_empty);
         check_traffic(&self.ends[0], &self.ends[1]);
-        self.ends.iter().for_each(|end| assert_eq!(end.mux.half_open.len(), 0, "both ends have ended all"));
+        self.ends.iter().for_each(|end| assert_eq!(end.mux.inspect().half_open.len(), 0, "both ends have ended all"));
     }
 
     /// Each end accepts what there is, and reads and finishes what it holds; streams that are done are dropped.
@@ -256,8 +256,14 @@ impl Pair {
     /// Where a run that does not end is stuck.
     fn brief(&self) -> String {
         let ends = self.ends.iter().zip(&self.links).map(|(end, link)| {
-            let streams: Vec<_> = end.mux.store.keys().filter_map(|key| end.mux.store.get(key)).take(2).collect();
-            format!("{link:?} {streams:?} {:?} unsent {} held {}", end.mux.lifecycle, end.unsent.len(), end.held.len())
+            let streams: Vec<_> =
+                end.mux.inspect().store.keys().filter_map(|key| end.mux.inspect().store.get(key)).take(2).collect();
+            format!(
+                "{link:?} {streams:?} {:?} unsent {} held {}",
+                end.mux.inspect().lifecycle,
+                end.unsent.len(),
+                end.held.len()
+            )
         });
         ends.collect::<Vec<_>>().join("\n")
     }

@@ -19,11 +19,11 @@ pub(in crate::proto) enum Handshake {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::proto) enum HandshakeEvent {
     /// The SYN was put into a batch.
-    SynCut,
+    SynQueued,
     /// The application accepted the stream.
     Accept,
     /// The ACK was put into a batch.
-    AckCut,
+    AckQueued,
     /// A frame of the peer arrived.
     Heard,
 }
@@ -33,9 +33,9 @@ impl Handshake {
     #[must_use]
     pub(in crate::proto) const fn on(self, event: HandshakeEvent) -> Self {
         match (self, event) {
-            (Self::Lazy, HandshakeEvent::SynCut) => Self::SynSent,
+            (Self::Lazy, HandshakeEvent::SynQueued) => Self::SynSent,
             (Self::Incoming, HandshakeEvent::Accept) => Self::Accepted,
-            (Self::Accepted, HandshakeEvent::AckCut) => Self::Done,
+            (Self::Accepted, HandshakeEvent::AckQueued) => Self::Done,
             // Y-ACK-3: any first frame of the peer counts as its ACK.
             (Self::SynSent, HandshakeEvent::Heard) => Self::Done,
             (state, _) => state,
@@ -55,25 +55,25 @@ mod tests {
     #[test]
     fn every_event_in_every_state() {
         let table = [
-            (Lazy, SynCut, SynSent),
+            (Lazy, SynQueued, SynSent),
             (Lazy, Accept, Lazy),
-            (Lazy, AckCut, Lazy),
+            (Lazy, AckQueued, Lazy),
             (Lazy, Heard, Lazy),
-            (SynSent, SynCut, SynSent),
+            (SynSent, SynQueued, SynSent),
             (SynSent, Accept, SynSent),
-            (SynSent, AckCut, SynSent),
+            (SynSent, AckQueued, SynSent),
             (SynSent, Heard, Done),
-            (Incoming, SynCut, Incoming),
+            (Incoming, SynQueued, Incoming),
             (Incoming, Accept, Accepted),
-            (Incoming, AckCut, Incoming),
+            (Incoming, AckQueued, Incoming),
             (Incoming, Heard, Incoming),
-            (Accepted, SynCut, Accepted),
+            (Accepted, SynQueued, Accepted),
             (Accepted, Accept, Accepted),
-            (Accepted, AckCut, Done),
+            (Accepted, AckQueued, Done),
             (Accepted, Heard, Accepted),
-            (Done, SynCut, Done),
+            (Done, SynQueued, Done),
             (Done, Accept, Done),
-            (Done, AckCut, Done),
+            (Done, AckQueued, Done),
             (Done, Heard, Done),
         ];
         for (state, event, next) in table {

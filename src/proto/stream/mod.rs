@@ -1,24 +1,31 @@
-//! Owns a stream's state: handshake x send x receive, three small enums that know nothing of each other.
+//! Owns [`Stream`]: handshake x send x receive, three small enums that know nothing of each other, and what belongs to them.
+//!
+//! Uses buffers, windows and counters. Never decides what is sent next, and does not know the other streams.
 
+mod active;
+mod body;
 mod handshake;
-mod motion;
+mod links;
+pub(super) mod readiness;
 mod receive;
 mod send;
 
+use active::IDLE;
+pub(super) use active::{ActiveState, ActiveStates};
+pub(super) use body::{Body, Opener, Opening, Target};
 pub(super) use handshake::{Handshake, HandshakeEvent};
-use motion::STILL;
-pub(super) use motion::{Motion, Motions};
+pub(super) use links::Links;
 pub(super) use receive::{Receive, ReceiveBuffer, ReceiveEvent, ReceiveState};
 pub(super) use send::{Send, SendBuffer, SendEvent, SendState};
 
-use super::ledger::{Counts, Updates};
-use super::ready::Ready;
-use super::stall::Stall;
-use super::store::Serial;
-use super::withheld::Asking;
 use crate::error::{Side, StreamError};
 use crate::memory::Reservation;
 use crate::priority::Priority;
+use crate::proto::counters::stall::Stall;
+use crate::proto::counters::{Counts, Updates};
+use crate::proto::flow::requests::CreditState;
+use crate::proto::key::Serial;
+use crate::proto::stream::readiness::Readiness;
 use crate::wire::StreamId;
 
 /// One stream.
@@ -44,13 +51,13 @@ pub(super) struct Stream {
     pub(super) reservation: Option<Reservation>,
     pub(super) handle: Handle,
     /// What the application waits for.
-    pub(super) interest: Ready,
+    pub(super) interest: Readiness,
     pub(super) sent: Counts,
     pub(super) received: Counts,
     pub(super) updates: Updates,
     pub(super) stall: Stall,
-    /// Of one on which something moves. The store makes it and takes it back.
-    pub(super) motion: Option<Box<Motion>>,
+    /// Of an active stream. The store makes it and takes it back.
+    pub(super) active: Option<Box<ActiveState>>,
 }
 
 /// Who reset a stream, with which code.
@@ -80,7 +87,7 @@ pub(super) enum Handle {
     Released,
 }
 
-/// Control frames owed by a stream. Bits, not a queue: what they say is computed when they are cut.
+/// Control frames owed by a stream. Bits, not a queue: what they say is computed when they are encoded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Owed {
     /// The SYN has to leave though there is no data.
@@ -110,38 +117,38 @@ impl Stream {
             owed: Owed::default(),
             reservation: Some(reservation),
             handle: Handle::Held,
-            interest: Ready::NONE,
+            interest: Readiness::NONE,
             sent: Counts::default(),
             received: Counts::default(),
             updates: Updates::default(),
             stall: Stall::default(),
-            motion: None,
+            active: None,
         }
     }
 
-    /// What moves, to look at.
-    pub(super) fn motion(&self) -> &Motion {
-        self.motion.as_deref().unwrap_or(&STILL)
+    /// The active state, to look at.
+    pub(super) fn active(&self) -> &ActiveState {
+        self.active.as_deref().unwrap_or(&IDLE)
     }
 
-    /// Whether a data frame, a FIN or the reset behind data can be cut.
+    /// Whether a data frame, a FIN or the reset behind data can be encoded.
     pub(super) fn has_output(&self) -> bool {
-        !self.motion().unsent.is_empty() || matches!(self.send.state, SendState::Closing | SendState::Aborting)
+        !self.active().unsent.is_empty() || matches!(self.send.state, SendState::Closing | SendState::Aborting)
     }
 
     /// Bytes of memory that the next `len` bytes of a body take beside what there is for those before.
     pub(super) fn allocation(&self, len: usize) -> usize {
-        if self.receive.state == ReceiveState::Open { self.motion().unread.allocation(len) } else { 0 }
+        if self.receive.state == ReceiveState::Open { self.active().unread.allocation(len) } else { 0 }
     }
 
-    /// Drops what was written and not cut, and the memory with it; says how many bytes that was.
+    /// Drops what was written and not encoded, and the memory with it; says how many bytes that was.
     pub(super) fn drop_unsent(&mut self) -> usize {
-        self.motion.as_mut().map_or(0, |motion| motion.unsent.clear())
+        self.active.as_mut().map_or(0, |active| active.unsent.clear())
     }
 
     /// Drops what has arrived and was not read, and the memory with it; says how many bytes that was.
     pub(super) fn drop_unread(&mut self) -> u32 {
-        self.motion.as_mut().map_or(0, |motion| motion.unread.clear())
+        self.active.as_mut().map_or(0, |active| active.unread.clear())
     }
 
     /// Whether a control frame is owed: SYN, ACK, credit or reset.
@@ -159,17 +166,17 @@ impl Stream {
         };
         // The window of an inbound stream is announced with its ACK, so not before it was accepted.
         let known = matches!(self.handshake, Handshake::SynSent | Handshake::Done);
-        let motion = self.motion();
-        let due = match motion.asking {
-            Asking::No => self.receive.window.is_due(),
-            Asking::Queued | Asking::Withheld(_) => motion.trickle > 0,
+        let active = self.active();
+        let due = match active.credit_state {
+            CreditState::Settled => self.receive.window.is_due(),
+            CreditState::Requested | CreditState::Waiting(_) => active.minimum_credit > 0,
         };
         wanted && known && due
     }
 
     /// Whether the peer can send nothing and there is nothing to read, unless it is given more.
-    pub(super) fn stands_still(&self) -> bool {
-        self.receive.window.is_exhausted() && self.motion().trickle == 0
+    pub(super) fn is_credit_starved(&self) -> bool {
+        self.receive.window.is_exhausted() && self.active().minimum_credit == 0
     }
 
     /// Whether nothing can arrive any more that the application would read.
@@ -185,11 +192,11 @@ impl Stream {
     /// Whether the transport has taken all that was written, when it has taken this many batches; the FIN may be missing.
     pub(super) fn has_sent_all(&self, written: u64) -> bool {
         let sent = self.send.last_batch <= written || self.send.fin_alone;
-        sent && self.motion().unsent.is_empty() && !self.send.lost
+        sent && self.active().unsent.is_empty() && !self.send.lost
     }
 
-    /// Whether all that was written is in batches that were cut, its SYN and FIN included.
-    pub(super) fn is_cut(&self) -> bool {
+    /// Whether all that was written is in batches that were encoded, its SYN and FIN included.
+    pub(super) fn is_encoded(&self) -> bool {
         !self.has_output() && !self.owed.syn
     }
 

@@ -1,9 +1,8 @@
 //! Owns the receive half of a stream: its state, the window it grants and what waits to be read.
 
-use crate::proto::chunks::{Chunks, Shelf};
-use crate::proto::flow::ReceiveWindow;
-use crate::proto::pool::Pool;
-use crate::proto::spares::{self, Spares, append};
+use crate::proto::buffer::chunk_pool::{self, ChunkPool, append};
+use crate::proto::buffer::chunks::{ChunkListPool, Chunks};
+use crate::proto::flow::window::ReceiveWindow;
 use bytes::BytesMut;
 use std::collections::VecDeque;
 use std::fmt;
@@ -96,38 +95,43 @@ impl ReceiveBuffer {
 
     /// Bytes of memory that the next `len` bytes take beside what there is for those before.
     pub(super) fn allocation(&self, len: usize) -> usize {
-        spares::allocation(&self.chunks, len)
+        chunk_pool::allocation(&self.chunks, len)
     }
 
     /// Takes bytes of a body in.
-    pub(in crate::proto) fn push(&mut self, bytes: &[u8], spares: &mut Spares) {
-        append(&mut self.chunks, bytes, spares);
+    pub(in crate::proto) fn push(&mut self, bytes: &[u8], free_chunks: &mut ChunkPool) {
+        append(&mut self.chunks, bytes, free_chunks);
     }
 
     pub(in crate::proto) fn is_empty(&self) -> bool {
         self.chunks.is_empty()
     }
 
-    /// Copies all there is into `into`, if that is not more than `most` and fits; the chunks go back to `pool`.
-    pub(in crate::proto) fn copy_all(&mut self, into: &mut [u8], most: usize, pool: &mut Pool) -> Option<usize> {
+    /// Copies all there is into `into`, if that is not more than `most` and fits; the chunks go to `reuse`.
+    pub(in crate::proto) fn copy_all(
+        &mut self,
+        into: &mut [u8],
+        most: usize,
+        mut reuse: impl FnMut(BytesMut),
+    ) -> Option<usize> {
         let len = self.chunks.iter().map(BytesMut::len).sum();
         let mut room = into.get_mut(..len).filter(|_| (1..=most).contains(&len))?;
         for chunk in self.chunks.drain(..) {
             let (filled, rest) = std::mem::take(&mut room).split_at_mut_checked(chunk.len())?;
             filled.copy_from_slice(&chunk);
             room = rest;
-            pool.reuse(chunk);
+            reuse(chunk);
         }
         Some(len)
     }
 
     /// Moves chunks from the front into `chunks` until that has grown by `enough` bytes.
-    pub(in crate::proto) fn take(&mut self, chunks: &mut Chunks, shelf: &mut Shelf, enough: usize) {
+    pub(in crate::proto) fn take(&mut self, chunks: &mut Chunks, chunk_lists: &mut ChunkListPool, enough: usize) {
         let mut taken = 0;
         while taken < enough {
             let Some(chunk) = self.chunks.pop_front() else { return };
             taken = chunk.len().saturating_add(taken);
-            shelf.push(chunks, chunk);
+            chunk_lists.push(chunks, chunk);
         }
     }
 
@@ -188,14 +192,14 @@ mod tests {
     #[test]
     fn w88_a_window_of_one_byte_frames_costs_about_the_window() {
         for window in [INITIAL_WINDOW, 4 << 20] {
-            let (mut buffer, mut spares) = (ReceiveBuffer::new(), Spares::default());
+            let (mut buffer, mut free_chunks) = (ReceiveBuffer::new(), ChunkPool::default());
             for i in 0..window {
-                buffer.push(&[i as u8], &mut spares);
+                buffer.push(&[i as u8], &mut free_chunks);
             }
             let chunks = buffer.chunks.len() * size_of::<BytesMut>();
             assert!(buffer.capacity() + chunks <= window as usize / 10 * 11);
             let (mut next, mut taken) = (0u32, Chunks::default());
-            buffer.take(&mut taken, &mut Shelf::default(), usize::MAX);
+            buffer.take(&mut taken, &mut ChunkListPool::default(), usize::MAX);
             for byte in std::iter::from_fn(|| taken.pop()).flatten() {
                 assert_eq!(byte, next as u8);
                 next += 1;

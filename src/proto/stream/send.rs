@@ -1,7 +1,7 @@
-//! Owns the send half of a stream: its state, the peer's credit and what waits to be cut into frames.
+//! Owns the send half of a stream: its state, the peer's credit and what waits to be encoded into frames.
 
-use crate::proto::flow::SendWindow;
-use crate::proto::spares::{Spares, append};
+use crate::proto::buffer::chunk_pool::{ChunkPool, append};
+use crate::proto::flow::window::SendWindow;
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::fmt;
@@ -29,7 +29,7 @@ pub(in crate::proto) enum SendEvent {
     /// The application dropped the stream, and the peer is to be told that nobody reads.
     Abort,
     /// The FIN was put into a batch.
-    FinCut,
+    FinQueued,
     /// A reset, by either side.
     Reset,
 }
@@ -42,7 +42,7 @@ impl SendState {
             (Self::Open, SendEvent::Finish) => Self::Closing,
             (Self::Open | Self::Closing, SendEvent::Abort) => Self::Aborting,
             // Y-FIN-4: only here does a FIN leave, so there is never a second one.
-            (Self::Closing, SendEvent::FinCut) => Self::Closed,
+            (Self::Closing, SendEvent::FinQueued) => Self::Closed,
             (Self::Open | Self::Closing | Self::Aborting, SendEvent::Reset) => Self::Reset,
             (state, _) => state,
         }
@@ -85,7 +85,7 @@ impl Send {
     }
 }
 
-/// Bytes accepted from the application, covered by credit, not cut yet. Small writes merge into one chunk.
+/// Bytes accepted from the application, covered by credit, not encoded yet. Small writes merge into one chunk.
 pub(in crate::proto) struct SendBuffer {
     chunks: VecDeque<BytesMut>,
     len: usize,
@@ -116,9 +116,9 @@ impl SendBuffer {
     }
 
     /// Copies `bytes` in.
-    pub(in crate::proto) fn push(&mut self, bytes: &[u8], spares: &mut Spares) {
+    pub(in crate::proto) fn push(&mut self, bytes: &[u8], free_chunks: &mut ChunkPool) {
         self.len = self.len.saturating_add(bytes.len());
-        append(&mut self.chunks, bytes, spares);
+        append(&mut self.chunks, bytes, free_chunks);
     }
 
     /// Takes up to `max` bytes off the front, as one piece.
@@ -151,23 +151,23 @@ mod tests {
         let table = [
             (S::Open, E::Finish, S::Closing),
             (S::Open, E::Abort, S::Aborting),
-            (S::Open, E::FinCut, S::Open),
+            (S::Open, E::FinQueued, S::Open),
             (S::Open, E::Reset, S::Reset),
             (S::Closing, E::Finish, S::Closing),
             (S::Closing, E::Abort, S::Aborting),
-            (S::Closing, E::FinCut, S::Closed),
+            (S::Closing, E::FinQueued, S::Closed),
             (S::Closing, E::Reset, S::Reset),
             (S::Aborting, E::Finish, S::Aborting),
             (S::Aborting, E::Abort, S::Aborting),
-            (S::Aborting, E::FinCut, S::Aborting),
+            (S::Aborting, E::FinQueued, S::Aborting),
             (S::Aborting, E::Reset, S::Reset),
             (S::Closed, E::Finish, S::Closed),
             (S::Closed, E::Abort, S::Closed),
-            (S::Closed, E::FinCut, S::Closed),
+            (S::Closed, E::FinQueued, S::Closed),
             (S::Closed, E::Reset, S::Closed),
             (S::Reset, E::Finish, S::Reset),
             (S::Reset, E::Abort, S::Reset),
-            (S::Reset, E::FinCut, S::Reset),
+            (S::Reset, E::FinQueued, S::Reset),
             (S::Reset, E::Reset, S::Reset),
         ];
         for (state, event, next) in table {
@@ -183,7 +183,7 @@ mod tests {
             let (mut expected, mut actual) = (Vec::new(), Vec::new());
             let mut cuts = cuts.into_iter();
             for write in writes {
-                buffer.push(&write, &mut Spares::default());
+                buffer.push(&write, &mut ChunkPool::default());
                 expected.extend_from_slice(&write);
                 if let Some(piece) = cuts.next().and_then(|cut| buffer.pop(usize::from(cut).max(1))) {
                     actual.extend_from_slice(&piece);
@@ -203,7 +203,7 @@ mod tests {
     fn e7_small_writes_share_chunks() {
         let mut buffer = SendBuffer::new();
         for _ in 0..64 * 1024 {
-            buffer.push(&[1], &mut Spares::default());
+            buffer.push(&[1], &mut ChunkPool::default());
         }
         assert!(buffer.chunks.len() <= 12, "{} chunks", buffer.chunks.len());
         assert_eq!(buffer.clear(), 64 * 1024);

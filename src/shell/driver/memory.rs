@@ -3,7 +3,7 @@
 use super::Driver;
 use crate::memory::Reservation;
 use crate::priority::Priority;
-use crate::proto::Answer;
+use crate::proto::WindowDecision;
 use crate::shell::inner::Inner;
 use crate::shell::reserve::{least_reservation, reserve_or_wait};
 use crate::sync::{Mutex, PoisonError};
@@ -120,9 +120,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     /// Asks the memory manager for all that windows need. `None` if it refuses credit.
     fn request(&mut self, now: Instant) -> Option<()> {
         let mut all = Some(());
-        while let Some(wish) = self.shared.with(|inner| inner.mux.next_wish(now)) {
+        while let Some(wish) = self.shared.with(|inner| inner.mux.next_window_request(now)) {
             let answer = wish.put_to(self.shared.memory());
-            if matches!(answer, Answer::Withheld | Answer::Least(_)) {
+            if matches!(answer, WindowDecision::Withheld | WindowDecision::Least(_)) {
                 all = None;
             }
             self.shared.with(|inner| inner.mux.answer(wish, answer));

@@ -89,7 +89,7 @@ struct ParkState {
 impl ParkState {
     /// Also frees what an idle connection has no use for.
     fn of(inner: &mut Inner) -> Self {
-        let idle = inner.mux.is_at_rest();
+        let idle = inner.mux.is_idle();
         if idle {
             inner.shrink();
         }
@@ -165,7 +165,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         // Timeouts are checked after what had arrived is read: a task that slept is not a peer that was silent.
         let (closed, asks, lacks) = self.shared.with(|inner| {
             inner.mux.handle_timeout(now);
-            let asks = inner.mux.has_wishes() || inner.mux.withheld().is_some();
+            let asks = inner.mux.has_window_requests() || inner.mux.withheld().is_some();
             (inner.mux.closed().is_some(), asks, inner.lacks_memory())
         });
         if closed || !matches!(self.phase, Phase::Running) {
@@ -243,7 +243,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     fn shrink(&mut self) {
         self.reader.shrink();
         self.writer.shrink();
-        self.batch.rest();
+        self.batch.release_if_idle();
     }
 
     /// The connection is over for its streams: tells the peer, unless there is no use in that.

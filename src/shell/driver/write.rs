@@ -146,21 +146,21 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 }
             }
             // Nothing written stays unflushed while other tasks have their turn.
-            let waiting = if unflushed { None } else { inner.mux.gathers() };
+            let waiting = if unflushed { None } else { inner.mux.coalesces() };
             *postponed = waiting.and_then(|waiting| Postponed::postpone(*postponed, waiting));
             if postponed.is_some() {
                 return Next::Coalesce;
             }
             if waiting.is_some() {
-                inner.mux.gathered_in_vain();
+                inner.mux.coalesced_in_vain();
             }
             if inner.mux.poll_transmit(batch, inner.mux.batch_budget(), now) {
                 *awaited |= inner.mux.wants_flush();
-                report.encoded = inner.mux.last_cut();
+                report.encoded = inner.mux.last_encoded();
                 return Next::Batch;
             }
             // What was decided without the lock may have changed, and a task that is not parked is not woken for it.
-            if inner.mux.has_wishes() || Self::waits_are_outdated(credit, opening, inner) {
+            if inner.mux.has_window_requests() || Self::waits_are_outdated(credit, opening, inner) {
                 return Next::AskMemory;
             }
             if unflushed {

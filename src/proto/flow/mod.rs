@@ -1,0 +1,6 @@
+//! Owns flow control: windows, the bandwidth estimate that sizes them, and what is asked of the memory manager for them.
+
+pub(in crate::proto) mod grown;
+mod rate;
+pub(in crate::proto) mod requests;
+pub(in crate::proto) mod window;

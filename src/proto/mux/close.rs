@@ -1,0 +1,275 @@
+//! Verbs of [`Mux`] for the end of the connection: a close and a drain, the go-aways of both ends, and the end of the transport.
+//!
+//! The transport says only that it has ended, or failed. Whether that is the end of a connection in good order, and what of
+//! its streams was lost by it, is decided here. A connection that can open no stream any more lives on with those that are
+//! open; where a task waits for one that it will never open, it closes after a while, so that another one can take its place.
+
+use super::inbound::Progress;
+use super::teardown::{Leave, Trace};
+use super::{Lifecycle, Mux};
+use crate::error::{ConnectionError, Side};
+use crate::proto::events::notes::Note;
+use crate::proto::flow::requests::CreditState;
+use crate::proto::key::Key;
+use crate::proto::peer::ends::Confirmation;
+use crate::proto::stream::readiness::Readiness;
+use crate::proto::stream::{Handle, Handshake, ReceiveState, Stream};
+use crate::stats::add;
+use web_time::Instant;
+
+impl Mux {
+    /// Tells the peer that no new streams are taken; the open ones live on (Y-AWAY-3).
+    pub(crate) fn go_away(&mut self) {
+        if !self.local_away && matches!(self.lifecycle, Lifecycle::Open) {
+            self.local_away = true;
+            self.control.owe_go_away(0);
+            self.events.attention = true;
+        }
+    }
+
+    /// Begins to close: what was written goes out, then a go-away with `code` (Y-CLOSE-1).
+    pub(crate) fn close(&mut self, code: u32) {
+        let reason = match code {
+            0 => ConnectionError::Closed { by: Side::Local },
+            code => ConnectionError::GoAway { by: Side::Local, code },
+        };
+        self.begin_close(code, reason);
+    }
+
+    /// Closes the connection as a muxer. Its user is dropping everything, so that what was read and not answered will not be:
+    /// the streams dropped like that whose FIN has not left are reset in its place (Y-DROP-9), and the peer says when it has
+    /// read the last of all this (Y-CLOSE-14).
+    #[cfg(any(feature = "libp2p", test))]
+    pub(crate) fn close_muxer(&mut self, now: Instant) {
+        if !matches!(self.lifecycle, Lifecycle::Open) {
+            return;
+        }
+        self.tick(now);
+        self.ends.ask_confirmation();
+        for key in self.store.keys().collect::<Vec<_>>() {
+            self.reset_unanswered(key);
+        }
+        self.close(0);
+    }
+
+    pub(super) fn begin_close(&mut self, code: u32, reason: ConnectionError) {
+        if matches!(self.lifecycle, Lifecycle::Open) {
+            self.lifecycle = Lifecycle::Closing { code, reason, said: false };
+            self.coalesce_until = None;
+            (self.events.attention, self.events.outlook) = (true, true);
+            self.events.openable = true;
+        }
+    }
+
+    /// Nobody is there any more to open or accept streams: those that wait and those that come are refused, and the
+    /// connection closes with the last of the others (Y-CLOSE-8).
+    pub(crate) fn drain(&mut self, now: Instant) {
+        self.tick(now);
+        self.draining = true;
+        self.local_away = true;
+        while let Some(key) = self.take_incoming() {
+            let told = self.end_with_reset(key, 0);
+            add(&mut self.counters.refusals.incoming_by_go_away, told.into());
+            self.release(key, 0, Leave::Closed, now);
+        }
+        self.close_if_drained();
+    }
+
+    /// After a go-away with code 0 from the peer, where nobody uses it here, and where no stream can be opened any more, the
+    /// connection closes when its last stream has ended (Y-AWAY-1, Y-AWAY-4).
+    pub(super) fn close_if_drained(&mut self) {
+        if self.store.live() == 0 && (self.remote_away || self.draining || self.ends.is_retiring()) {
+            self.close_drained();
+        }
+    }
+
+    /// Closes in good order what has no use any more.
+    pub(super) fn close_drained(&mut self) {
+        let by = if self.remote_away { Side::Remote } else { Side::Local };
+        self.begin_close(0, ConnectionError::Closed { by });
+    }
+
+    /// The peer takes no more streams, or ends the connection.
+    pub(super) fn on_go_away(&mut self, code: u32) -> Progress {
+        self.events.notes.debug(|| Note::GoesAway { code });
+        self.ends.peer_goes_away(self.stream_frames());
+        if code != 0 {
+            // Y-AWAY-2.
+            self.fail(ConnectionError::GoAway { by: Side::Remote, code });
+            return Progress::Useful;
+        }
+        let news = !std::mem::replace(&mut self.remote_away, true);
+        self.events.openable = true;
+        self.close_if_drained();
+        if news { Progress::Useful } else { Progress::Useless }
+    }
+
+    /// Whether the last that the peer has said was that it goes away, pings aside: one that closes says no more, one that
+    /// only wants no more streams goes on with those that are open (Y-CLOSE-13).
+    pub(crate) fn peer_has_left(&self) -> bool {
+        self.ends.peer_has_left(self.stream_frames())
+    }
+
+    /// What is known of whether the peer has read the go-away, where it was asked (Y-CLOSE-14).
+    pub(crate) const fn confirmation(&self) -> Option<Confirmation> {
+        self.ends.confirmation()
+    }
+
+    const fn stream_frames(&self) -> u64 {
+        self.counters.received.data_frames.saturating_add(self.counters.received.window_update_frames)
+    }
+
+    /// The transport takes no more bytes. What the peer said last explains it better than the error does (Y-CLOSE-6).
+    pub(crate) fn handle_write_error(&mut self, error: ConnectionError) {
+        let reason = self.orderly_end(false).unwrap_or(error);
+        self.fail(reason);
+    }
+
+    /// Reading from the transport has failed, `inside` a frame or not (Y-EOF-4).
+    pub(crate) fn handle_read_error(&mut self, inside: bool, error: ConnectionError) {
+        let reason = self.orderly_end(inside).unwrap_or(error);
+        self.fail(reason);
+    }
+
+    /// The transport has ended, `inside` a frame or not (Y-EOF-1, Y-EOF-3).
+    pub(crate) fn handle_eof(&mut self, inside: bool) {
+        // A stream whose SYN has not left is none that the peer could have ended.
+        let known = |key| self.store.get(key).is_some_and(|stream| stream.handshake != Handshake::Lazy);
+        let open = self.store.live() > 0 && self.store.keys().any(|key| known(key) && self.is_linked(key));
+        let reason = match (self.orderly_end(inside), &self.lifecycle) {
+            (Some(reason), _) => reason,
+            (None, _) if inside || open => ConnectionError::UnexpectedEof,
+            (None, Lifecycle::Closing { reason, .. }) => reason.clone(),
+            (None, _) => ConnectionError::Closed { by: Side::Remote },
+        };
+        self.fail(reason);
+    }
+
+    /// Why the connection is over where its transport ends or fails after the peer has said that it goes away, or while
+    /// this end closes and nothing of a stream is lost by it: both are in good order. `None` where it is not.
+    fn orderly_end(&self, inside: bool) -> Option<ConnectionError> {
+        match &self.lifecycle {
+            _ if inside => None,
+            Lifecycle::Closing { reason, .. } if self.remote_away || self.has_sent_all() => Some(reason.clone()),
+            _ if self.remote_away => Some(ConnectionError::Closed { by: Side::Remote }),
+            _ => None,
+        }
+    }
+
+    /// Whether the transport has taken all that was written, and every FIN that was asked for.
+    fn has_sent_all(&self) -> bool {
+        self.send_pool.used() == 0 && self.schedule.is_empty() && self.ends.has_written_fins()
+    }
+
+    /// Decides who stays in the backlog though the connection is over: after an end in good order all of them, otherwise
+    /// those that are complete or have something to read (Y-CLOSE-9). The others go as if nobody held them.
+    pub(super) fn part_with_backlog(&mut self, reason: &ConnectionError) {
+        let (store, clean) = (&mut self.store, reason.is_clean());
+        self.incoming.retain(|key| {
+            let Some(stream) = store.get_mut(*key) else { return false };
+            let finished = stream.receive.state == ReceiveState::Finished;
+            let stays = clean || finished || !stream.active().unread.is_empty();
+            if !stays {
+                stream.handle = Handle::Released;
+            }
+            stays
+        });
+        self.incoming.shrink_to_fit();
+    }
+
+    /// What of the body under way has not arrived by the end of the connection is not waited for any more.
+    pub(super) fn give_up_body(&mut self) {
+        if let Some(key) = self.receiver() {
+            let (left, latest) = (self.arriving(key), self.counters.latest());
+            if let Some(stream) = self.store.get_mut(key) {
+                stream.receive.window.consume(left, latest);
+            }
+        }
+        self.body = None;
+    }
+
+    /// Whether nothing of a stream was lost by the end of its connection, though its FIN may not have left: that was in
+    /// good order, the peer has finished and was read to its end, and all that was written was sent (Y-CLOSE-12).
+    pub(super) fn is_complete(&self, stream: &Stream, reason: &ConnectionError) -> bool {
+        let read = stream.receive.state == ReceiveState::Finished && stream.receive.window.held() == 0;
+        reason.is_clean() && read && stream.has_sent_all(self.ends.written())
+    }
+
+    /// How many streams have ended while their handles held what had been taken off them: those look again what of that has
+    /// to stay reserved.
+    pub(crate) const fn ends_with_held(&self) -> u64 {
+        self.ends.held()
+    }
+
+    /// A stream is wanted, and there is no id for it: the peer is told that this connection ends with its streams
+    /// (Y-AWAY-4).
+    pub(crate) fn retire(&mut self) {
+        if self.next_id.is_none() && self.lifecycle_is_open() && self.ends.retire() {
+            self.go_away();
+            self.close_if_drained();
+        }
+    }
+
+    /// Somebody waits for a stream that will never be opened. That may go on for `drain_timeout` (Y-AWAY-5).
+    #[cfg(any(feature = "libp2p", test))]
+    pub(crate) fn wait_for_end(&mut self, now: Instant) {
+        let never = self.remote_away || self.next_id.is_none();
+        if never
+            && self.lifecycle_is_open()
+            && self.ends.overdue_at().is_none()
+            && let Some(at) = self.config.drain_timeout().and_then(|timeout| now.checked_add(timeout))
+        {
+            self.ends.close_at(at);
+            self.events.outlook = true;
+        }
+    }
+
+    /// Closes when somebody has waited for so long.
+    pub(super) fn close_if_overdue(&mut self, now: Instant) {
+        if self.ends.take_overdue(now) {
+            self.close_drained();
+        }
+    }
+
+    /// Ends the connection: every stream fails, everything queued is dropped, all memory but that of unread bytes is
+    /// given back. The first reason stays (Y-CLOSE-4).
+    pub(crate) fn fail(&mut self, reason: ConnectionError) {
+        if matches!(self.lifecycle, Lifecycle::Closed(_)) {
+            return;
+        }
+        self.part_with_backlog(&reason);
+        self.lifecycle = Lifecycle::Closed(reason);
+        self.transport_moves_no_more();
+        self.control.clear();
+        self.tombstones.clear();
+        self.half_open.clear();
+        self.chunk_lists.clear();
+        self.forget_windows();
+        self.give_up_body();
+        self.coalesce_until = None;
+        self.events.released.extend(self.send_pool.clear());
+        self.events.released.extend(self.ahead.take());
+        (self.events.incoming, self.events.openable, self.events.pong) = (true, true, true);
+        self.events.attention = true;
+        self.store.forget_ids();
+        for key in self.store.keys().collect::<Vec<_>>() {
+            self.fail_stream(key);
+        }
+    }
+
+    fn fail_stream(&mut self, key: Key) {
+        let Some(stream) = self.store.get_mut(key) else { return };
+        stream.send.lost |= stream.drop_unsent() > 0;
+        stream.owed = Default::default();
+        if let Some(active) = &mut stream.active {
+            (active.credit_state, active.minimum_credit) = (CreditState::Settled, 0);
+        }
+        stream.receive.window.forget_rate();
+        let orphan = stream.handle == Handle::Released;
+        self.notify(key, Readiness::ALL);
+        self.unlink(key, Trace::None);
+        if orphan {
+            self.remove(key);
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Verbs of [`Mux`] for a connection on which nothing has moved for a while: it gives back storage that only an active
+//! connection has a use for.
+//!
+//! An active connection keeps its empty collections, so that nothing is allocated for each frame. Never drops anything that
+//! holds a byte, a frame or a stream.
+
+use super::Mux;
+use crate::proto::limits::{IDLE_AFTER, IDLE_ROUND_TRIPS};
+use std::collections::VecDeque;
+use std::time::Duration;
+use web_time::Instant;
+
+impl Mux {
+    /// Bytes came from the peer: it is alive.
+    pub(crate) fn heard(&mut self, now: Instant) {
+        self.pinger.heard(now);
+        self.moved(now);
+        self.tick(now);
+    }
+
+    /// Something has crossed, one way or the other.
+    pub(super) const fn moved(&mut self, now: Instant) {
+        self.moved = Some(now);
+    }
+
+    /// Whether nothing has crossed for a while, and whoever keeps storage to be used again is to give it back.
+    pub(crate) const fn is_idle(&self) -> bool {
+        self.moved.is_none()
+    }
+
+    /// When it will be at rest, unless something crosses before.
+    pub(super) fn idle_at(&self) -> Option<Instant> {
+        self.moved.and_then(|moved| moved.checked_add(IDLE_AFTER))
+    }
+
+    pub(super) fn release_if_quiet(&mut self, now: Instant) {
+        if self.idle_at().is_some_and(|at| now >= at) {
+            self.moved = None;
+            self.release_if_idle();
+        }
+    }
+
+    /// Gives back what holds nothing.
+    fn release_if_idle(&mut self) {
+        self.pacer.release_if_idle();
+        self.store.release_all_idle();
+        self.chunk_lists.clear();
+        self.control.release_if_idle();
+        self.half_open.release_if_idle();
+        self.release_idle_windows();
+        // What a peer has sent before it knew of an end has arrived by now.
+        let quick = |rtt: Duration| IDLE_AFTER >= rtt.saturating_mul(IDLE_ROUND_TRIPS);
+        if self.pinger.rtt.latest().is_some_and(quick) {
+            self.tombstones.release_if_idle();
+        }
+        if self.incoming.is_empty() {
+            self.incoming = VecDeque::new();
+        }
+        if self.events.ready.is_empty() {
+            self.events.ready = Vec::new();
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! Verbs of [`Mux`] for a frame that arrives on an open stream, or for the connection.
+//!
+//! A header is judged whole before anything changes (Y-HDR-8); a body is taken in as it comes, and the flags that end a stream
+//! act when it is complete. SYNs are handled in `open`, frames of streams that have ended in `late`.
+
+use super::Mux;
+use super::teardown::Trace;
+use crate::error::{ConnectionError, Violation};
+use crate::proto::counters::count_frame;
+use crate::proto::counters::stall::Cause;
+use crate::proto::events::notes::Note;
+use crate::proto::key::Key;
+use crate::proto::stream::readiness::Readiness;
+use crate::proto::stream::{
+    Body, Handshake, HandshakeEvent, Opener, Opening, ReceiveEvent, ReceiveState, ResetBy, ResetCause, SendEvent,
+    Target,
+};
+use crate::stats::{Resets, add, count};
+use crate::wire::{Flags, Frame, Header, PingKind, StreamId};
+use web_time::Instant;
+
+/// Code of the reset that answers data after a FIN.
+const PROTOCOL_ERROR: u32 = 1;
+
+/// What the shell has to do before it goes on to the next frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// Nothing.
+    Settled,
+    /// Reserve memory for a stream that the peer opens, and call [`Mux::admit`].
+    Reserve,
+}
+
+/// What was wrong with a frame that is not worth ending the connection for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    Useful,
+    /// It changed nothing: counted (Y-LIMIT-1).
+    Useless,
+    /// Expected to happen, and neither counted nor a merit.
+    Stray,
+}
+
+impl Mux {
+    /// Takes a frame, or a piece of one, in. A violation ends the connection; the go-away that says so is owed then
+    /// (Y-CLOSE-2).
+    pub(crate) fn handle_frame(&mut self, frame: Frame<&[u8]>, now: Instant) -> Admission {
+        if self.closed().is_some() {
+            return Admission::Settled;
+        }
+        let result = match frame {
+            Frame::Body(bytes) => {
+                self.on_body(bytes, now);
+                return Admission::Settled;
+            }
+            Frame::Header(header) => {
+                self.events.notes.received(header);
+                count_frame(&mut self.counters.received, header);
+                self.on_header(header, now)
+            }
+        };
+        result.and_then(|worth| self.account(worth, now)).unwrap_or_else(|violation| self.violated(violation));
+        match self.body {
+            Some(Body { target: Target::Undecided(_), .. }) => Admission::Reserve,
+            _ => Admission::Settled,
+        }
+    }
+
+    /// The peer broke the protocol, in a frame or in the bytes of one.
+    pub(crate) fn violated(&mut self, violation: Violation) {
+        if self.closed().is_some() {
+            return;
+        }
+        self.events.notes.debug(|| Note::Violated(violation.clone()));
+        let code = violation.code();
+        self.fail(ConnectionError::Violation(violation));
+        self.control.owe_go_away(code);
+    }
+
+    /// Bytes of the body that is under way for a stream, and have not arrived.
+    pub(super) fn arriving(&self, key: Key) -> u32 {
+        match self.body {
+            Some(Body { target: Target::Stream(target), left, .. }) if target == key => left,
+            _ => 0,
+        }
+    }
+
+    /// The stream that the body under way is for.
+    pub(super) fn receiver(&self) -> Option<Key> {
+        match self.body {
+            Some(Body { target: Target::Stream(key), .. }) => Some(key),
+            _ => None,
+        }
+    }
+
+    fn account(&mut self, worth: Progress, now: Instant) -> Result<(), Violation> {
+        match worth {
+            Progress::Useful => self.useless.earn(),
+            Progress::Useless => self.spend_useless(now)?,
+            Progress::Stray => {}
+        }
+        Ok(())
+    }
+
+    fn spend_useless(&mut self, now: Instant) -> Result<(), Violation> {
+        count(&mut self.counters.useless_frames);
+        self.useless.spend(now).map_err(|_| Violation::UselessFrames)
+    }
+
+    fn on_header(&mut self, header: Header, now: Instant) -> Result<Progress, Violation> {
+        self.body = None;
+        match header {
+            Header::Data { id, flags, len } if flags.contains(Flags::SYN) => {
+                self.on_syn(Opening { id, credit: 0, by: Opener::Data }, flags, len, now)
+            }
+            Header::WindowUpdate { id, flags, value } if flags.contains(Flags::SYN) => {
+                self.on_syn(Opening { id, credit: value, by: Opener::WindowUpdate }, flags, 0, now)
+            }
+            Header::Data { id, flags, len } => match self.known(id) {
+                Some(key) => self.on_data(key, flags, len, now),
+                None => self.on_late_data(id, flags, len),
+            },
+            Header::WindowUpdate { id, flags, value } => match self.known(id) {
+                Some(key) => self.on_window_update(key, flags, value, now),
+                None => Ok(self.on_late_update(id, flags, value)),
+            },
+            Header::Ping { kind, nonce } => self.on_ping(kind, nonce, now),
+            Header::GoAway { code } => Ok(self.on_go_away(code)),
+        }
+    }
+
+    /// The stream that a frame without SYN is for. One whose SYN has not left is none that the peer can know.
+    fn known(&self, id: StreamId) -> Option<Key> {
+        let key = self.store.find(id)?;
+        self.store.get(key).filter(|stream| stream.handshake != Handshake::Lazy).map(|_| key)
+    }
+
+    // ---- data and credit -----------------------------------------------------------------------------------------
+
+    fn on_data(&mut self, key: Key, flags: Flags, len: u32, now: Instant) -> Result<Progress, Violation> {
+        let Some(stream) = self.store.get_mut(key) else { return Ok(Progress::Stray) };
+        let (id, state) = (stream.id, stream.receive.state);
+        let credit = stream.receive.window.credit();
+        let exceeded = Violation::WindowExceeded { stream: id.value(), len, credit };
+        // Y-FLOW-2: judged from the header alone, and in every state.
+        stream.receive.window.receive(len, self.last_data, now).map_err(|_| exceeded)?;
+        stream.received.data_frame();
+        let heard = self.acknowledged(key);
+        if flags.contains(Flags::RST) {
+            self.body = Some(Body { target: Target::Discard, left: len, fin: false });
+            self.consume(key, len, now);
+            // Y-RST-5: whatever else the frame says.
+            self.on_reset(key, 0, now)?;
+            return Ok(Progress::Useful);
+        }
+        let fin = flags.contains(Flags::FIN);
+        match state {
+            ReceiveState::Open | ReceiveState::Stopped => {
+                self.body = Some(Body { target: Target::Stream(key), left: len, fin });
+                self.finish_body(now);
+                Ok(if len == 0 && !fin && !heard { Progress::Useless } else { Progress::Useful })
+            }
+            ReceiveState::Finished | ReceiveState::Done if len > 0 => {
+                // Y-FIN-3: data after the end of the stream.
+                self.body = Some(Body { target: Target::Discard, left: len, fin: false });
+                self.consume(key, len, now);
+                let told = self.end_with_reset(key, PROTOCOL_ERROR);
+                add(&mut self.counters.resets.after_fin, told.into());
+                Ok(Progress::Useless)
+            }
+            ReceiveState::Finished | ReceiveState::Done => Ok(Progress::Useless),
+            // Our reset has not left yet: the peer cannot know.
+            ReceiveState::Reset => {
+                self.body = Some(Body { target: Target::Discard, left: len, fin: false });
+                self.consume(key, len, now);
+                Ok(Progress::Stray)
+            }
+        }
+    }
+
+    fn on_body(&mut self, bytes: &[u8], now: Instant) {
+        let Some(body) = &mut self.body else { return };
+        let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        add(&mut self.counters.received.data_bytes, len.into());
+        self.last_data = now;
+        body.left = body.left.saturating_sub(len);
+        if let Target::Stream(key) = body.target {
+            if !self.charge(key, bytes.len()) {
+                self.overrun(key);
+            }
+            if let Some(stream) = self.store.get_mut(key) {
+                stream.received.body(bytes.len());
+            }
+            if self.store.keep(key, bytes, &mut self.send_pool.free_chunks) {
+                if let Some(stream) = self.store.get_mut(key) {
+                    self.pending_readers.begin(stream);
+                }
+                self.notify(key, Readiness::READ);
+            } else {
+                self.consume(key, len, now);
+            }
+        }
+        self.finish_body(now);
+    }
+
+    /// Lets the FIN of a data frame act once the body is complete (Y-HDR-6).
+    pub(super) fn finish_body(&mut self, now: Instant) {
+        let Some(Body { target, left: 0, fin }) = self.body else { return };
+        match target {
+            Target::Stream(key) => {
+                self.body = None;
+                if fin && self.on_fin(key) == Progress::Useless {
+                    // A FIN that came with data is paid for by the data.
+                    self.spend_useless(now).unwrap_or_else(|violation| self.violated(violation));
+                }
+            }
+            Target::HalfOpen(id) => {
+                self.body = None;
+                self.finish_late_body(id, fin, now);
+            }
+            Target::Discard | Target::Undecided(_) => {}
+        }
+    }
+
+    fn on_window_update(&mut self, key: Key, flags: Flags, value: u32, now: Instant) -> Result<Progress, Violation> {
+        let Some(stream) = self.store.get_mut(key) else { return Ok(Progress::Stray) };
+        stream.updates.received();
+        if flags.contains(Flags::RST) {
+            // Y-RST-1: the value is a code, never credit.
+            self.acknowledged(key);
+            self.on_reset(key, value, now)?;
+            return Ok(Progress::Useful);
+        }
+        let credit = stream.send.window.available();
+        let overflow = Violation::CreditOverflow { stream: stream.id.value(), credit, delta: value };
+        stream.send.window.credit(value).map_err(|_| overflow)?;
+        let stalled = stream.stall.cause() == Some(Cause::Window);
+        let mut worth = if value > 0 { Progress::Useful } else { Progress::Useless };
+        if value > 0 {
+            if stalled {
+                self.end_stall(key);
+            }
+            self.notify(key, Readiness::WRITE);
+        }
+        if self.acknowledged(key) {
+            worth = Progress::Useful;
+        }
+        if flags.contains(Flags::FIN) {
+            worth = self.on_fin(key);
+        }
+        Ok(worth)
+    }
+
+    /// A frame of the peer on this stream: it counts as its ACK (Y-ACK-3). Says whether that was news.
+    fn acknowledged(&mut self, key: Key) -> bool {
+        let Some(stream) = self.store.get(key) else { return false };
+        let next = stream.handshake.on(HandshakeEvent::Heard);
+        let news = next != stream.handshake;
+        self.set_handshake(key, next);
+        news
+    }
+
+    // ---- ends ----------------------------------------------------------------------------------------------------
+
+    fn on_fin(&mut self, key: Key) -> Progress {
+        let Some(stream) = self.store.get_mut(key) else { return Progress::Stray };
+        let state = stream.receive.state;
+        stream.receive.state = state.on(ReceiveEvent::Fin);
+        if stream.receive.state == state {
+            // Y-FIN-2: a second FIN.
+            return Progress::Useless;
+        }
+        self.leave_credit_queue(key);
+        self.take_stock(key);
+        self.notify(key, Readiness::READ);
+        self.settle(key);
+        Progress::Useful
+    }
+
+    fn on_reset(&mut self, key: Key, code: u32, now: Instant) -> Result<(), Violation> {
+        let Some(stream) = self.store.get_mut(key) else { return Ok(()) };
+        self.events.notes.debug(|| Note::Reset { stream: stream.id, code });
+        stream.send.state = stream.send.state.on(SendEvent::Reset);
+        stream.receive.state = stream.receive.state.on(ReceiveEvent::RemoteReset);
+        // One that this end has reset before is counted as that.
+        let news = stream.reset.is_none();
+        stream.reset.get_or_insert(ResetCause { by: ResetBy::Remote, code });
+        stream.owed = Default::default();
+        let (priority, unsent) = (stream.priority, stream.drop_unsent());
+        self.send_pool.remove(priority, unsent);
+        self.leave_credit_queue(key);
+        self.notify(key, Readiness::ALL);
+        // Y-OPEN-10: it leaves the backlog and is never handed out.
+        let unaccepted = self.leave_backlog(key);
+        self.end_by_reset(key);
+        let Resets { remote, remote_unaccepted, .. } = &mut self.counters.resets;
+        add(if unaccepted { remote_unaccepted } else { remote }, news.into());
+        if unaccepted {
+            self.rapid.spend(now).map_err(|_| Violation::RapidReset)?;
+        }
+        self.wake_writers();
+        Ok(())
+    }
+
+    /// Both halves are over for the wire: the stream leaves it whatever the read half still holds.
+    fn end_by_reset(&mut self, key: Key) {
+        self.unlink(key, Trace::Over);
+        self.remove_if_released(key);
+        self.close_if_drained();
+    }
+
+    // ---- the connection ------------------------------------------------------------------------------------------
+
+    fn on_ping(&mut self, kind: PingKind, nonce: u32, now: Instant) -> Result<Progress, Violation> {
+        if kind == PingKind::Response {
+            self.ends.on_pong(nonce);
+        }
+        match kind {
+            // Y-PING-1.
+            PingKind::Request => {
+                self.control.owe_pong(nonce)?;
+                self.events.attention = true;
+                Ok(Progress::Stray)
+            }
+            PingKind::Response if self.pinger.pong(nonce, now) => {
+                self.events.pong |= self.pinger.user.take_ended();
+                self.pacer.pong();
+                Ok(Progress::Useful)
+            }
+            // Y-PING-2, Y-PING-3.
+            PingKind::Response | PingKind::Unflagged => Ok(Progress::Useless),
+        }
+    }
+}

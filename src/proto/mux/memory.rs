@@ -1,0 +1,336 @@
+//! Verbs of [`Mux`] for how large receive windows are, and for credit that waits for memory.
+//!
+//! The memory manager decides, and it is not ours: a [`WindowRequest`] is put to it with no lock held, and the
+//! [`WindowDecision`] is brought back. What is asked is in `flow::requests`, how much a window is worth in `flow::window`.
+
+use super::{Lifecycle, Mux};
+use crate::config::ReceiveCharge;
+use crate::memory::Reservation;
+use crate::priority::Priority;
+use crate::proto::flow::grown::GrownWindows;
+use crate::proto::flow::requests::{CreditQueue, CreditState, Growth, WindowDecision, WindowRequest};
+use crate::proto::key::Key;
+use crate::proto::limits::{ASKED_AT_ONCE, CREDIT_LEAST, NEAR_ROUND_TRIP, NEAR_WINDOW};
+use crate::proto::stream::{ActiveState, ReceiveState, Stream};
+use crate::stats::{add, count};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+use web_time::Instant;
+
+impl Mux {
+    /// A stream's credit is due, or its window is to be looked at: the memory manager is asked first. The answer comes
+    /// before the next batch, so that credit and growth leave as one update.
+    pub(super) fn request_window(&mut self, key: Key) {
+        let (max, floor, charging) = (self.config.max_stream_window(), self.floor(), self.config.receive_charge());
+        let asks = match self.lifecycle {
+            Lifecycle::Open => true,
+            // Nothing grows any more.
+            Lifecycle::Closing { .. } => charging == ReceiveCharge::Buffered,
+            Lifecycle::Closed(_) => false,
+        };
+        let Some(stream) = self.store.get(key).filter(|stream| asks && is_reading(stream)) else { return };
+        let (size, spent) = (stream.receive.window.size(), stream.receive.window.is_spent());
+        let matters = size < max || size > floor || charging == ReceiveCharge::Buffered;
+        match stream.active().credit_state {
+            CreditState::Settled if matters && (spent || stream.owes_credit()) => self.queue_window_request(key),
+            // What it waits for may never come: its peer can send nothing, and there is nothing left to read.
+            CreditState::Waiting(_) if stream.is_credit_starved() => {
+                self.leave_credit_queue(key);
+                self.queue_window_request(key);
+            }
+            CreditState::Settled | CreditState::Requested | CreditState::Waiting(_) => {}
+        }
+    }
+
+    pub(super) fn queue_window_request(&mut self, key: Key) {
+        if let Some(active) = self.store.activate(key) {
+            active.credit_state = CreditState::Requested;
+            self.window_requests.push_back(key);
+            self.events.attention = true;
+        }
+    }
+
+    /// Whether [`Mux::next_window_request`] has anything to say.
+    pub(crate) fn has_window_requests(&self) -> bool {
+        !self.window_requests.is_empty()
+    }
+
+    /// The round trip that windows are sized for, and how large they may be (Y-FLOW-9).
+    ///
+    /// Credit takes as long as the link and the two ends together: on a short link that is the time until their tasks get a
+    /// turn. Where that would keep somebody more urgent waiting, the window is no larger than the link needs.
+    fn reach(&self) -> (Option<Duration>, u32) {
+        let max = self.config.max_stream_window();
+        if self.pinger.rtt.short_round_trip().is_some() && self.counters.is_level() {
+            (Some(NEAR_ROUND_TRIP), max.min(NEAR_WINDOW.max(self.config.initial_stream_window())))
+        } else {
+            (self.pinger.rtt.round_trip(), max)
+        }
+    }
+
+    /// The next question to the memory manager; answered with [`Mux::answer`].
+    pub(crate) fn next_window_request(&mut self, now: Instant) -> Option<WindowRequest> {
+        let ((rtt, max), floor) = (self.reach(), self.floor());
+        let charging = self.config.receive_charge();
+        while let Some(key) = self.window_requests.pop_front() {
+            let queued = |stream: &&mut Stream| stream.active().credit_state == CreditState::Requested;
+            let Some(stream) = self.store.get_mut(key).filter(queued) else { continue };
+            let (priority, is_credit_starved) = (stream.priority, stream.is_credit_starved());
+            let window = &mut stream.receive.window;
+            let (due, spent, grown) = (window.is_due(), window.is_spent(), window.size() > floor);
+            let growth = if due || spent { window.growth(rtt, max, now).unwrap_or(0) } else { 0 };
+            if let Some(waited) = window.take_wait() {
+                self.pinger.doubt(waited, now);
+            }
+            // What is spent is not due: it is no more than a reason to grow.
+            let idle = spent && !due && growth == 0;
+            if !idle && (growth > 0 || grown || charging == ReceiveCharge::Buffered) {
+                let credit = window.owed().min(window.size() / 2);
+                let least = if is_credit_starved { credit.min(CREDIT_LEAST) } else { 0 };
+                return Some(WindowRequest { key, priority, charging, growth, credit, grown, least });
+            }
+            self.asked(key);
+            self.queue_control(key);
+        }
+        None
+    }
+
+    /// What the memory manager has said to a request. What is owed then leaves as one window update.
+    pub(crate) fn answer(&mut self, request: WindowRequest, answer: WindowDecision) {
+        let refused = request.growth > 0 && !matches!(answer, WindowDecision::Larger(_) | WindowDecision::Wider(_));
+        add(&mut self.counters.refusals.windows, request.refusals(&answer));
+        let queued = |stream: &&mut Stream| stream.active().credit_state == CreditState::Requested;
+        let Some(stream) = self.store.get_mut(request.key).filter(queued) else {
+            if let WindowDecision::Larger(granted) = answer {
+                self.events.released.push(granted);
+            }
+            return;
+        };
+        let due = stream.receive.window.is_due();
+        let active = self.asked(request.key);
+        if refused && !due {
+            // Nothing else was to be decided.
+            return self.queue_control(request.key);
+        }
+        if let Some(active) = active
+            && !matches!(answer, WindowDecision::Withheld)
+        {
+            active.minimum_credit = 0;
+        }
+        match answer {
+            WindowDecision::Larger(granted) => self.enlarge(request.key, granted),
+            WindowDecision::Wider(bytes) => {
+                self.grow(request.key, bytes);
+            }
+            WindowDecision::AsItIs => {}
+            WindowDecision::Smaller => {
+                self.shrink(request.key);
+                if self.config.receive_charge() == ReceiveCharge::Buffered {
+                    // As small as it is now it may still be owed some.
+                    self.request_window(request.key);
+                }
+            }
+            WindowDecision::Least(bytes) => {
+                if let Some(active) = self.store.activate(request.key) {
+                    active.minimum_credit = bytes;
+                }
+                self.wait_for_memory(request.key);
+            }
+            WindowDecision::Withheld => {
+                self.wait_for_memory(request.key);
+                // While it was asked the last of it may have been read, and then it stands still.
+                if request.least == 0 {
+                    self.request_window(request.key);
+                }
+            }
+        }
+        self.queue_control(request.key);
+        self.store.release_if_idle(request.key);
+    }
+
+    /// The memory manager has been asked.
+    fn asked(&mut self, key: Key) -> Option<&mut ActiveState> {
+        let active = self.store.get_mut(key)?.active.as_deref_mut()?;
+        active.credit_state = CreditState::Settled;
+        Some(active)
+    }
+
+    /// The stream waits in line from now on.
+    fn wait_for_memory(&mut self, key: Key) {
+        count(&mut self.counters.refusals.credit);
+        self.enqueue_credit(key);
+    }
+
+    fn enqueue_credit(&mut self, key: Key) {
+        let Some(stream) = self.store.get(key) else { return };
+        let priority = if stream.is_credit_starved() { Priority::ALWAYS } else { stream.priority };
+        let place = self.credit_queue.push(key, priority);
+        if let Some(active) = self.store.activate(key) {
+            active.credit_state = CreditState::Waiting(place);
+        }
+    }
+
+    /// What the first in line waits for: how much, and at which priority.
+    pub(crate) fn withheld(&self) -> Option<(usize, Priority)> {
+        let (priority, key) = self.credit_queue.first()?;
+        let stream = self.store.get(key)?;
+        let window = &stream.receive.window;
+        let most = if stream.is_credit_starved() { CREDIT_LEAST } else { u32::MAX };
+        Some((window.owed().min(window.size() / 2).min(most) as usize, priority))
+    }
+
+    /// Memory may be less scarce: the most urgent credit that waits is asked for again, and not all of it at once. A
+    /// refusal would be the first of many.
+    pub(crate) fn ask_again(&mut self) {
+        for _ in 0..ASKED_AT_ONCE {
+            let Some(key) = self.credit_queue.pop() else { return };
+            self.queue_window_request(key);
+        }
+    }
+
+    /// Credit that waits does so no more: it is asked for in another way, or nobody needs it.
+    pub(super) fn leave_credit_queue(&mut self, key: Key) {
+        let Some(active) = self.store.get_mut(key).and_then(|stream| stream.active.as_mut()) else { return };
+        active.minimum_credit = 0;
+        if let CreditState::Waiting(place) = std::mem::replace(&mut active.credit_state, CreditState::Settled) {
+            self.credit_queue.remove(place);
+        }
+        self.store.release_if_idle(key);
+    }
+
+    /// The priority of a stream has changed: credit that waits may not have to any more, or has another place in line.
+    pub(super) fn requeue_credit(&mut self, key: Key) {
+        let Some(stream) = self.store.get(key) else { return };
+        if let CreditState::Waiting(place) = stream.active().credit_state {
+            self.credit_queue.remove(place);
+            self.enqueue_credit(key);
+            (self.events.attention, self.events.outlook) = (true, true);
+        }
+    }
+
+    // ---- larger and smaller --------------------------------------------------------------------------------------
+
+    /// What a stream's window lacks of `bytes`, or of the largest that there may be; answered with [`Mux::widen`].
+    pub(crate) fn shortfall(&self, key: Key, bytes: u32) -> Option<Growth> {
+        let stream = self.store.get(key).filter(|stream| self.lifecycle_is_open() && is_reading(stream))?;
+        let wanted = bytes.min(self.config.max_stream_window());
+        let bytes = wanted.checked_sub(stream.receive.window.size()).filter(|bytes| *bytes > 0)?;
+        Some(Growth { key, priority: stream.priority, charging: self.config.receive_charge(), bytes })
+    }
+
+    /// What the memory manager has said to an application's request.
+    pub(crate) fn widen(&mut self, growth: Growth, answer: WindowDecision) {
+        match answer {
+            WindowDecision::Larger(granted) => self.enlarge(growth.key, granted),
+            WindowDecision::Wider(bytes) => {
+                self.grow(growth.key, bytes);
+            }
+            WindowDecision::AsItIs | WindowDecision::Smaller | WindowDecision::Least(_) | WindowDecision::Withheld => {
+                count(&mut self.counters.refusals.windows);
+            }
+        }
+        self.queue_control(growth.key);
+    }
+
+    /// Makes a window larger by what was reserved for it, if it may still be so large.
+    fn enlarge(&mut self, key: Key, mut granted: Reservation) {
+        let bytes = u32::try_from(granted.bytes()).unwrap_or(u32::MAX);
+        if self.grow(key, bytes)
+            && let Some(stream) = self.store.get_mut(key)
+            && let Some(own) = &mut stream.reservation
+        {
+            granted.move_to(own, usize::MAX);
+            self.counters.reserved(stream.priority, bytes as usize);
+        }
+        self.events.released.push(granted);
+    }
+
+    /// Makes a window larger, if it may still be so large; says whether it is.
+    fn grow(&mut self, key: Key, bytes: u32) -> bool {
+        let (max, lives) = (self.config.max_stream_window(), self.lifecycle_is_open());
+        let grows = |stream: &&mut Stream| lives && is_reading(stream) && stream.reservation.is_some();
+        let Some(stream) = self.store.get_mut(key).filter(grows) else { return false };
+        let fits = stream.receive.window.size().checked_add(bytes).is_some_and(|size| size <= max);
+        if fits {
+            stream.receive.window.grow(bytes);
+            self.largest_window = self.largest_window.max(stream.receive.window.size());
+        }
+        fits
+    }
+
+    /// Makes a window smaller by what the peer does not know of, and gives its memory back (Y-MEM-12).
+    fn shrink(&mut self, key: Key) {
+        let (floor, charging) = (self.floor(), self.config.receive_charge());
+        let Some(stream) = self.store.get_mut(key) else { return };
+        let bytes = stream.receive.window.shrink(floor) as usize;
+        if bytes > 0
+            && charging == ReceiveCharge::Window
+            && let Some(own) = &mut stream.reservation
+        {
+            self.events.released.push(own.split(bytes));
+            self.counters.released(stream.priority, bytes);
+        }
+    }
+
+    /// Windows become no smaller than this.
+    fn floor(&self) -> u32 {
+        self.config.initial_stream_window()
+    }
+
+    // ---- windows that have grown ---------------------------------------------------------------------------------
+
+    /// Bytes were read on a stream: if its window has grown it is looked at from now on.
+    pub(super) fn watch(&mut self, key: Key, now: Instant) {
+        let (floor, over) = (self.floor(), matches!(self.lifecycle, Lifecycle::Closed(_)));
+        let grown = |stream: &&Stream| !over && is_reading(stream) && stream.receive.window.size() > floor;
+        if let Some(stream) = self.store.get(key).filter(grown) {
+            let received = stream.received.data_bytes();
+            if self.grown.watch(key, received, now) {
+                (self.events.attention, self.events.outlook) = (true, true);
+            }
+        }
+    }
+
+    /// Looks at the windows that have grown. One that was not half used for a while becomes smaller at once; for the
+    /// others the memory manager is asked, the least urgent first.
+    pub(super) fn look_at_windows(&mut self, now: Instant) {
+        let Some(grown) = self.grown.take_due(now) else { return };
+        let (floor, mut asked, mut watched) = (self.floor(), Vec::new(), BTreeMap::new());
+        for (key, usage) in grown {
+            let grown = |stream: &&Stream| is_reading(stream) && stream.receive.window.size() > floor;
+            let Some(stream) = self.store.get(key).filter(grown) else { continue };
+            let size = stream.receive.window.size();
+            let Some(usage) = usage.review(size, stream.received.data_bytes(), now) else {
+                // It is watched again when something is read.
+                self.shrink(key);
+                continue;
+            };
+            watched.insert(key, usage);
+            if stream.active().credit_state == CreditState::Settled && stream.receive.window.owed() > 0 {
+                asked.push((stream.priority, key));
+            }
+        }
+        if self.config.receive_charge() == ReceiveCharge::Window {
+            asked.sort_unstable();
+            asked.into_iter().for_each(|(_, key)| self.queue_window_request(key));
+        }
+        self.grown.put_back(watched, now);
+    }
+
+    /// Gives back what holds nothing.
+    pub(super) fn release_idle_windows(&mut self) {
+        if self.window_requests.is_empty() {
+            self.window_requests = VecDeque::new();
+        }
+        self.credit_queue.release_if_idle();
+    }
+
+    pub(super) fn forget_windows(&mut self) {
+        self.window_requests = VecDeque::new();
+        (self.grown, self.credit_queue) = (GrownWindows::default(), CreditQueue::default());
+    }
+}
+
+fn is_reading(stream: &Stream) -> bool {
+    stream.receive.state == ReceiveState::Open
+}

@@ -1,0 +1,132 @@
+//! Verbs of [`Mux`] for a task that reads a stream.
+//!
+//! `Blocked` is a value here. It becomes `Pending` in the shell, which has stored a waker in the same critical section; what
+//! the task then waits for is in the stream's interest.
+
+use super::{Lifecycle, Mux};
+use crate::error::StreamError;
+use crate::proto::buffer::chunks::Chunks;
+use crate::proto::key::Key;
+use crate::proto::limits::SMALL_READ;
+use crate::proto::stream::ReceiveState;
+use crate::proto::stream::readiness::Readiness;
+use bytes::Bytes;
+use web_time::Instant;
+
+/// What was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// Bytes. Report them with [`Mux::consume`] when the application has used them: at the latest when `due` are used, or
+    /// where that is 0 with every chunk.
+    Bytes { due: u32 },
+    /// Nothing: the peer has finished.
+    End,
+}
+
+/// Bytes taken off a stream in one go, but for the last chunk.
+const TAKE: usize = 64 * 1024;
+
+/// Why nothing was read.
+#[derive(Debug)]
+pub(crate) enum ReadError {
+    Blocked,
+    Failed(StreamError),
+}
+
+impl Mux {
+    /// Copies all there is to read, if it is little and fits. Says how many bytes that is, and what [`Taken::Bytes`] says.
+    pub(crate) fn read_small(&mut self, key: Key, into: &mut [u8]) -> Option<(usize, Taken)> {
+        // Chunks are not used again any more.
+        let alive = !matches!(self.lifecycle, Lifecycle::Closed(_));
+        let stream = self.store.get_mut(key).filter(|_| alive)?;
+        self.pending_readers.end(stream);
+        let read = stream.active.as_mut()?.unread.copy_all(into, SMALL_READ, |chunk| self.send_pool.reuse(chunk))?;
+        let (due, over) = (stream.due(), stream.is_receive_over());
+        stream.receive.lent = 0;
+        self.store.release_if_idle(key);
+        if over {
+            // Y-MEM-13.
+            self.give_back(key);
+        }
+        Some((read, Taken::Bytes { due }))
+    }
+
+    /// Takes bytes off a stream, as whole chunks.
+    pub(crate) fn read(&mut self, key: Key, chunks: &mut Chunks) -> Result<Taken, ReadError> {
+        self.send_syn(key);
+        let Some(stream) = self.store.get_mut(key) else { return Err(ReadError::Failed(StreamError::ReadClosed)) };
+        self.pending_readers.end(stream);
+        stream.receive.lent = 0;
+        // Y-RST-2: what arrived before an end of any kind is delivered before it.
+        if let Some(active) = stream.active.as_mut().filter(|active| !active.unread.is_empty()) {
+            active.unread.take(chunks, &mut self.chunk_lists, TAKE);
+            stream.receive.lent = u32::try_from(chunks.memory()).unwrap_or(u32::MAX);
+            let due = stream.due();
+            self.store.release_if_idle(key);
+            return Ok(Taken::Bytes { due });
+        }
+        let end = match (stream.receive.state, &self.lifecycle) {
+            // Y-FIN-1.
+            (ReceiveState::Finished, _) => Ok(Taken::End),
+            (ReceiveState::Reset, _) => Err(ReadError::Failed(stream.reset_error())),
+            (ReceiveState::Stopped | ReceiveState::Done, _) => Err(ReadError::Failed(StreamError::ReadClosed)),
+            // Y-EOF-2: a lost connection is never an end of file.
+            (ReceiveState::Open, Lifecycle::Closed(reason)) => Err(ReadError::Failed(reason.clone().into())),
+            (ReceiveState::Open, Lifecycle::Open | Lifecycle::Closing { .. }) => {
+                stream.interest = stream.interest | Readiness::READ;
+                return Err(ReadError::Blocked);
+            }
+        };
+        // Nothing can arrive and nothing is left (Y-MEM-4).
+        self.give_back(key);
+        end
+    }
+
+    /// Takes chunks back whose bytes have been used.
+    pub(crate) fn recycle(&mut self, spent: impl IntoIterator<Item = Bytes>) {
+        if !matches!(self.lifecycle, Lifecycle::Closed(_)) {
+            self.send_pool.recycle(spent);
+        }
+    }
+
+    /// Takes back what a reader needs no more: chunks that were read to their end, and storage for them.
+    pub(crate) fn reuse(&mut self, chunks: &mut Chunks) {
+        if matches!(self.lifecycle, Lifecycle::Closed(_)) {
+            chunks.forget_spent();
+            return;
+        }
+        chunks.spent().into_iter().flatten().for_each(|chunk| self.send_pool.reuse(chunk));
+        self.chunk_lists.put(chunks);
+    }
+
+    /// The application has used `bytes`, or they were discarded for it: memory is given back, credit may be due, and the
+    /// window may be worth growing.
+    pub(crate) fn consume(&mut self, key: Key, bytes: u32, now: Instant) {
+        self.tick(now);
+        let Some(stream) = self.store.get_mut(key) else { return };
+        stream.receive.window.consume(bytes, now);
+        self.discharge(key);
+        self.watch(key, now);
+        self.request_window(key);
+        self.queue_control(key);
+    }
+
+    /// The application has used bytes, which it says after the end of the connection.
+    pub(crate) fn consume_late(&mut self, key: Key, bytes: u32) {
+        if bytes > 0 {
+            self.consume(key, bytes, self.counters.latest());
+        }
+    }
+
+    /// The handle of a stream holds no more of what was taken off it than `memory` bytes, chunks that are not full included.
+    /// Says whether nothing more can arrive: then each chunk that has been read is worth a word.
+    pub(crate) fn returned(&mut self, key: Key, memory: usize) -> bool {
+        let Some(stream) = self.store.get_mut(key) else { return false };
+        stream.receive.lent = u32::try_from(memory).unwrap_or(u32::MAX);
+        let over = stream.is_receive_over();
+        if over {
+            self.give_back(key);
+        }
+        over
+    }
+}

@@ -1,0 +1,217 @@
+//! Verbs of [`Mux`] for a task that writes a stream, and for its priority.
+//!
+//! `Blocked` is a value here. It becomes `Pending` in the shell, which has stored a waker in the same critical section; what
+//! the task then waits for is in the stream's interest.
+
+use super::{Lifecycle, Mux};
+use crate::error::StreamError;
+use crate::memory::Reservation;
+use crate::priority::Priority;
+use crate::proto::counters::stall::Cause;
+use crate::proto::key::Key;
+use crate::proto::stream::readiness::Readiness;
+use crate::proto::stream::{SendState, Stream};
+use crate::stats::count;
+use web_time::Instant;
+
+/// Why nothing was written.
+#[derive(Debug)]
+pub(crate) enum WriteError {
+    /// `growth` is how much more memory would make room.
+    Blocked {
+        growth: Option<usize>,
+    },
+    Failed(StreamError),
+}
+
+/// Why something is not flushed.
+#[derive(Debug)]
+pub(crate) enum FlushError {
+    Blocked,
+    Failed(StreamError),
+}
+
+impl Mux {
+    /// Takes bytes to be sent: as many as the peer's credit covers and the connection has memory for.
+    pub(crate) fn write(&mut self, key: Key, bytes: &[u8], now: Instant) -> Result<usize, WriteError> {
+        let Some(stream) = self.store.get_mut(key) else { return Err(WriteError::Failed(StreamError::WriteClosed)) };
+        if let Some(error) = write_failure(stream, &self.lifecycle) {
+            return Err(WriteError::Failed(error));
+        }
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+        let (bucket, active) = (stream.priority.bucket(), stream.active());
+        let closed = self.send_pool.is_closed_to(bucket, stream.send.turn) && !active.woken;
+        let room = if closed { 0 } else { self.send_pool.room(bucket, active.unsent.len(), bytes.len()) };
+        let wanted = bytes.len().min(room);
+        let written = stream.send.window.take(wanted);
+        if written == 0 {
+            stream.interest = stream.interest | Readiness::WRITE;
+            self.counters.tick(now);
+            let priority = stream.priority;
+            let growth = if room == 0 && !closed { self.send_pool.growth(priority) } else { None };
+            match room {
+                0 => self.send_pool.wait(&mut self.store, key, priority),
+                // Y-MEM-6: whoever waits for credit keeps nobody from the room that there is.
+                _ => self.send_pool.leave(&mut self.store, key, priority),
+            }
+            match (room, growth) {
+                (1.., _) => self.begin_stall(key, Cause::Window),
+                (0, None) if self.send_pool.is_refused(priority) => self.begin_stall(key, Cause::Memory),
+                (0, None) => self.begin_stall(key, Cause::Socket),
+                // Whether there is more memory is not known yet.
+                (0, Some(_)) => {}
+            }
+            return Err(WriteError::Blocked { growth });
+        }
+        let (stalled, priority) = (stream.stall.cause().is_some(), stream.priority);
+        stream.send.turn = self.send_pool.turn(bucket);
+        let bytes = bytes.get(..written).unwrap_or(bytes);
+        let (mut waited, mut queued) = (false, false);
+        match &mut stream.active {
+            Some(active) => {
+                (active.woken, waited) = (false, active.room_links.is_queued());
+                queued = active.data_links.is_queued();
+                active.unsent.push(bytes, &mut self.send_pool.free_chunks);
+            }
+            None => {
+                let active = self.store.activate(key);
+                active.into_iter().for_each(|active| active.unsent.push(bytes, &mut self.send_pool.free_chunks));
+            }
+        }
+        self.send_pool.add(bucket, written);
+        if waited {
+            self.send_pool.leave(&mut self.store, key, priority);
+        }
+        if stalled {
+            self.counters.tick(now);
+            self.end_stall(key);
+        }
+        self.hold_back(now);
+        match queued {
+            true => self.events.attention = true,
+            false => self.queue_data(key),
+        }
+        Ok(written)
+    }
+
+    /// Gives the send buffers more memory.
+    pub(crate) fn grow_pool(&mut self, reservation: Reservation) {
+        let excess = match self.lifecycle {
+            Lifecycle::Closed(_) => Some(reservation),
+            Lifecycle::Open | Lifecycle::Closing { .. } => self.send_pool.grow(reservation),
+        };
+        self.events.released.extend(excess);
+    }
+
+    /// Starts to wait for more small writes, where that is configured and nothing else is under way.
+    fn hold_back(&mut self, now: Instant) {
+        let delay = self.config.write_coalesce_delay();
+        if !delay.is_zero() && self.schedule.is_empty() {
+            self.coalesce_until = now.checked_add(delay);
+        }
+    }
+
+    /// Whether all that was written has reached the transport and was flushed there (Y-SEND-3). The SYN leaves even if
+    /// nothing was written.
+    pub(crate) fn flush(&mut self, key: Key) -> Result<(), FlushError> {
+        self.send_syn(key);
+        self.coalesce_until = None;
+        let Some(stream) = self.store.get(key) else { return Err(FlushError::Failed(StreamError::WriteClosed)) };
+        if stream.send.state == SendState::Reset {
+            return Err(FlushError::Failed(stream.reset_error()));
+        }
+        let out = stream.active().unsent.is_empty() && !stream.owed.syn && !stream.send.lost;
+        let sent = out && stream.send.last_batch > 0 && stream.send.last_batch <= self.flushed;
+        match &self.lifecycle {
+            Lifecycle::Closed(reason) if self.is_complete(stream, reason) => Ok(()),
+            Lifecycle::Closed(reason) if !sent => Err(FlushError::Failed(reason.clone().into())),
+            _ => self.await_flush(key, out),
+        }
+    }
+
+    pub(super) fn await_flush(&mut self, key: Key, out: bool) -> Result<(), FlushError> {
+        let Some(stream) = self.store.get_mut(key) else { return Ok(()) };
+        if out && stream.send.last_batch <= self.flushed {
+            return Ok(());
+        }
+        stream.interest = stream.interest | Readiness::FLUSH;
+        self.flushing.push(&mut self.store, key);
+        self.events.attention = true;
+        Err(FlushError::Blocked)
+    }
+
+    /// The application says how urgent a stream is.
+    pub(crate) fn choose_priority(&mut self, key: Key, priority: Priority) {
+        if let Some(stream) = self.store.get_mut(key) {
+            stream.priority_chosen = true;
+        }
+        self.set_priority(key, priority);
+    }
+
+    /// Something else says how urgent a stream is, which counts unless the application has said so itself.
+    #[cfg(feature = "libp2p")]
+    pub(crate) fn suggest_priority(&mut self, key: Key, priority: Priority) {
+        if self.store.get(key).is_some_and(|stream| !stream.priority_chosen) {
+            self.set_priority(key, priority);
+        }
+    }
+
+    /// Changes how urgent a stream is: what it may grow into, and who goes first (Y-PRIO-1).
+    fn set_priority(&mut self, key: Key, priority: Priority) {
+        let Some(stream) = self.store.get_mut(key) else { return };
+        let before = std::mem::replace(&mut stream.priority, priority);
+        if let Some(reservation) = &stream.reservation {
+            self.counters.released(before, reservation.bytes());
+            self.counters.reserved(priority, reservation.bytes());
+        }
+        self.send_pool.shift(before, priority, stream.active().unsent.len());
+        self.requeue_credit(key);
+        self.send_pool.leave(&mut self.store, key, before);
+        // It waits for room no more until it asks again.
+        if self.store.get(key).is_some_and(|stream| stream.stall.cause() != Some(Cause::Window)) {
+            self.end_stall(key);
+        }
+        if self.schedule.remove(&mut self.store, key, before) {
+            self.queue_data(key);
+        }
+        // Its share of the send buffers may be larger now.
+        self.notify(key, Readiness::WRITE);
+    }
+
+    pub(crate) fn priority(&self, key: Key) -> Option<Priority> {
+        self.store.get(key).map(|stream| stream.priority)
+    }
+
+    /// Wakes writers that wait for room in the pool, as many as there is room for.
+    pub(super) fn wake_writers(&mut self) {
+        let mut round = self.send_pool.round();
+        while let Some(key) = self.send_pool.next_waiting(&mut self.store, &mut round) {
+            if self.store.get(key).is_some_and(|stream| stream.stall.cause() != Some(Cause::Window)) {
+                self.end_stall(key);
+            }
+            self.notify(key, Readiness::WRITE);
+        }
+    }
+
+    /// The memory manager has refused room for what a stream wanted to write. It waits for that if it still does:
+    /// meanwhile there may have been room, or the stream may be over.
+    pub(crate) fn room_refused(&mut self, key: Key, asked: Priority) {
+        count(&mut self.counters.refusals.send_buffers);
+        self.send_pool.refuse(asked);
+        if self.store.get(key).is_some_and(|stream| stream.active().room_links.is_queued()) {
+            self.begin_stall(key, Cause::Memory);
+        }
+    }
+}
+
+/// Why nothing can be written to a stream any more.
+fn write_failure(stream: &Stream, lifecycle: &Lifecycle) -> Option<StreamError> {
+    match (stream.send.state, lifecycle) {
+        (SendState::Reset, _) => Some(stream.reset_error()),
+        (SendState::Closing | SendState::Aborting | SendState::Closed, _) => Some(StreamError::WriteClosed),
+        (SendState::Open, Lifecycle::Closed(reason) | Lifecycle::Closing { reason, .. }) => Some(reason.clone().into()),
+        (SendState::Open, Lifecycle::Open) => None,
+    }
+}

@@ -1,0 +1,295 @@
+//! Owns [`Control`]: what is owed to the peer for the connection as a whole, in bounded rings and single bits
+//! (Y-SEND-4).
+//!
+//! Each ring has three marks. From half of it on, writing goes first. Past all of it, the connection ends if the transport
+//! then takes nothing for the write timeout. At a few times that it takes no more: reading waits (Y-LIMIT-4).
+
+use crate::error::Violation;
+use crate::proto::limits::{PONGS_MOST, REFUSALS_MOST, REFUSALS_OWED};
+use crate::wire::{Flags, Header, PingKind, StreamId};
+use std::collections::VecDeque;
+use std::time::Duration;
+use web_time::Instant;
+
+/// Pongs, resets of refused streams and a go-away that wait for the socket.
+#[derive(Debug)]
+pub(in crate::proto) struct Control {
+    pongs: VecDeque<u32>,
+    refusals: VecDeque<(StreamId, u32)>,
+    go_away: Option<u32>,
+    /// Pongs that may be owed: `ping_backlog`.
+    backlog: usize,
+    /// Whether half of a ring is used.
+    half: bool,
+    /// Since when the transport is full.
+    full: Option<Instant>,
+    /// Whether the transport has ever taken a batch.
+    took: bool,
+    /// Nothing is sent any more but a go-away: nothing is owed either.
+    mute: bool,
+}
+
+impl Control {
+    pub(in crate::proto) const fn new(backlog: usize) -> Self {
+        Self {
+            pongs: VecDeque::new(),
+            refusals: VecDeque::new(),
+            go_away: None,
+            backlog,
+            half: false,
+            full: None,
+            took: false,
+            mute: false,
+        }
+    }
+
+    /// Owes a pong (Y-PING-4).
+    pub(in crate::proto) fn owe_pong(&mut self, nonce: u32) -> Result<(), Violation> {
+        if self.mute {
+            return Ok(());
+        }
+        if self.pongs.len() >= self.pongs_most() {
+            return Err(Violation::PingFlood);
+        }
+        self.pongs.push_back(nonce);
+        self.look();
+        Ok(())
+    }
+
+    /// Owes a reset for a stream that is not there (Y-LIMIT-3).
+    pub(in crate::proto) fn owe_reset(&mut self, id: StreamId, code: u32) -> Result<(), Violation> {
+        if self.mute {
+            return Ok(());
+        }
+        if self.refusals.len() >= REFUSALS_MOST {
+            return Err(Violation::RefusedFlood);
+        }
+        self.refusals.push_back((id, code));
+        self.look();
+        Ok(())
+    }
+
+    /// The id is of another stream from now on: no reset of the one before is owed.
+    pub(in crate::proto) fn forgive(&mut self, id: StreamId) {
+        if !self.refusals.is_empty() {
+            self.refusals.retain(|(other, _)| *other != id);
+            self.look();
+        }
+    }
+
+    /// Whether what is owed has to be written before more of what was read is applied (Y-LIMIT-4): at half of a ring, unless
+    /// the transport is full, since a blocked write does not stop reading; and where a ring holds no more. A transport that has
+    /// never taken anything is not waited for.
+    pub(in crate::proto) fn must_write(&self) -> bool {
+        self.half && (self.full.is_none() || (self.holds_no_more() && self.took))
+    }
+
+    /// What the peer has done by now: it has made this end owe more than a ring is for, and takes none of it.
+    pub(in crate::proto) fn overdue(&self, timeout: Duration, now: Instant) -> Option<Violation> {
+        self.overdue_at(timeout).filter(|at| now >= *at)?;
+        Some(if self.pongs.len() > self.backlog { Violation::PingFlood } else { Violation::RefusedFlood })
+    }
+
+    /// When that will be so, unless the transport takes something before.
+    pub(in crate::proto) fn overdue_at(&self, timeout: Duration) -> Option<Instant> {
+        let over = self.half && (self.pongs.len() > self.backlog || self.refusals.len() > REFUSALS_OWED);
+        self.full.filter(|_| over)?.checked_add(timeout)
+    }
+
+    /// The transport takes nothing.
+    pub(in crate::proto) fn transport_is_full(&mut self, now: Instant) {
+        self.full.get_or_insert(now);
+    }
+
+    /// A batch was written.
+    pub(in crate::proto) const fn batch_written(&mut self) {
+        self.took = true;
+    }
+
+    /// The transport has taken something. Says whether it was full before.
+    pub(in crate::proto) const fn transport_took(&mut self) -> bool {
+        self.took = true;
+        self.full.take().is_some()
+    }
+
+    /// Nothing more is sent but a go-away: what is owed is forgotten, and what would be owed from here on.
+    pub(in crate::proto) fn mute(&mut self) {
+        (self.pongs, self.refusals) = (VecDeque::new(), VecDeque::new());
+        (self.half, self.mute) = (false, true);
+    }
+
+    fn holds_no_more(&self) -> bool {
+        self.pongs.len() >= self.pongs_most() || self.refusals.len() >= REFUSALS_MOST
+    }
+
+    fn pongs_most(&self) -> usize {
+        self.backlog.max(PONGS_MOST)
+    }
+
+    fn look(&mut self) {
+        self.half = self.pongs.len() >= self.backlog.div_ceil(2) || self.refusals.len() >= REFUSALS_OWED / 2;
+    }
+
+    pub(in crate::proto) const fn owe_go_away(&mut self, code: u32) {
+        self.go_away = Some(code);
+    }
+
+    pub(in crate::proto) fn take_go_away(&mut self) -> Option<Header> {
+        self.go_away.take().map(|code| Header::GoAway { code })
+    }
+
+    /// The next frame to send.
+    pub(in crate::proto) fn next(&mut self) -> Option<Header> {
+        if let Some(header) = self.take_go_away() {
+            return Some(header);
+        }
+        if let Some(nonce) = self.pongs.pop_front() {
+            self.look();
+            return Some(Header::Ping { kind: PingKind::Response, nonce });
+        }
+        let (id, code) = self.refusals.pop_front()?;
+        self.look();
+        Some(Header::WindowUpdate { id, flags: Flags::RST, value: code })
+    }
+
+    pub(in crate::proto) fn is_empty(&self) -> bool {
+        self.go_away.is_none() && self.pongs.is_empty() && self.refusals.is_empty()
+    }
+
+    /// Gives back what holds nothing.
+    pub(in crate::proto) fn release_if_idle(&mut self) {
+        if self.is_empty() {
+            self.clear();
+        }
+    }
+
+    /// Forgets all that is owed, and the memory with it.
+    pub(in crate::proto) fn clear(&mut self) {
+        (self.pongs, self.refusals, self.go_away) = (VecDeque::new(), VecDeque::new(), None);
+        self.half = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::limits::PONGS_MOST;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+    const NANO: Duration = Duration::from_nanos(1);
+
+    fn id(n: u32) -> StreamId {
+        StreamId::new(n).expect("not zero")
+    }
+
+    /// With so many pongs owed.
+    fn pongs(backlog: usize, owed: usize) -> Control {
+        let mut control = Control::new(backlog);
+        (0..owed).for_each(|nonce| control.owe_pong(nonce as u32).expect("room"));
+        control
+    }
+
+    /// With so many resets owed.
+    fn resets(owed: usize) -> Control {
+        let mut control = Control::new(32);
+        (1..=owed).for_each(|n| control.owe_reset(id(n as u32), 7).expect("room"));
+        control
+    }
+
+    #[test]
+    fn w74_pongs_are_answered_in_order() {
+        let mut control = pongs(32, 100);
+        for nonce in 0..100 {
+            assert_eq!(control.next(), Some(Header::Ping { kind: PingKind::Response, nonce }));
+        }
+        assert!(control.is_empty());
+    }
+
+    #[test]
+    fn y_limit_4_from_half_of_a_ring_on_writing_goes_first() {
+        for (backlog, half) in [(32, 16), (1, 1), (33, 17), (1024, 512)] {
+            assert!(!pongs(backlog, half - 1).must_write());
+            let mut control = pongs(backlog, half);
+            assert!(control.must_write());
+            control.next();
+            assert!(!control.must_write());
+        }
+        assert!(!resets(REFUSALS_OWED / 2 - 1).must_write());
+        let mut control = resets(REFUSALS_OWED / 2);
+        assert!(control.must_write());
+        control.next();
+        assert!(!control.must_write());
+    }
+
+    #[test]
+    fn y_limit_4_a_full_transport_stops_reading_only_where_a_ring_holds_no_more() {
+        let now = Instant::now();
+        for (mut control, mut full) in
+            [(pongs(32, PONGS_MOST - 1), pongs(32, PONGS_MOST)), (resets(REFUSALS_MOST - 1), resets(REFUSALS_MOST))]
+        {
+            for control in [&mut control, &mut full] {
+                assert!(!control.transport_took());
+                control.transport_is_full(now);
+            }
+            assert!(!control.must_write() && full.must_write());
+            assert!(full.transport_took(), "it was full");
+        }
+    }
+
+    #[test]
+    fn y_limit_4_a_ring_that_is_passed_is_a_violation_when_the_transport_then_takes_nothing() {
+        let now = Instant::now();
+        let cases = [
+            (pongs(32, 32), pongs(32, 33), Violation::PingFlood),
+            (resets(REFUSALS_OWED), resets(REFUSALS_OWED + 1), Violation::RefusedFlood),
+        ];
+        for (mut within, mut beyond, violation) in cases {
+            assert_eq!(beyond.overdue(PATIENCE, now + 10 * PATIENCE), None, "the transport takes all there is");
+            for control in [&mut within, &mut beyond] {
+                control.transport_is_full(now);
+                control.transport_is_full(now + PATIENCE / 2);
+            }
+            assert_eq!(within.overdue(PATIENCE, now + 10 * PATIENCE), None);
+            assert_eq!(beyond.overdue(PATIENCE, now + PATIENCE - NANO), None);
+            assert_eq!(beyond.overdue_at(PATIENCE), Some(now + PATIENCE));
+            assert_eq!(beyond.overdue(PATIENCE, now + PATIENCE), Some(violation));
+            beyond.transport_took();
+            assert_eq!(beyond.overdue(PATIENCE, now + PATIENCE), None);
+        }
+    }
+
+    #[test]
+    fn y_limit_4_a_transport_that_has_never_taken_anything_is_not_waited_for() {
+        let (now, mut control) = (Instant::now(), pongs(32, PONGS_MOST));
+        control.transport_is_full(now);
+        assert!(!control.must_write());
+        assert_eq!(control.owe_pong(1), Err(Violation::PingFlood));
+        let mut control = resets(REFUSALS_MOST);
+        control.transport_is_full(now);
+        assert!(!control.must_write());
+        assert_eq!(control.owe_reset(id(9), 7), Err(Violation::RefusedFlood));
+        assert_eq!(control.next(), Some(Header::WindowUpdate { id: id(1), flags: Flags::RST, value: 7 }));
+    }
+
+    #[test]
+    fn where_nothing_is_sent_any_more_nothing_is_owed() {
+        let mut control = pongs(32, 40);
+        control.mute();
+        assert!(control.is_empty() && !control.must_write());
+        for n in 1..100_000 {
+            assert_eq!((control.owe_pong(n), control.owe_reset(id(n), 0)), (Ok(()), Ok(())));
+        }
+        control.owe_go_away(0);
+        assert_eq!((control.next(), control.next()), (Some(Header::GoAway { code: 0 }), None));
+    }
+
+    #[test]
+    fn a_go_away_goes_first() {
+        let mut control = Control::new(1);
+        control.owe_pong(1).expect("room");
+        control.owe_go_away(1);
+        assert_eq!(control.next(), Some(Header::GoAway { code: 1 }));
+        control.clear();
+        assert_eq!(control.next(), None);
+    }
+}

@@ -1,0 +1,131 @@
+//! Owns [`Ends`]: what is known of how a connection ends.
+//!
+//! Only keeps it: what the end of a transport means for the connection and its streams is decided by the connection.
+
+use web_time::Instant;
+
+/// What is known of how a connection ends.
+#[derive(Debug, Default)]
+pub(in crate::proto) struct Ends {
+    /// Number of the last batch that the transport has taken, and of the last one with a FIN in it.
+    written: u64,
+    last_fin: u64,
+    /// How many frames the peer had sent on streams when it said that it goes away.
+    away_after: Option<u64>,
+    /// All ids of this end have been used, and the peer knows that the connection ends with its streams.
+    retiring: bool,
+    /// When the connection closes though streams are open: a task wants one that it will never open.
+    overdue: Option<Instant>,
+    /// The peer is asked to say when it has read the go-away.
+    asks_confirmation: bool,
+    /// How that stands, once it was asked.
+    confirmation: Option<Confirmation>,
+    /// How many streams have ended while their handles held what had been taken off them.
+    held: u64,
+}
+
+/// Whether the peer has read the go-away of this end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Confirmation {
+    /// It says so by answering this ping.
+    Awaited(u32),
+    /// It has.
+    Received,
+}
+
+impl Ends {
+    /// The transport has taken the batches up to this number.
+    pub(in crate::proto) const fn batch_written(&mut self, number: u64) {
+        self.written = number;
+    }
+
+    /// A FIN was put into the batch with this number.
+    pub(in crate::proto) const fn fin_encoded(&mut self, number: u64) {
+        self.last_fin = number;
+    }
+
+    /// Number of the last batch that the transport has taken.
+    pub(in crate::proto) const fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Whether the transport has taken every FIN that was put into a batch.
+    pub(in crate::proto) const fn has_written_fins(&self) -> bool {
+        self.last_fin <= self.written
+    }
+
+    /// The peer goes away, after so many frames on streams.
+    pub(in crate::proto) const fn peer_goes_away(&mut self, frames: u64) {
+        self.away_after = Some(frames);
+    }
+
+    /// Whether the peer has sent no frame on a stream since it said that it goes away, of which there have been so many.
+    pub(in crate::proto) fn peer_has_left(&self, frames: u64) -> bool {
+        self.away_after == Some(frames)
+    }
+
+    /// The connection ends with its streams from now on; says whether that is new.
+    pub(in crate::proto) const fn retire(&mut self) -> bool {
+        !std::mem::replace(&mut self.retiring, true)
+    }
+
+    pub(in crate::proto) const fn is_retiring(&self) -> bool {
+        self.retiring
+    }
+
+    /// The connection closes then, whatever streams are open.
+    #[cfg(any(feature = "libp2p", test))]
+    pub(in crate::proto) const fn close_at(&mut self, at: Instant) {
+        self.overdue = Some(at);
+    }
+
+    pub(in crate::proto) const fn overdue_at(&self) -> Option<Instant> {
+        self.overdue
+    }
+
+    /// Whether it is time for that; said once.
+    pub(in crate::proto) fn take_overdue(&mut self, now: Instant) -> bool {
+        let over = self.overdue.is_some_and(|at| now >= at);
+        if over {
+            self.overdue = None;
+        }
+        over
+    }
+
+    /// The peer is to say when it has read the go-away.
+    #[cfg(any(feature = "libp2p", test))]
+    pub(in crate::proto) const fn ask_confirmation(&mut self) {
+        self.asks_confirmation = true;
+    }
+
+    pub(in crate::proto) const fn asks_confirmation(&self) -> bool {
+        self.asks_confirmation
+    }
+
+    /// The ping behind the go-away has this nonce.
+    pub(in crate::proto) const fn confirm_by(&mut self, nonce: u32) {
+        self.confirmation = Some(Confirmation::Awaited(nonce));
+    }
+
+    /// A pong has come.
+    pub(in crate::proto) fn on_pong(&mut self, nonce: u32) {
+        if self.confirmation == Some(Confirmation::Awaited(nonce)) {
+            self.confirmation = Some(Confirmation::Received);
+        }
+    }
+
+    /// Whether the peer has read the go-away, where it was asked.
+    pub(in crate::proto) const fn confirmation(&self) -> Option<Confirmation> {
+        self.confirmation
+    }
+
+    /// A stream has ended while its handle held what had been taken off it.
+    pub(in crate::proto) const fn stream_ended_with_held(&mut self) {
+        self.held = self.held.wrapping_add(1);
+    }
+
+    /// How many have.
+    pub(in crate::proto) const fn held(&self) -> u64 {
+        self.held
+    }
+}
