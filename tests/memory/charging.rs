@@ -1,9 +1,9 @@
 //! Memory that is charged as it is used: what it has room for, how credit waits for it, and who ends when it is gone.
 
-use crate::api::{WINDOW, pattern};
-use crate::manager::{BOOKS, Mute};
+use crate::support::manager::{BOOKS, Mute};
 use crate::support::node::Node;
 use crate::support::outcome::{read_to_error, stream_error, waits};
+use crate::support::pair::{WINDOW, pattern};
 use crate::support::peer::{Peer, fin, update};
 use crate::support::{Pipe, pipe, quiet, run};
 use futures::AsyncReadExt;

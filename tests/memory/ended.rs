@@ -1,7 +1,7 @@
 //! Streams that nothing can arrive on any more keep reserved what is unread, and all figures say so at every moment
 //! (Y-MEM-13).
 
-use crate::line::Line;
+use crate::support::line::Line;
 use crate::support::peer::{data, go_away, update};
 use crate::support::quiet;
 use futures::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, FutureExt};

@@ -1,7 +1,7 @@
 //! Windows that are made large ahead of what is coming.
 
-use crate::api::{WINDOW, pattern};
 use crate::support::node::Node;
+use crate::support::pair::{WINDOW, pattern};
 use crate::support::peer::{Peer, data, update};
 use crate::support::{Pipe, pipe, quiet, run};
 use futures::{AsyncReadExt, AsyncWriteExt};

@@ -1,9 +1,9 @@
 //! Managers and tasks that misbehave: nothing leaks, nothing hangs, nobody else is harmed.
 
-use crate::api::*;
-use crate::manager::{BOOKS, Call, Recorder};
+use crate::support::manager::{BOOKS, Call, Recorder};
 use crate::support::node::Node;
 use crate::support::outcome::{lost, reset, stream_error};
+use crate::support::pair::*;
 use crate::support::{Pipe, pipe, quiet, run};
 use futures::{AsyncRead, AsyncReadExt, AsyncWriteExt, FutureExt};
 use sluicegate::{

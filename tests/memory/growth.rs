@@ -1,9 +1,9 @@
 //! Windows that grow, and memory that is held for as long as there are bytes to read.
 
-use crate::api::*;
-use crate::manager::Call::{Refuse, Release, Reserve};
-use crate::manager::{BOOKS, Call, Recorder};
+use crate::support::manager::Call::{Refuse, Release, Reserve};
+use crate::support::manager::{BOOKS, Call, Recorder};
 use crate::support::node::Node;
+use crate::support::pair::*;
 use crate::support::peer::{Peer, update};
 use crate::support::{pipe, quiet, run};
 use futures::{AsyncReadExt, AsyncWriteExt};

@@ -1,10 +1,10 @@
 //! First windows: reserved when a stream opens and when a SYN arrives, refused without harm, given back once.
 
-use crate::api::*;
-use crate::manager::Call::{Refuse, Release, Reserve};
-use crate::manager::{BOOKS, Mute, Recorder, Watched};
+use crate::support::manager::Call::{Refuse, Release, Reserve};
+use crate::support::manager::{BOOKS, Mute, Recorder, Watched};
 use crate::support::node::Node;
 use crate::support::outcome::{lost, read_to_error, reset, violation};
+use crate::support::pair::*;
 use crate::support::peer::{Peer, data, update};
 use crate::support::{Pipe, pipe, quiet, run};
 use futures::{AsyncReadExt, AsyncWriteExt};

@@ -1,7 +1,7 @@
 //! Budgets inside budgets: what one connection takes leaves room for the others.
 
-use crate::api::{WINDOW, pair, settle, stream};
 use crate::support::node::Node;
+use crate::support::pair::{WINDOW, pair, settle, stream};
 use crate::support::peer::{Peer, ping, pong, update};
 use crate::support::{Pipe, pipe, quiet, run};
 use sluicegate::wire::{Flags, Header};
