@@ -1,6 +1,4 @@
 //! How connections end, and what everyone who uses them is told.
-//!
-//! The names carry the rows of the acceptance tests that other implementations have.
 
 use crate::support::node::Node;
 use crate::support::outcome::{lost, over, read_to_error, reset, stream_error};
@@ -17,9 +15,9 @@ use std::time::{Duration, Instant};
 /// Long enough for a machine under load, short enough for a test.
 const TIMEOUT: Duration = Duration::from_millis(100);
 
-// Also C16: over next to nothing of a transport, both roles. E2 in part: the transport has been shut.
+// Over a transport that holds next to nothing, in both roles; the transport has been shut.
 #[test]
-fn c16_close_implies_flush() {
+fn y_send_3_close_implies_flush() {
     for client_writes in [true, false] {
         run(async {
             let (client, server) = pair(default(), default(), 100);
@@ -38,9 +36,9 @@ fn c16_close_implies_flush() {
     }
 }
 
-// Also N14: what was written leaves, then the FIN, then the go-away, then the end of the transport.
+// What was written leaves, then the FIN, then the go-away, then the end of the transport.
 #[test]
-fn c3_closing_a_connection_sends_data_fin_and_go_away_in_this_order() {
+fn y_close_1_data_fin_and_go_away_leave_in_this_order() {
     for code in [0, 42] {
         run(async {
             let (near, far) = pipe(100);
@@ -82,9 +80,9 @@ fn c3_closing_a_connection_sends_data_fin_and_go_away_in_this_order() {
     }
 }
 
-// Also B7, D18 and B19's end: everything that waits, or is asked later, is told the same.
+// Everything that waits, or is asked later, is told the same.
 #[test]
-fn a8_after_a_close_every_call_fails_with_its_reason() {
+fn y_close_7_after_a_close_every_call_fails_with_its_reason() {
     for code in [0, 42] {
         run(async {
             let (client, server) = pair(default(), default(), 4096);
@@ -119,9 +117,8 @@ fn a8_after_a_close_every_call_fails_with_its_reason() {
     }
 }
 
-// Also A37 and E13.
 #[test]
-fn a12_the_peers_code_arrives_on_both_halves_and_on_open() {
+fn y_away_2_the_peers_code_arrives_on_both_halves_and_open() {
     run(async {
         let (client, server) = pair(default(), default(), 4096);
         let (mut near, _far) = stream(&client, &server).await;
@@ -135,7 +132,7 @@ fn a12_the_peers_code_arrives_on_both_halves_and_on_open() {
 }
 
 #[test]
-fn b14_what_was_sent_before_the_peer_closed_its_connection_is_read_to_the_end() {
+fn y_close_4_bytes_from_before_the_peers_close_are_read() {
     run(async {
         let (client, server) = pair(default(), default(), 4096);
         let (mut near, mut far) = stream(&client, &server).await;
@@ -152,9 +149,9 @@ fn b14_what_was_sent_before_the_peer_closed_its_connection_is_read_to_the_end() 
     });
 }
 
-// N5 as the API shows it: a connection that is lost is never an end of file.
+// A connection that is lost is never an end of file.
 #[test]
-fn a38_writers_and_readers_return_when_the_transport_ends_inside_a_frame() {
+fn y_eof_3_an_end_inside_a_frame_wakes_readers_and_writers() {
     run(async {
         let (near, far) = pipe(4096);
         let (server, mut peer) = (Node::server(near, default()), Peer::new(far));
@@ -194,9 +191,9 @@ fn a38_writers_and_readers_return_when_the_transport_ends_inside_a_frame() {
     });
 }
 
-// Also A26, A28, B25, B27, B29: whoever needs the transport fails with the timeout, and nobody hangs.
+// Whatever needs the transport fails with the timeout, and nobody hangs.
 #[test]
-fn a23_a_transport_that_takes_nothing_ends_the_connection_with_a_write_timeout() {
+fn y_close_5_a_transport_that_takes_nothing_is_a_write_timeout() {
     run(async {
         let (near, far) = pipe(4 << 20);
         let (near, gate) = Gate::around(near);
@@ -231,9 +228,9 @@ fn a23_a_transport_that_takes_nothing_ends_the_connection_with_a_write_timeout()
     });
 }
 
-// Also B28: while nothing can be written, everything that arrives is read; then all goes on.
+// While nothing can be written, everything that arrives is read; then all goes on.
 #[test]
-fn b28_a_stuck_transport_does_not_stop_reading() {
+fn y_send_4_a_stuck_transport_does_not_stop_reading() {
     run(async {
         let (near, far) = pipe(4 << 20);
         let (near, gate) = Gate::around(near);
@@ -258,9 +255,9 @@ fn b28_a_stuck_transport_does_not_stop_reading() {
     });
 }
 
-// N7: both ends write more than the transport and all buffers hold, and read only as they are read.
+// Both ends write more than the transport and all buffers hold, and read only as they are read.
 #[test]
-fn n7_both_ends_saturate_a_small_transport_while_pings_cross() {
+fn y_send_4_both_ends_saturate_a_transport_while_pings_cross() {
     run(async {
         let (client, server) = pair(default(), default(), 64);
         let (near, far) = stream(&client, &server).await;
@@ -277,9 +274,8 @@ fn n7_both_ends_saturate_a_small_transport_while_pings_cross() {
     });
 }
 
-// Also B20.
 #[test]
-fn a20_silence_brings_keep_alive_pings() {
+fn y_ping_6_silence_brings_keep_alive_pings() {
     run(async {
         let (near, far) = pipe(4096);
         let interval = Duration::from_millis(10);
@@ -303,9 +299,8 @@ fn a20_silence_brings_keep_alive_pings() {
     });
 }
 
-// Also B21, D16.
 #[test]
-fn a21_a_silent_peer_ends_a_connection_that_is_kept_alive() {
+fn y_ping_8_a_silent_peer_ends_a_connection_kept_alive() {
     run(async {
         let (near, far) = pipe(4096);
         let config = quiet().keep_alive_interval(Some(TIMEOUT)).connection_write_timeout(TIMEOUT).build().unwrap();
@@ -319,7 +314,7 @@ fn a21_a_silent_peer_ends_a_connection_that_is_kept_alive() {
 }
 
 #[test]
-fn b2_a_ping_that_times_out_leaves_the_connection_and_the_next_one_works() {
+fn y_ping_8_a_ping_times_out_and_the_next_one_works() {
     run(async {
         let (near, far) = pipe(4096);
         let config = quiet().connection_write_timeout(TIMEOUT).build().unwrap();
@@ -335,7 +330,7 @@ fn b2_a_ping_that_times_out_leaves_the_connection_and_the_next_one_works() {
 }
 
 #[test]
-fn d21_closing_ends_though_the_peer_says_nothing() {
+fn y_close_3_closing_ends_though_the_peer_says_nothing() {
     run(async {
         let (near, far) = pipe(4096);
         let (client, mut peer) = (Node::client(near, default()), Peer::new(far));
@@ -345,9 +340,9 @@ fn d21_closing_ends_though_the_peer_says_nothing() {
     });
 }
 
-// Also D6, D10 and D5: a stream that has ended leaves nothing to be said when it is dropped.
+// A stream that has ended leaves nothing to be said when it is dropped.
 #[test]
-fn d10_dropping_a_stream_that_has_ended_sends_nothing() {
+fn y_fin_5_dropping_a_stream_that_has_ended_sends_nothing() {
     run(async {
         let (near, far) = pipe(4096);
         let (client, mut peer) = (Node::client(near, default()), Peer::new(far));
@@ -390,7 +385,7 @@ fn a_connection_that_is_dropped_tells_its_streams() {
 
 // Races on two threads: whatever a stream is doing when it is reset and both connections end, nothing hangs or panics.
 #[test]
-fn a4_streams_race_with_the_end_of_both_connections() {
+fn streams_race_with_the_end_of_both_connections() {
     run_threaded(async {
         for round in 0..50 {
             let (client, server) = pair(default(), default(), 4096);

@@ -1,4 +1,4 @@
-//! Deadlines of streams: section 2, rows A17, A18, A33, A34, B15 to B18, E10, E11, and N2.
+//! Deadlines of streams: what they end, and what they leave alone.
 
 use crate::support::node::Node;
 use crate::support::outcome::stream_error;
@@ -27,7 +27,7 @@ fn expect_exceeded<T: std::fmt::Debug>(result: io::Result<T>) {
 }
 
 #[test]
-fn a17_b15_e10_a_read_ends_at_its_deadline_and_the_stream_lives_on() {
+fn a_read_ends_at_its_deadline_and_the_stream_lives_on() {
     run(async {
         let (client, server) = pair(default(), default(), 1 << 20);
         let (mut near, mut far) = stream(&client, &server).await;
@@ -45,7 +45,7 @@ fn a17_b15_e10_a_read_ends_at_its_deadline_and_the_stream_lives_on() {
 }
 
 #[test]
-fn a34_b16_a_deadline_interrupts_a_read_and_stays_passed_until_it_is_changed() {
+fn a_deadline_interrupts_a_read_and_stays_passed_until_changed() {
     run_threaded(async {
         let (client, server) = pair(default(), default(), 1 << 20);
         let (mut near, mut far) = stream(&client, &server).await;
@@ -98,7 +98,7 @@ fn a_deadline_that_moves_away_does_not_end_a_read() {
 }
 
 #[test]
-fn a18_writes_end_at_the_deadline_when_the_window_is_full() {
+fn writes_end_at_the_deadline_when_the_window_is_full() {
     run(async {
         let (client, server) = pair(quiet().max_send_buffer(1 << 20).build().unwrap(), default(), 1 << 20);
         let (mut near, mut far) = stream(&client, &server).await;
@@ -124,7 +124,7 @@ fn a18_writes_end_at_the_deadline_when_the_window_is_full() {
 }
 
 #[test]
-fn b17_b18_a_deadline_interrupts_a_write_that_waits() {
+fn a_deadline_interrupts_a_write_that_waits() {
     run_threaded(async {
         let (client, server) = pair(default(), default(), 1 << 20);
         let (mut near, _far) = stream(&client, &server).await;
@@ -137,7 +137,7 @@ fn b17_b18_a_deadline_interrupts_a_write_that_waits() {
 }
 
 #[test]
-fn a33_what_a_write_did_not_take_in_time_never_reaches_the_peer() {
+fn bytes_not_written_by_the_deadline_never_reach_the_peer() {
     run(async {
         let (near_io, far_io) = pipe(4096);
         let (near_io, gate) = Gate::around(near_io);
@@ -172,7 +172,7 @@ fn a33_what_a_write_did_not_take_in_time_never_reaches_the_peer() {
 }
 
 #[test]
-fn e11_one_deadline_ends_everything_that_waits() {
+fn one_deadline_ends_everything_that_waits() {
     run(async {
         let (near_io, far_io) = pipe(4096);
         let (near_io, gate) = Gate::around(near_io);
@@ -204,7 +204,7 @@ fn e11_one_deadline_ends_everything_that_waits() {
 }
 
 #[test]
-fn n2_a_read_that_comes_too_late_loses_no_credit() {
+fn y_flow_5_a_read_that_comes_too_late_loses_no_credit() {
     run(async {
         let (client, server) = pair(default(), quiet().max_stream_window(WINDOW as u32).build().unwrap(), 1 << 20);
         let (mut near, mut far) = stream(&client, &server).await;
@@ -235,7 +235,7 @@ fn n2_a_read_that_comes_too_late_loses_no_credit() {
 
 /// Setting a deadline wakes the task of that half, and no other.
 #[test]
-fn n8_a_change_wakes_the_half_that_it_concerns() {
+fn a_changed_deadline_wakes_only_the_half_it_concerns() {
     run(async {
         let (client, server) = pair(default(), default(), 1 << 20);
         let (mut near, _far) = stream(&client, &server).await;

@@ -1,6 +1,4 @@
 //! Opening and accepting streams, and what holds them up.
-//!
-//! The names carry the rows of the acceptance tests that other implementations have.
 
 use crate::support::node::Node;
 use crate::support::outcome::{lost, reset, violation};
@@ -18,9 +16,9 @@ fn backlog(streams: usize) -> Config {
     quiet().accept_backlog(streams).build().unwrap()
 }
 
-// Also A2: two servers.
+// Two servers as well as two clients.
 #[test]
-fn a1_two_ends_in_the_same_mode_find_out_with_the_first_stream() {
+fn y_open_6_two_ends_in_the_same_mode_find_out() {
     for (mode, stream) in [(Mode::Client, 1), (Mode::Server, 2)] {
         run(async {
             let (near, far) = pipe(4096);
@@ -38,9 +36,8 @@ fn a1_two_ends_in_the_same_mode_find_out_with_the_first_stream() {
     }
 }
 
-// Also B4.
 #[test]
-fn a7_both_ends_open_at_once_from_their_first_ids() {
+fn y_open_1_both_ends_open_at_once_from_their_first_ids() {
     run(async {
         let (client, server) = pair(default(), default(), 4096);
         assert_eq!((client.num_streams().await, server.num_streams().await), (0, 0));
@@ -65,9 +62,9 @@ fn a7_both_ends_open_at_once_from_their_first_ids() {
     });
 }
 
-// Also A19, B19, C12 with 256, C7: what is beyond the backlog waits, and an acceptor lets it go on.
+// What is beyond the backlog waits, and an acceptor lets it go on.
 #[test]
-fn a3_opens_up_to_the_backlog_never_wait_and_the_next_one_waits_for_the_acceptor() {
+fn y_ack_2_opens_beyond_the_backlog_wait_for_the_acceptor() {
     for streams in [1, 7, 256] {
         run(async {
             let (client, server) = pair(backlog(streams), backlog(streams), 4096);
@@ -94,9 +91,9 @@ fn a3_opens_up_to_the_backlog_never_wait_and_the_next_one_waits_for_the_acceptor
     }
 }
 
-// The second half of A19: what waits for the backlog fails with the connection and does not hang.
+// What waits for the backlog fails with the connection and does not hang.
 #[test]
-fn a19_an_open_that_waits_for_the_backlog_fails_with_the_connection() {
+fn y_ack_2_an_open_that_waits_fails_with_the_connection() {
     run(async {
         let (client, server) = pair(backlog(3), backlog(3), 4096);
         let mut opened = Vec::new();
@@ -115,9 +112,9 @@ fn a19_an_open_that_waits_for_the_backlog_fails_with_the_connection() {
     });
 }
 
-// Also B3: a stream that was closed before it was accepted gives its place back when it is acknowledged.
+// A stream that was closed before it was accepted gives its place back when it is acknowledged.
 #[test]
-fn a6_close_before_ack() {
+fn y_ack_4_a_close_before_the_ack_frees_its_place() {
     run(async {
         let (client, server) = pair(backlog(8), backlog(8), 4096);
         let mut streams = Vec::new();
@@ -140,9 +137,8 @@ fn a6_close_before_ack() {
     });
 }
 
-// Also B24.
 #[test]
-fn a22_five_backlogs_of_streams_open_while_the_acceptor_accepts() {
+fn y_ack_2_five_backlogs_open_while_the_acceptor_accepts() {
     run(async {
         let (client, server) = pair(backlog(16), backlog(16), 4096);
         let open = async {
@@ -168,9 +164,9 @@ fn a22_five_backlogs_of_streams_open_while_the_acceptor_accepts() {
     });
 }
 
-// Also C18 and D19: those beyond the limits are refused one by one, and nobody else notices.
+// Those beyond the limits are refused one by one, and nobody else notices.
 #[test]
-fn a36_streams_beyond_the_limit_are_reset_until_one_ends() {
+fn y_open_11_streams_beyond_the_limit_are_reset_until_one_ends() {
     run(async {
         let limited = quiet().max_incoming_streams(5).refusal_code(0x1002).build().unwrap();
         let (client, server) = pair(default(), limited, 4096);
@@ -200,9 +196,9 @@ fn a36_streams_beyond_the_limit_are_reset_until_one_ends() {
     });
 }
 
-// Also C18: not accepting is back-pressure, of 256 streams and no more.
+// Not accepting is back-pressure, of 256 streams and no more.
 #[test]
-fn c18_streams_beyond_the_accept_backlog_are_reset_until_one_is_accepted() {
+fn y_open_11_streams_beyond_the_backlog_are_reset_until_one_is_accepted() {
     run(async {
         let (near, far) = pipe(1 << 16);
         let (server, mut peer) = (Node::server(near, default()), Peer::new(far));
@@ -224,7 +220,7 @@ fn c18_streams_beyond_the_accept_backlog_are_reset_until_one_is_accepted() {
 }
 
 #[test]
-fn n9_an_open_that_waits_goes_on_when_every_stream_is_refused() {
+fn y_ack_4_an_opener_goes_on_when_every_stream_is_refused() {
     run(async {
         let (near, far) = pipe(1 << 16);
         let (client, mut peer) = (Node::client(near, default()), Peer::new(far));
@@ -249,7 +245,7 @@ fn n9_an_open_that_waits_goes_on_when_every_stream_is_refused() {
 }
 
 #[test]
-fn b30_giving_up_on_accept_or_open_loses_no_stream() {
+fn y_open_15_giving_up_on_accept_or_open_loses_no_stream() {
     run(async {
         let (client, server) = pair(backlog(1), default(), 4096);
         let mut waits = Box::pin(server.accept());
@@ -269,9 +265,9 @@ fn b30_giving_up_on_accept_or_open_loses_no_stream() {
     });
 }
 
-// Not as B5 has it: how long a stream may wait to be accepted is the application's to decide.
+// How long a stream may wait to be accepted is the application's to decide.
 #[test]
-fn b5_a_stream_may_wait_for_its_ack_longer_than_any_timeout() {
+fn y_ack_2_an_ack_may_take_longer_than_any_timeout() {
     run(async {
         let timeout = Duration::from_millis(20);
         let (near, far) = pipe(4096);
@@ -291,9 +287,9 @@ fn b5_a_stream_may_wait_for_its_ack_longer_than_any_timeout() {
     });
 }
 
-// N17 too: a stream that says nothing of its own is announced by whatever is done with it.
+// A stream that says nothing of its own is announced by whatever is done with it.
 #[test]
-fn d8_the_syn_goes_ahead_of_all_else_of_its_stream() {
+fn y_open_3_the_syn_goes_ahead_of_all_else() {
     run(async {
         let (near, far) = pipe(4096);
         let (client, mut peer) = (Node::client(near, default()), Peer::new(far));
@@ -317,9 +313,9 @@ fn d8_the_syn_goes_ahead_of_all_else_of_its_stream() {
     });
 }
 
-// Also B22 and D22: a window above the default is announced with the stream or its acknowledgement, and usable at once.
+// A window above the default is announced with the stream or its acknowledgement, and usable at once.
 #[test]
-fn a35_larger_first_windows_are_announced_both_ways_and_used() {
+fn y_flow_3_larger_first_windows_are_announced_both_ways_and_used() {
     const LARGE: usize = 1 << 20;
     run(async {
         let large = quiet().initial_stream_window(LARGE as u32).build().unwrap();
@@ -341,7 +337,7 @@ fn a35_larger_first_windows_are_announced_both_ways_and_used() {
 }
 
 #[test]
-fn d22_the_deltas_of_a_larger_window() {
+fn y_open_3_syn_and_ack_carry_the_delta_of_the_window() {
     run(async {
         let large = || quiet().initial_stream_window(1 << 20).build().unwrap();
         let delta = (1 << 20) - (256 << 10);
@@ -357,9 +353,8 @@ fn d22_the_deltas_of_a_larger_window() {
     });
 }
 
-// Also B10 and A37's other half.
 #[test]
-fn a11_after_the_peers_go_away_opening_fails_and_the_open_streams_live() {
+fn y_away_1_opening_fails_and_open_streams_live_on() {
     run(async {
         let (client, server) = pair(default(), default(), 4096);
         let (near, far) = stream(&client, &server).await;
@@ -382,9 +377,8 @@ fn a11_after_the_peers_go_away_opening_fails_and_the_open_streams_live() {
     });
 }
 
-// A27, D7.
 #[test]
-fn a27_data_beyond_the_window_is_refused_whole_and_every_reader_learns_of_it() {
+fn y_flow_2_data_beyond_the_window_is_refused_whole() {
     run(async {
         let (near, far) = pipe(1 << 20);
         let (server, mut peer) = (Node::server(near, default()), Peer::new(far));

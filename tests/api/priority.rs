@@ -28,7 +28,7 @@ fn owners(frames: &[Sent]) -> Vec<u32> {
 }
 
 #[test]
-fn an_urgent_message_waits_for_one_batch_and_not_for_the_queue() {
+fn y_prio_2_an_urgent_message_waits_for_one_batch_only() {
     for frame in [1024, FRAME, 10_000, 4 * FRAME] {
         let whole = batch(frame) * (frame + HEADER);
         for stall in [0, 1, HEADER, 5_000, whole - 1, whole, whole + 1, 5 * whole + 300] {
@@ -59,7 +59,7 @@ fn an_urgent_message_waits_for_one_batch_and_not_for_the_queue() {
 }
 
 #[test]
-fn a_new_priority_holds_from_the_next_frame_on() {
+fn y_prio_1_a_new_priority_holds_from_the_next_frame_on() {
     for priority in [Priority::HIGH, Priority::LOW] {
         let mut line = Line::new(roomy());
         let mut streams = line.open::<3>(Priority::MEDIUM, 0);
@@ -80,7 +80,7 @@ fn a_new_priority_holds_from_the_next_frame_on() {
 }
 
 #[test]
-fn equal_streams_take_turns_a_frame_each() {
+fn y_prio_2_equal_streams_take_turns_a_frame_each() {
     let mut line = Line::new(roomy());
     let mut streams = line.open::<5>(Priority::MEDIUM, 0);
     let lens = [10 * FRAME, 1, 3 * FRAME + 1, 5 * FRAME - 1, 12 * FRAME];
@@ -105,7 +105,7 @@ fn equal_streams_take_turns_a_frame_each() {
 }
 
 #[test]
-fn a_lower_stream_is_never_starved() {
+fn y_prio_3_a_lower_stream_is_never_starved() {
     const LOW: Priority = Priority::LOW;
     let levels: [&[Priority]; 4] = [
         &[LOW, Priority::HIGH],
@@ -214,7 +214,7 @@ fn control_behind_data(order: [Owed; 3]) -> [Owed; 3] {
 }
 
 #[test]
-fn control_leaves_ahead_of_all_queued_data() {
+fn y_prio_4_control_leaves_ahead_of_all_queued_data() {
     for order in ORDERS {
         let mut left = control_behind_data(order);
         left.sort();
@@ -233,7 +233,7 @@ fn crowd(streams: &mut [Stream]) {
 }
 
 #[test]
-fn a_stalled_crowd_never_keeps_a_more_urgent_writer_waiting() {
+fn y_mem_6_a_stalled_crowd_never_keeps_an_urgent_writer_waiting() {
     // The last row: the memory manager has nothing for send buffers.
     for (buffer, windows) in [(64 << 10, None), (256 << 10, None), (8 << 20, None), (8 << 20, Some(58))] {
         let mut config = quiet().max_send_buffer(buffer);
@@ -256,7 +256,7 @@ fn a_stalled_crowd_never_keeps_a_more_urgent_writer_waiting() {
 }
 
 #[test]
-fn small_writes_beside_bulk_of_their_bucket_always_get_in_and_out() {
+fn y_mem_6_small_writes_beside_bulk_of_their_bucket_get_in() {
     const BULK: usize = 8;
     for buffer in [64 << 10, 256 << 10] {
         let mut line = Line::new(quiet().max_send_buffer(buffer));
@@ -285,7 +285,7 @@ fn small_writes_beside_bulk_of_their_bucket_always_get_in_and_out() {
 
 // The windows of both streams are worth growing; there is memory for the more urgent one only.
 #[test]
-fn memory_full_up_to_the_share_of_low_streams_grows_only_the_windows_of_higher_ones() {
+fn y_mem_2_only_higher_streams_grow_beyond_the_low_share() {
     const RTT: Duration = Duration::from_millis(50);
     let limit = Arc::new(MemoryLimit::new(4 << 20));
     let memory: Arc<dyn MemoryManager> = limit.clone();

@@ -41,7 +41,7 @@ async fn by_hand(settings: ConfigBuilder) -> (Session, Driven, Peer<Pipe>) {
 }
 
 #[test]
-fn a7_any_number_of_tasks_open_accept_and_are_answered() {
+fn any_number_of_tasks_open_accept_and_are_answered() {
     const STREAMS: usize = 200;
     const LEN: usize = 10_000;
     run_threaded(async {
@@ -75,7 +75,7 @@ async fn ping(peer: &mut Peer<Pipe>) -> u32 {
 }
 
 #[test]
-fn a39_pings_at_the_same_time_are_one_ping() {
+fn y_ping_7_pings_at_the_same_time_are_one_ping() {
     run(async {
         let (session, _driven, mut peer) = by_hand(quiet()).await;
         peer.answers_pings = false;
@@ -137,7 +137,7 @@ fn an_open_that_is_given_up_leaves_nothing_behind() {
 
 /// Whoever looks first has it: that another one came before does not hold it up.
 #[test]
-fn y_open_15_those_who_wait_are_served_in_the_order_in_which_they_are_polled() {
+fn y_open_15_waiters_are_served_in_the_order_of_their_polls() {
     run(async {
         let (session, _driven, mut peer) = by_hand(quiet().accept_backlog(1)).await;
         let mut held = session.open().await.expect("opens");
@@ -158,7 +158,7 @@ fn y_open_15_those_who_wait_are_served_in_the_order_in_which_they_are_polled() {
 }
 
 #[test]
-fn b30_an_accept_that_is_given_up_takes_no_stream_away() {
+fn an_accept_that_is_given_up_takes_no_stream_away() {
     for given_up in 0..2 {
         run(async {
             let (session, _driven, mut peer) = by_hand(quiet()).await;
@@ -199,7 +199,7 @@ async fn expect_over(session: &Session, is: fn(&ConnectionError) -> bool) {
 }
 
 #[test]
-fn a12_whoever_waits_learns_of_the_end_and_its_code() {
+fn y_close_4_every_waiter_learns_of_the_end_and_its_code() {
     run(async {
         let [(client, _client), (server, _server)] = pair(quiet);
         let waiting = async |session: Session| {
@@ -243,7 +243,7 @@ fn a_driver_that_is_dropped_ends_everything() {
 }
 
 #[test]
-fn a11_a_go_away_stops_the_peer_from_opening_and_nothing_else() {
+fn y_away_3_a_go_away_stops_only_the_peers_opening() {
     run(async {
         let [(client, _client), (server, _server)] = pair(quiet);
         let (near, far) = stream(&client, &server).await;
@@ -538,7 +538,7 @@ fn y_open_15_memory_goes_to_another_connection_where_a_call_was_given_up() {
 }
 
 #[test]
-fn y_ping_7_a_ping_takes_a_round_trip_of_its_own_though_others_are_given_up() {
+fn y_ping_7_a_ping_takes_a_round_trip_of_its_own() {
     run_paused(async {
         const SECOND: std::time::Duration = std::time::Duration::from_secs(1);
         let mut scene = Scene::new(Kind::Ping).await;

@@ -1,6 +1,4 @@
 //! Streams as their users see them: what is written arrives, halves close one by one, resets say who and why.
-//!
-//! The names carry the rows of the acceptance tests that other implementations have.
 
 use crate::support::node::Node;
 use crate::support::outcome::{reset, stream_error};
@@ -15,9 +13,8 @@ use sluicegate::{Config, Priority, Side, StreamError};
 use std::io;
 use std::time::Duration;
 
-// Also B8.
 #[test]
-fn a9_small_writes_arrive_in_order_and_both_ends_forget_the_stream() {
+fn y_fin_5_small_writes_arrive_and_both_ends_forget_the_stream() {
     run(async {
         let (client, server) = pair(default(), default(), 4096);
         let (mut near, mut far) = stream(&client, &server).await;
@@ -45,10 +42,10 @@ fn a9_small_writes_arrive_in_order_and_both_ends_forget_the_stream() {
     });
 }
 
-// A10, A40, B9, B23: large. A13, B11, C6: many streams at once, small transports. C9, A41: exactly a window. C10: both
-// directions over next to nothing. A14, B12: round trips, below.
+// Large transfers; many streams at once over small transports; exactly a window; both directions over a transport that
+// holds next to nothing. Round trips are below.
 #[test]
-fn a10_transfers_of_all_shapes_arrive_whole() {
+fn transfers_of_all_shapes_arrive_whole() {
     let rows = [
         // (streams, bytes each, capacity of the transport)
         (1, 4 << 20, 64 << 10),
@@ -82,9 +79,9 @@ fn a10_transfers_of_all_shapes_arrive_whole() {
     }
 }
 
-// Also B12, with nobody's task waiting for another's.
+// Nobody's task waiting for another's.
 #[test]
-fn a14_fifty_streams_take_turns_a_hundred_times_on_two_threads() {
+fn fifty_streams_take_turns_a_hundred_times_on_two_threads() {
     run_threaded(async {
         let (near, far) = tcp().await;
         let (client, server) = (Node::client(near, default()), Node::server(far, default()));
@@ -142,9 +139,9 @@ impl Settings {
     }
 }
 
-// C5, C9, A35: any settings at either end, any messages; the windows above the default are announced, never assumed.
+// Any settings at either end, any messages; the windows above the default are announced, never assumed.
 #[test]
-fn c5_any_two_configurations_understand_each_other() {
+fn any_two_configurations_understand_each_other() {
     fn echoed(client: Settings, server: Settings, sizes: Vec<u32>, capacity: u16) -> bool {
         run(async {
             let (client, server) = pair(client.build(), server.build(), 4096 + capacity as usize);
@@ -171,7 +168,7 @@ fn c5_any_two_configurations_understand_each_other() {
 }
 
 #[test]
-fn a15_after_close_read_reading_fails_though_data_waits() {
+fn after_close_read_reading_fails_though_data_waits() {
     run(async {
         let (client, server) = pair(default(), default(), 4096);
         let (mut near, mut far) = stream(&client, &server).await;
@@ -192,9 +189,8 @@ fn a15_after_close_read_reading_fails_though_data_waits() {
     });
 }
 
-// Also A30, B13, C8, C17, D9.
 #[test]
-fn a16_a_closed_write_half_leaves_the_read_half_alone() {
+fn y_fin_1_a_closed_write_half_leaves_the_read_half_alone() {
     run(async {
         let (client, server) = pair(default(), default(), 4096);
         let (mut near, mut far) = stream(&client, &server).await;
@@ -222,9 +218,9 @@ fn a16_a_closed_write_half_leaves_the_read_half_alone() {
     });
 }
 
-// N11 too: the peer's FIN does not stop it from giving credit. D23: a stream that is only written handles credit.
+// The peer's FIN does not stop it from giving credit.
 #[test]
-fn d11_after_the_peers_fin_sixteen_windows_still_go_out() {
+fn y_flow_7_after_the_peers_fin_sixteen_windows_still_go_out() {
     run(async {
         let (client, server) = pair(default(), default(), 64 << 10);
         let (mut near, mut far) = stream(&client, &server).await;
@@ -243,7 +239,7 @@ fn d11_after_the_peers_fin_sixteen_windows_still_go_out() {
 }
 
 #[test]
-fn d23_a_stream_that_is_only_written_uses_the_credit_it_gets() {
+fn y_flow_7_a_stream_that_is_only_written_uses_its_credit() {
     run(async {
         let (near, far) = pipe(4 << 20);
         let (client, mut peer) = (Node::client(near, default()), Peer::new(far));
@@ -269,9 +265,9 @@ fn d23_a_stream_that_is_only_written_uses_the_credit_it_gets() {
     });
 }
 
-// D12: short reads across frames, and empty frames are skipped: no read of zero bytes but at the end.
+// Short reads across frames, and empty frames are skipped: no read of zero bytes but at the end.
 #[test]
-fn d12_reads_shorter_than_frames_and_frames_shorter_than_reads() {
+fn reads_shorter_than_frames_and_frames_shorter_than_reads() {
     run(async {
         let (near, far) = pipe(4 << 20);
         let (client, mut peer) = (Node::client(near, default()), Peer::new(far));
@@ -294,9 +290,9 @@ fn d12_reads_shorter_than_frames_and_frames_shorter_than_reads() {
     });
 }
 
-// A29, A31, A32, A37: both halves of both ends, those that wait included, learn who did it and the code.
+// Both halves of both ends, those that wait included, learn who did it and the code.
 #[test]
-fn a32_a_reset_says_who_and_the_code_on_both_halves_of_both_ends() {
+fn y_rst_4_a_reset_says_who_and_the_code_on_every_half() {
     for code in [0, 42, 0x1002, u32::MAX] {
         run(async {
             let (client, server) = pair(default(), default(), 4096);
@@ -326,7 +322,7 @@ fn a32_a_reset_says_who_and_the_code_on_both_halves_of_both_ends() {
 }
 
 #[test]
-fn a31_a_reset_is_seen_by_a_reader_of_its_own_end_that_waits() {
+fn y_rst_4_a_local_reset_wakes_the_reader_that_waits() {
     run(async {
         let (client, server) = pair(default(), default(), 4096);
         let (near, mut far) = stream(&client, &server).await;
@@ -343,9 +339,9 @@ fn a31_a_reset_is_seen_by_a_reader_of_its_own_end_that_waits() {
     });
 }
 
-// Also C16's other face: what was written before the stream was let go of is not lost. D4: a drop is a FIN, no RST.
+// What was written before the stream was dropped is not lost: a drop is a FIN here, no RST.
 #[test]
-fn c11_a_dropped_stream_is_read_to_its_end() {
+fn y_drop_1_a_dropped_stream_is_read_to_its_end() {
     for len in [1, 3 * 1024, WINDOW] {
         run(async {
             let (client, server) = pair(default(), default(), 100);
@@ -363,9 +359,9 @@ fn c11_a_dropped_stream_is_read_to_its_end() {
     }
 }
 
-// D20 and N10, as the API shows them: nobody reads one stream, and everything else goes on.
+// Nobody reads one stream, and everything else goes on.
 #[test]
-fn d20_a_stream_that_nobody_reads_holds_up_no_other() {
+fn an_unread_stream_holds_up_no_other() {
     run(async {
         let (client, server) = pair(default(), default(), 4096);
         let (mut full, _unread) = stream(&client, &server).await;
@@ -381,9 +377,8 @@ fn d20_a_stream_that_nobody_reads_holds_up_no_other() {
     });
 }
 
-// Also B1.
 #[test]
-fn a5_pings_are_answered_both_ways_also_after_the_transport_was_stuck() {
+fn y_ping_1_pings_are_answered_both_ways_after_a_stuck_transport() {
     run(async {
         let (near, far) = pipe(4096);
         let (near, gate) = Gate::around(near);
@@ -403,7 +398,7 @@ fn a5_pings_are_answered_both_ways_also_after_the_transport_was_stuck() {
 }
 
 #[test]
-fn a39_two_thousand_pings_at_once_are_all_answered() {
+fn y_ping_7_two_thousand_pings_at_once_are_all_answered() {
     run(async {
         let (client, server) = pair(default(), default(), 64);
         let pings = |node| join_all(std::iter::repeat_n(node, 1000).map(|node: &Node<_>| node.ping()));

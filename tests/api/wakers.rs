@@ -1,6 +1,6 @@
 //! Who is woken, and by what: every waiter has a waker of its own, and each thing that it waits for wakes it alone.
 //!
-//! Connections are polled by hand here, so that every wake can be counted. C14, D13, D14, D15, N8.
+//! Connections are polled by hand here, so that every wake can be counted.
 
 use crate::support::outcome::{lost, reset};
 use crate::support::pair::*;
@@ -131,7 +131,7 @@ fn stuck() -> (Bench, Stream) {
 
 /// The connection's ends, and those of a stream: all who wait are woken, once each, and told.
 #[test]
-fn n8_every_end_wakes_the_reader_the_writer_and_the_flusher() {
+fn y_close_4_every_end_wakes_reader_writer_and_flusher() {
     type Check = fn(&io::Error) -> bool;
     let rows: [(&str, Cause, Check); 5] = [
         ("reset", |bench| bench.send(update(1, Flags::RST, 7)), |error| reset(error) == (Side::Remote, 7)),
@@ -170,7 +170,7 @@ fn n8_every_end_wakes_the_reader_the_writer_and_the_flusher() {
 }
 
 #[test]
-fn n8_a_reset_of_this_end_wakes_all_who_wait() {
+fn y_rst_4_a_local_reset_wakes_all_who_wait() {
     let (_bench, mut stream) = stuck();
     let waiters = Waiters::park(&mut stream);
     stream.reset(3);
@@ -181,9 +181,9 @@ fn n8_a_reset_of_this_end_wakes_all_who_wait() {
     }
 }
 
-// D13, D14, D15, C14: what concerns one half wakes that half alone, whichever was polled last.
+// What concerns one half wakes that half alone, whichever was polled last.
 #[test]
-fn c14_data_wakes_the_reader_and_credit_the_writer_and_neither_the_other() {
+fn data_wakes_only_the_reader_and_credit_only_the_writer() {
     let rows: [(&str, Cause, [usize; 3]); 4] = [
         ("data", |bench| bench.send_data(1, Flags::NONE, b"x"), [1, 0, 0]),
         ("fin", |bench| bench.send(data(1, Flags::FIN, 0)), [1, 0, 0]),
@@ -303,9 +303,9 @@ impl Ask {
     }
 }
 
-// C18: one waker each for accepting, opening and pinging.
+// One waker each for accepting, opening and pinging.
 #[test]
-fn c18_each_call_of_a_connection_is_woken_by_what_it_waits_for_alone() {
+fn each_call_of_a_connection_is_woken_by_its_own_event() {
     type Answer = fn(&mut Bench, u32);
     let rows: [(&str, Answer, [usize; 3], bool); 6] = [
         ("syn", |bench, _| bench.send(update(2, Flags::SYN, 0)), [1, 0, 0], true),

@@ -35,7 +35,7 @@ async fn stream(node: &Node<Pipe>, peer: &mut Peer<Pipe>, id: u32, unread: usize
 }
 
 #[test]
-fn a_budget_has_room_for_hundreds_of_times_as_many_idle_streams() {
+fn y_mem_9_a_budget_has_room_for_many_more_idle_streams() {
     for (charging, expected) in [(Charging::Promised, MIB / WINDOW), (Charging::Used, MIB / BOOKS)] {
         run(async {
             let budget = Arc::new(MemoryLimit::new(MIB));
@@ -58,7 +58,7 @@ fn a_budget_has_room_for_hundreds_of_times_as_many_idle_streams() {
 
 // What another connection has read gives room: the wait ends without anything happening on its own.
 #[test]
-fn credit_that_is_withheld_comes_when_another_connection_gives_memory_back() {
+fn y_mem_10_withheld_credit_comes_when_memory_is_released_elsewhere() {
     // MEDIUM may fill 612 KiB of it.
     let (told, mute) = (Arc::new(MemoryLimit::new(MIB)), Arc::new(Mute(MemoryLimit::new(MIB))));
     run(gives_back(told.clone(), || told.reserved()));
@@ -133,7 +133,7 @@ fn is_credit(header: Header) -> bool {
 }
 
 #[test]
-fn what_arrives_without_memory_ends_its_stream_and_no_other() {
+fn y_mem_11_bytes_without_memory_end_their_stream_alone() {
     run(async {
         let budget = Arc::new(MemoryLimit::new(400 << 10));
         let (node, mut peer) = pair(budget.clone(), Charging::Used).await;

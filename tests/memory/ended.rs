@@ -194,7 +194,7 @@ fn y_mem_13_all_figures_agree_at_every_moment_of_streams_that_have_ended() {
 }
 
 #[test]
-fn y_mem_13_a_window_that_has_grown_goes_with_its_connection_and_leaves_a_byte() {
+fn y_mem_13_a_grown_window_is_released_with_its_connection() {
     for charging in [Charging::Promised, Charging::Used] {
         let (stats, budget) = (NodeStats::default(), Arc::new(MemoryLimit::new(1 << 30)));
         let mut line = Line::new(quiet().charging(charging).stats(stats.clone()).memory(budget.clone()));

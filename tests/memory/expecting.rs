@@ -22,7 +22,7 @@ async fn pair(mode: Mode, limit: usize) -> (Node<Pipe>, Peer<Pipe>, Arc<MemoryLi
 }
 
 #[test]
-fn what_is_expected_needs_no_further_credit() {
+fn y_flow_11_what_is_expected_needs_no_further_credit() {
     run(async {
         let (node, mut peer, budget) = pair(Mode::Server, 64 << 20).await;
         peer.send(update(1, Flags::SYN, 0)).await;
@@ -52,7 +52,7 @@ fn what_is_expected_needs_no_further_credit() {
 }
 
 #[test]
-fn a_stream_that_is_not_announced_yet_says_it_with_its_syn() {
+fn y_flow_11_the_syn_announces_what_is_expected() {
     run(async {
         let (node, mut peer, budget) = pair(Mode::Client, 64 << 20).await;
         let mut stream = node.open().await.expect("opens");
@@ -68,7 +68,7 @@ fn a_stream_that_is_not_announced_yet_says_it_with_its_syn() {
 }
 
 #[test]
-fn a_refused_hint_changes_nothing() {
+fn y_flow_11_a_refused_hint_changes_nothing() {
     run(async {
         let (node, mut peer, budget) = pair(Mode::Client, 1 << 20).await;
         let mut stream = node.open().await.expect("opens");

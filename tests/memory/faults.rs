@@ -131,7 +131,7 @@ async fn scenario(n: usize, charging: Charging, end: End) -> (bool, bool) {
 }
 
 #[test]
-fn n1_any_reservation_may_be_refused_and_nothing_leaks() {
+fn y_mem_3_any_reservation_may_be_refused_and_nothing_leaks() {
     for charging in [Charging::Promised, Charging::Used] {
         let mut windows_grew = false;
         for end in [End::Close, End::Drop, End::Violation] {
@@ -200,7 +200,7 @@ impl MemoryManager for Panicking {
 }
 
 #[test]
-fn a_manager_that_panics_in_reserve_ends_the_task_that_called_it_and_nobody_else() {
+fn a_panic_in_reserve_ends_only_the_calling_task() {
     run(async {
         let memory = Arc::new(Panicking::default());
         let (client, server) = pair(Config::default(), config(memory.clone()), 4096);

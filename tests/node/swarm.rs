@@ -63,22 +63,22 @@ fn conversation(pairing: usize) {
 }
 
 #[test]
-fn n19_conversation_of_ours_with_ours() {
+fn conversation_of_ours_with_ours() {
     conversation(0);
 }
 
 #[test]
-fn n19_conversation_where_ours_dials_libp2p_yamux() {
+fn conversation_where_ours_dials_libp2p_yamux() {
     conversation(1);
 }
 
 #[test]
-fn n19_conversation_where_libp2p_yamux_dials_ours() {
+fn conversation_where_libp2p_yamux_dials_ours() {
     conversation(2);
 }
 
 #[test]
-fn n19_conversation_of_the_default_with_ours() {
+fn conversation_of_the_default_with_ours() {
     conversation(3);
 }
 
@@ -154,7 +154,7 @@ fn refusals(dialer: Muxer, refused: fn(&OpenStreamError) -> bool) {
 }
 
 #[test]
-fn w25_refused_streams_of_ours_fail_alone() {
+fn y_open_11_refused_streams_of_ours_fail_alone() {
     refusals(
         Muxer::Default,
         |error| matches!(error, OpenStreamError::Io(error) if error.kind() == io::ErrorKind::ConnectionReset),
@@ -162,7 +162,7 @@ fn w25_refused_streams_of_ours_fail_alone() {
 }
 
 #[test]
-fn w25_refused_streams_of_libp2p_yamux_fail_alone() {
+fn y_open_11_refused_streams_of_libp2p_yamux_fail_alone() {
     refusals(Muxer::Libp2p, |error| matches!(error, OpenStreamError::UnsupportedProtocol(_)));
 }
 
@@ -173,7 +173,7 @@ fn reason(cause: Option<ConnectionError>) -> sluicegate::ConnectionError {
 }
 
 #[test]
-fn w83_disconnect_is_a_closed_connection_for_the_other() {
+fn y_close_1_a_disconnect_is_a_closed_connection_for_the_other() {
     run_threaded(async {
         let budget = Arc::new(MemoryLimit::new(64 << 20));
         for (dialer, listener) in pairings(&budget) {

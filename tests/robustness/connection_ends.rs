@@ -220,7 +220,7 @@ fn salvaged(bytes: usize, code: u32) {
 }
 
 #[test]
-fn y_close_6_what_waits_when_a_write_fails_arrives_and_the_go_away_behind_it() {
+fn y_close_6_unread_bytes_and_the_go_away_behind_them_arrive() {
     for bytes in [10, 400 << 10, 900 << 10] {
         for code in [0, 42] {
             salvaged(bytes, code);
@@ -252,7 +252,7 @@ fn y_close_6_over_tcp_what_waits_arrives_though_the_peer_has_reset_it() {
 }
 
 #[test]
-fn y_close_6_a_transport_that_can_only_be_read_is_read_for_a_second_at_most() {
+fn y_close_6_a_transport_that_can_only_be_read_ends_in_a_second() {
     run_paused(async {
         let (near, far) = pipe(1 << 16);
         let mut tricky = Tricky::new(near, Write::Plain);
@@ -482,7 +482,7 @@ fn y_close_11_a_close_has_an_outer_bound() {
 
 /// A transport that takes nothing, over which a peer may still be heard.
 #[test]
-fn y_close_11_a_close_that_stands_still_fails_and_one_that_hears_the_peer_waits() {
+fn y_close_11_only_a_close_that_stands_still_fails() {
     for heard in [false, true] {
         run_paused(async {
             let (near, far) = pipe(1 << 16);

@@ -54,7 +54,7 @@ fn transport(kind: ErrorKind) -> ConnectionError {
 }
 
 #[test]
-fn the_scenario_is_the_same_each_time_and_everything_waits_in_it() {
+fn the_scenario_repeats_and_every_wait_occurs_in_it() {
     for flawed in ENDS {
         let first = unharmed(flawed);
         assert!(first.complete);

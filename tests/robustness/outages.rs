@@ -122,7 +122,7 @@ async fn survives(outage: Duration, under_way: UnderWay) {
 }
 
 #[test]
-fn y_ping_8_outages_of_12_s_and_of_39_s_are_survived_whatever_ping_is_under_way() {
+fn y_ping_8_outages_of_12_s_and_39_s_are_survived() {
     for seconds in [12, 39] {
         for under_way in [UnderWay::Measuring, UnderWay::Users, UnderWay::Pacing, UnderWay::Nothing] {
             println!("{seconds} s, {under_way:?}");
@@ -149,7 +149,7 @@ fn y_ping_8_a_peer_that_says_nothing_ends_the_connection_after_40_s() {
 }
 
 #[test]
-fn y_close_5_a_peer_that_says_nothing_and_takes_nothing_ends_the_connection_after_10_s() {
+fn y_close_5_a_peer_that_neither_sends_nor_takes_ends_after_10_s() {
     run_paused(async {
         let (near, far, still) = link();
         let (client, server) = (Node::client(near, default()), Node::server(far, default()));
@@ -202,7 +202,7 @@ async fn slow_reader(mut io: DuplexStream, rate: usize) {
 }
 
 #[test]
-fn y_ping_6_a_slow_upload_is_a_sign_of_life_though_pings_wait_behind_it() {
+fn y_ping_6_a_slow_upload_is_a_sign_of_life() {
     run_paused(async {
         let (near, far) = duplex(4_000_000);
         tokio::spawn(slow_reader(far, 200_000));
@@ -225,7 +225,7 @@ fn y_ping_6_a_slow_upload_is_a_sign_of_life_though_pings_wait_behind_it() {
 }
 
 #[test]
-fn y_close_5_a_transport_that_takes_bytes_in_large_steps_is_waited_for_while_the_peer_is_heard() {
+fn y_close_5_a_transport_that_takes_large_steps_is_waited_for() {
     run_paused(async {
         let (near, far) = pipe(1 << 20);
         let (near, gate) = Gate::around(near);

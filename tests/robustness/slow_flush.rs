@@ -168,7 +168,7 @@ fn y_send_5_bulk_keeps_its_rate_beside_flushes_that_take_time() {
 }
 
 #[test]
-fn y_send_5_a_flush_that_needs_an_empty_buffer_is_done_in_a_second_beside_bulk() {
+fn y_send_5_a_flush_of_an_empty_buffer_is_done_in_a_second() {
     let (bytes, flushes, longest) = beside_a_flusher(Flushes::WhenEmpty);
     assert!(bytes > RATE * 2 * 9 / 10, "{bytes}");
     assert!(flushes >= 1 && longest <= 1_100, "{flushes} flushes, up to {longest} ms");

@@ -83,7 +83,7 @@ fn a_transport_that_takes_one_slice_is_given_one() {
 }
 
 #[test]
-fn w86_a_transport_that_takes_nothing_ends_the_connection_in_time() {
+fn y_close_5_a_transport_that_takes_nothing_ends_the_connection() {
     for fault in [Fault::WriteStalls, Fault::FlushStalls] {
         run(async {
             let timeout = Duration::from_millis(100);
@@ -112,7 +112,7 @@ fn w86_a_transport_that_takes_nothing_ends_the_connection_in_time() {
 }
 
 #[test]
-fn w86_a_close_that_gets_nowhere_is_bounded() {
+fn y_close_11_a_close_that_gets_nowhere_is_bounded() {
     run(async {
         let (near, _far) = pipe(1 << 16);
         let tricky = Tricky::new(near, Write::Plain);
@@ -171,7 +171,7 @@ fn y_close_7_a_transport_that_fails_is_never_touched_again() {
 }
 
 #[test]
-fn w85_a_go_away_that_waits_to_be_read_explains_a_write_that_fails() {
+fn y_close_6_a_go_away_that_waits_explains_a_failed_write() {
     for (code, expected) in [(2, Some(ConnectionError::GoAway { by: Side::Remote, code: 2 })), (0, None)] {
         run(async {
             let (near, far) = pipe(1 << 16);
@@ -190,7 +190,7 @@ fn w85_a_go_away_that_waits_to_be_read_explains_a_write_that_fails() {
 }
 
 #[test]
-fn w9_w11_w12_the_transport_may_end_anywhere() {
+fn y_eof_3_the_transport_may_end_anywhere() {
     // Where it ends in a FIN-less stream of frames: after 0..=12 bytes of a header, or inside a body.
     let mut frames = data(1, Flags::NONE, 5).encode().to_vec();
     frames.extend(b"hello");
@@ -221,7 +221,7 @@ fn w9_w11_w12_the_transport_may_end_anywhere() {
 }
 
 #[test]
-fn w10_a_lost_transport_is_an_error_and_a_finished_stream_still_ends() {
+fn y_eof_2_a_lost_transport_is_an_error_and_finished_streams_end() {
     run(async {
         let (near, far) = pipe(1 << 16);
         let node = Node::server(near, config());

@@ -1,4 +1,5 @@
-//! Holds `spec.md` and the code together: every clause is cited where it is enforced, and every citation names a clause.
+//! Holds `spec.md`, the code and the tests together: every clause is cited where it is enforced, every citation names a
+//! clause, and tests are named after what they hold.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -11,6 +12,87 @@ fn every_clause_is_cited_and_every_citation_names_a_clause() {
     let sources = code::parse(&code::read(&root.join("src")));
     let faults = judge(&spec, &sources);
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
+}
+
+#[test]
+fn tests_are_named_after_what_they_hold() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let spec = fs::read_to_string(root.join("spec.md")).expect("spec.md");
+    let tests = code::parse(&code::read(&root.join("tests")));
+    let faults = misnamed(&spec, "tests", &tests);
+    assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
+}
+
+/// The words of a test's name, those of its clause not counted.
+const MOST_WORDS: usize = 12;
+
+/// The clauses that have no test: none is named after them, as `y_flow_3_windows_start` is after `Y-FLOW-3`, and no comment
+/// among the tests cites them.
+fn untested(spec: &str, src: &[Source], tests: &[Source]) -> Vec<String> {
+    // What judges the clauses tests none of them.
+    let tests = || tests.iter().filter(|source| !source.path.starts_with("source/"));
+    let named = src.iter().chain(tests()).flat_map(test_names).filter_map(|name| named_after(&name.text));
+    let cited_in_src = src.iter().flat_map(|source| source.comments.iter().filter(|comment| comment.in_tests));
+    let cited = cited_in_src.chain(tests().flat_map(|source| &source.comments));
+    let cited = cited.flat_map(|comment| ids(comment.line, &comment.text)).map(|id| id.text);
+    let tested: Vec<_> = named.chain(cited).collect();
+    let clauses = clauses(spec, &mut Vec::new());
+    let untested = clauses.iter().filter(|clause| !tested.contains(&clause.text));
+    untested.map(|Id { line, text }| format!("spec.md:{line}: {text} has no test")).collect()
+}
+
+/// The tests whose names are long, begin with a key that nothing in this repository explains, or name no clause.
+fn misnamed(spec: &str, folder: &str, sources: &[Source]) -> Vec<String> {
+    let clauses = clauses(spec, &mut Vec::new());
+    let mut faults = Vec::new();
+    for source in sources {
+        for Id { line, text } in test_names(source) {
+            let (clause, words) = (named_after(&text), text.split('_').count());
+            let mut fault = |what: &str| faults.push(format!("{folder}/{}:{line}: {text} {what}", source.path));
+            if clause.as_ref().is_some_and(|clause| !clauses.iter().any(|id| id.text == *clause)) {
+                fault("names no clause");
+            }
+            if words - if clause.is_some() { 3 } else { 0 } > MOST_WORDS {
+                fault("is too long");
+            }
+            if text.split('_').next().is_some_and(is_key) {
+                fault("begins with a key");
+            }
+        }
+    }
+    faults
+}
+
+/// The names of the tests in a file, with their lines.
+fn test_names(source: &Source) -> Vec<Id> {
+    let mut names = Vec::new();
+    let mut is_test = false;
+    for (line, text) in (1..).zip(&source.lines) {
+        let text = text.trim_start();
+        match text.strip_prefix("fn ").and_then(|rest| rest.split_once('(')) {
+            Some((name, _)) => {
+                if std::mem::take(&mut is_test) {
+                    names.push(Id { line, text: name.to_owned() });
+                }
+            }
+            None => is_test |= text.starts_with("#[test]"),
+        }
+    }
+    names
+}
+
+/// The clause that a test is named after.
+fn named_after(name: &str) -> Option<String> {
+    let mut words = name.split('_');
+    let (y, family, number) = (words.next()?, words.next()?, words.next()?);
+    let is_number = number.bytes().all(|byte| byte.is_ascii_digit());
+    (y == "y" && is_number).then(|| format!("Y-{}-{number}", family.to_ascii_uppercase()))
+}
+
+/// One letter and a number.
+fn is_key(word: &str) -> bool {
+    let digits = word.strip_prefix(|char: char| char.is_ascii_lowercase());
+    digits.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// A clause's id: `Y-FLOW-3` is the third of the family `FLOW`.
@@ -189,4 +271,37 @@ fn gaps_twins_and_malformed_clauses_are_found() {
     );
     let faults = judge("nothing here, but Y-F-1\n", &[]);
     assert_eq!(faults, ["spec.md: no clauses", "spec.md:1: Y-F-1 is no clause"]);
+}
+
+#[test]
+fn a_clause_without_a_test_is_found() {
+    let parse = |path, text| code::parse(&[File::new(path, text)]);
+    let src =
+        parse("a.rs", "// Y-FIN-1\n#[cfg(test)]\nmod tests {\n    #[test]\n    fn y_flow_1_windows_start() {}\n}\n");
+    let tests = parse("wire/a.rs", "fn y_fin_1_is_no_test() {}\n// Y-FLOW-2, too.\n#[test]\nfn windows_start() {}\n");
+    assert_eq!(untested(SPEC, &src, &tests), ["spec.md:8: Y-FIN-1 has no test"]);
+    let named = parse("wire/b.rs", "#[test]\n#[should_panic]\nfn y_fin_1_ends() {}\n");
+    assert_eq!(untested(SPEC, &src, &named), ["spec.md:5: Y-FLOW-2 has no test"]);
+}
+
+#[test]
+fn test_names_that_are_long_or_keyed_are_found() {
+    let sources = code::parse(&[File::new(
+        "a.rs",
+        concat!(
+            "#[test]\nfn w77_a_key() {}\n",
+            "#[test]\nfn y_flow_1_a_b_c_d_e_f_g_h_i_j_k_l() {}\n",
+            "#[test]\nfn y_flow_1_a_b_c_d_e_f_g_h_i_j_k_l_m() {}\n",
+            "#[test]\nfn y_flow_9_is_gone() {}\n",
+            "fn w77_is_no_test() {}\n",
+        ),
+    )]);
+    assert_eq!(
+        misnamed(SPEC, "tests", &sources),
+        [
+            "tests/a.rs:2: w77_a_key begins with a key",
+            "tests/a.rs:6: y_flow_1_a_b_c_d_e_f_g_h_i_j_k_l_m is too long",
+            "tests/a.rs:8: y_flow_9_is_gone names no clause",
+        ]
+    );
 }

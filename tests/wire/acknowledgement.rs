@@ -1,4 +1,4 @@
-//! Section 1.3, and the limit of unacknowledged streams: when an ACK is sent, and what counts as one.
+//! Acknowledgements, and the limit of unacknowledged streams: when an ACK is sent, and what counts as one.
 
 use crate::support::node::Node;
 use crate::support::outcome::{WINDOW, expect_reset, fill, read_exactly, read_to_eof, roomy, waits};
@@ -26,7 +26,7 @@ async fn announced(node: &Node<Pipe>, peer: &mut Peer<Pipe>) -> Stream {
 }
 
 #[test]
-fn w35_w39_an_ack_is_sent_when_the_stream_is_accepted_and_not_before() {
+fn y_ack_1_an_ack_is_sent_at_the_accept_and_not_before() {
     run(async {
         let config = roomy().initial_stream_window(300_000).max_stream_window(1 << 20);
         let (node, mut peer) = pair(config).await;
@@ -52,7 +52,7 @@ fn w35_w39_an_ack_is_sent_when_the_stream_is_accepted_and_not_before() {
 }
 
 #[test]
-fn w35_y_drop_7_a_stream_that_is_dropped_as_soon_as_accepted_is_reset() {
+fn y_drop_7_a_stream_dropped_as_soon_as_accepted_is_reset() {
     run(async {
         let (node, mut peer) = pair(roomy()).await;
         peer.send(update(2, Flags::SYN, 0)).await;
@@ -71,7 +71,7 @@ fn w35_y_drop_7_a_stream_that_is_dropped_as_soon_as_accepted_is_reset() {
 }
 
 #[test]
-fn w34_opening_waits_while_the_backlog_is_unacknowledged() {
+fn y_ack_2_opening_waits_while_the_backlog_is_unacknowledged() {
     run(async {
         let (node, mut peer) = pair(roomy().accept_backlog(3)).await;
         let mut streams = Vec::new();
@@ -92,7 +92,7 @@ fn w34_opening_waits_while_the_backlog_is_unacknowledged() {
         let mut opening = Box::pin(node.open());
         assert!(waits(&node, &mut opening).await);
         peer.expect(update(7, Flags::SYN, 0)).await;
-        // W36, W37: neither a second ACK, nor one for streams that are no one's or the peer's, frees a place.
+        // Neither a second ACK, nor one for streams that are no one's or the peer's, frees a place.
         peer.send(update(2, Flags::SYN, 0)).await;
         for id in [5, 5, 99, 2, 4] {
             peer.send(update(id, Flags::ACK, 0)).await;
@@ -107,22 +107,22 @@ fn w34_opening_waits_while_the_backlog_is_unacknowledged() {
 
 /// What ends the wait for an ACK.
 #[test]
-fn w34_w38_w40_each_first_frame_and_each_end_frees_a_place() {
+fn y_ack_4_each_first_frame_and_each_end_frees_a_place() {
     let body = vec![b'b'; WINDOW as usize];
     let frames: [(&str, Header); 14] = [
-        ("W35 ACK", update(1, Flags::ACK, 0)),
+        ("ACK", update(1, Flags::ACK, 0)),
         ("ACK with credit", update(1, Flags::ACK, 9)),
         ("ACK on data", data(1, Flags::ACK, 0)),
-        ("W38 data", data(1, Flags::NONE, WINDOW)),
-        ("W38 empty data", data(1, Flags::NONE, 0)),
-        ("W38 credit", update(1, Flags::NONE, 9)),
-        ("W38 no credit", update(1, Flags::NONE, 0)),
-        ("W38 FIN", update(1, Flags::FIN, 0)),
-        ("W38 FIN on data", data(1, Flags::FIN, 5)),
+        ("data", data(1, Flags::NONE, WINDOW)),
+        ("empty data", data(1, Flags::NONE, 0)),
+        ("credit", update(1, Flags::NONE, 9)),
+        ("no credit", update(1, Flags::NONE, 0)),
+        ("FIN", update(1, Flags::FIN, 0)),
+        ("FIN on data", data(1, Flags::FIN, 5)),
         ("RST", update(1, Flags::RST, 3)),
         ("RST on data", data(1, Flags::RST, 0)),
-        ("W40 refusal", update(1, Flags::ACK | Flags::RST, 3)),
-        ("W40 refusal on data", data(1, Flags::ACK | Flags::RST, 5)),
+        ("refusal", update(1, Flags::ACK | Flags::RST, 3)),
+        ("refusal on data", data(1, Flags::ACK | Flags::RST, 5)),
         ("ACK with FIN", update(1, Flags::ACK | Flags::FIN, 0)),
     ];
     for (row, header) in frames {
@@ -159,7 +159,7 @@ fn w34_w38_w40_each_first_frame_and_each_end_frees_a_place() {
 }
 
 #[test]
-fn w34_what_the_peer_has_not_answered_keeps_its_place() {
+fn y_ack_4_what_the_peer_has_not_answered_keeps_its_place() {
     run(async {
         let (node, mut peer) = pair(roomy().accept_backlog(1)).await;
         let mut stream = announced(&node, &mut peer).await;
@@ -178,7 +178,7 @@ fn w34_what_the_peer_has_not_answered_keeps_its_place() {
 }
 
 #[test]
-fn n9_a_whole_backlog_of_refusals_wakes_the_opener_that_waits() {
+fn y_ack_4_a_whole_backlog_of_refusals_wakes_the_opener() {
     run(async {
         let budget = Arc::new(MemoryLimit::new(1 << 30));
         let (node, mut peer) = pair(roomy().memory(budget.clone())).await;
@@ -213,7 +213,7 @@ fn n9_a_whole_backlog_of_refusals_wakes_the_opener_that_waits() {
 }
 
 #[test]
-fn w36_w37_acks_beyond_the_first_change_nothing() {
+fn y_ack_3_acks_beyond_the_first_change_nothing() {
     run(async {
         let (node, mut peer) = pair(roomy()).await;
         let mut own = announced(&node, &mut peer).await;
@@ -241,7 +241,7 @@ fn w36_w37_acks_beyond_the_first_change_nothing() {
 }
 
 #[test]
-fn w38_a_stream_that_is_never_acknowledged_works() {
+fn y_ack_3_a_stream_that_is_never_acknowledged_works() {
     run(async {
         let config = roomy().max_stream_window(WINDOW);
         let (node, mut peer) = pair(config).await;
@@ -260,7 +260,7 @@ fn w38_a_stream_that_is_never_acknowledged_works() {
 }
 
 #[test]
-fn w40_a_refusal_is_a_reset_by_the_peer() {
+fn y_rst_2_a_refusal_is_a_reset_by_the_peer() {
     run(async {
         let budget = Arc::new(MemoryLimit::new(64 << 20));
         let (node, mut peer) = pair(roomy().memory(budget.clone())).await;
@@ -282,7 +282,7 @@ fn w40_a_refusal_is_a_reset_by_the_peer() {
 }
 
 #[test]
-fn w38_many_streams_may_be_dropped_before_the_peer_answers_any() {
+fn y_ack_4_many_streams_may_be_dropped_before_any_answer() {
     run(async {
         const STREAMS: u32 = 20_000;
         let (node, mut peer) = pair(roomy()).await;

@@ -1,4 +1,4 @@
-//! Section 1.2, W23: more streams at once than the backlog holds, from a peer that waits for no acknowledgement. That is no
+//! More streams at once than the backlog holds, from a peer that waits for no acknowledgement. That is no
 //! overflow for one who accepts them as they come (Y-OPEN-13).
 
 use crate::support::line::{Line, queue};
@@ -40,7 +40,7 @@ async fn burst(backlog: usize, len: u32) {
 }
 
 #[test]
-fn w23_a_burst_of_streams_is_no_overflow_for_who_accepts_them() {
+fn y_open_13_a_burst_of_streams_overflows_no_acceptor() {
     for (backlog, len) in [(256, 0), (16, 0), (1, 0), (256, 1000)] {
         run(burst(backlog, len));
     }
@@ -48,7 +48,7 @@ fn w23_a_burst_of_streams_is_no_overflow_for_who_accepts_them() {
 
 /// Whether or not the transport takes what this end has to say.
 #[test]
-fn w23_accepting_wakes_a_connection_that_waits_for_it() {
+fn y_open_13_accepting_wakes_a_connection_that_waits_for_it() {
     for blocked in [false, true] {
         let mut line = Line::new(quiet().accept_backlog(8));
         let [mut writing] = line.open(Priority::MEDIUM, 0);
@@ -103,7 +103,7 @@ fn y_limit_4_thousands_of_streams_in_one_read_cost_the_surplus_of_them() {
 
 /// All of them are given up at once, before any was accepted.
 #[test]
-fn y_limit_2_thousands_of_streams_opened_and_given_up_at_once_are_no_attack() {
+fn y_limit_2_a_burst_of_given_up_streams_is_no_attack() {
     run(async {
         let (near, far) = pipe(8 << 20);
         let node = Node::new(near, quiet().build().expect("valid"), Mode::Server);
@@ -122,7 +122,7 @@ fn poll(line: &mut Line, waker: &Waker) -> Poll<()> {
 
 /// Law 9: a poll does a bounded amount of work, however small the frames are, then yields, and nothing is lost by that.
 #[test]
-fn w88_a_poll_takes_a_bounded_number_of_frames_and_asks_for_the_next() {
+fn a_poll_takes_a_bounded_number_of_frames() {
     const FRAMES: usize = 10_000;
     let mut line = Line::new(quiet());
     let [stream] = line.open(Priority::MEDIUM, 0);

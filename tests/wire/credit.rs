@@ -1,4 +1,4 @@
-//! Section 1.4: how much is sent, when credit comes back, and how windows grow.
+//! How much is sent, when credit comes back, and how windows grow.
 
 use crate::support::node::Node;
 use crate::support::outcome::{WINDOW, fill, read_exactly, roomy};
@@ -45,7 +45,7 @@ async fn credit(peer: &mut Peer<Pipe>) -> u32 {
 }
 
 #[test]
-fn w52_frames_are_as_large_as_the_setting_and_no_larger() {
+fn y_send_1_frames_are_as_large_as_the_setting_and_no_larger() {
     for (config, max) in [
         (roomy(), 16 * 1024),
         (roomy().max_message_size(1024), 1024),
@@ -75,7 +75,7 @@ fn w52_frames_are_as_large_as_the_setting_and_no_larger() {
 }
 
 #[test]
-fn w52_a_frame_as_large_as_the_window_is_taken() {
+fn y_flow_2_a_frame_as_large_as_the_window_is_taken() {
     run(async {
         let large = 8 << 20;
         let config = roomy().initial_stream_window(large).max_stream_window(large);
@@ -88,7 +88,7 @@ fn w52_a_frame_as_large_as_the_window_is_taken() {
 }
 
 #[test]
-fn w53_credit_comes_back_at_half_the_window_and_not_a_byte_before() {
+fn y_flow_4_credit_returns_at_half_the_window_and_not_before() {
     for initial in [WINDOW, 300_001] {
         run(async {
             let config = roomy().initial_stream_window(initial).max_stream_window(initial);
@@ -111,7 +111,7 @@ fn w53_credit_comes_back_at_half_the_window_and_not_a_byte_before() {
 }
 
 #[test]
-fn w53_credit_is_the_sum_of_what_was_read_however_it_is_read() {
+fn y_flow_4_credit_is_the_sum_of_what_was_read() {
     run(async {
         let (node, mut peer) = pair(4096, fixed()).await;
         let mut stream = accepted(&node, &mut peer, 1, 0).await;
@@ -153,7 +153,7 @@ fn w53_credit_is_the_sum_of_what_was_read_however_it_is_read() {
 }
 
 #[test]
-fn w53_credit_that_cannot_leave_is_not_lost_and_leaves_as_one() {
+fn y_flow_5_credit_that_cannot_leave_is_kept_and_leaves_as_one() {
     run(async {
         let (node, mut peer) = pair(256, fixed()).await;
         let mut stream = accepted(&node, &mut peer, 1, 0).await;
@@ -242,7 +242,7 @@ async fn rounds(limit: usize, mut done: impl FnMut(&Counting, u32) -> bool) {
 }
 
 #[test]
-fn w54_a_window_grows_by_what_was_reserved_for_it_up_to_its_maximum() {
+fn y_mem_2_a_window_grows_by_what_was_reserved_for_it() {
     let mut after = 0;
     run(rounds(64 << 20, |manager, window| {
         assert!((WINDOW..=4 * WINDOW).contains(&window), "{window}");
@@ -254,7 +254,7 @@ fn w54_a_window_grows_by_what_was_reserved_for_it_up_to_its_maximum() {
 }
 
 #[test]
-fn w54_a_window_that_is_refused_memory_keeps_its_size() {
+fn y_mem_2_a_window_that_is_refused_memory_keeps_its_size() {
     // There is memory for the stream alone; more than a window's worth is refused, each time it is asked for.
     run(rounds(WINDOW as usize + 1000, |manager, window| {
         assert_eq!(window, WINDOW);
@@ -263,7 +263,7 @@ fn w54_a_window_that_is_refused_memory_keeps_its_size() {
 }
 
 #[test]
-fn n3_w42_many_writers_never_pass_the_credit_that_they_were_given() {
+fn y_send_1_many_writers_never_pass_their_credit() {
     run(async {
         const EACH: usize = 1 << 20;
         let (node, mut peer) = pair(8 * 1024, roomy()).await;

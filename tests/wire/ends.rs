@@ -19,7 +19,7 @@ const FINS: [fn(u32) -> Header; 2] = [|id| update(id, Flags::FIN, 0), |id| data(
 // ---- FIN ----------------------------------------------------------------------------------------------------------
 
 #[test]
-fn w56_after_a_fin_come_the_data_then_the_end_and_writing_goes_on() {
+fn y_fin_1_data_then_the_end_and_writing_goes_on() {
     for their_fin in FINS {
         run(async {
             let mut stage = Stage::server();
@@ -42,7 +42,7 @@ fn w56_after_a_fin_come_the_data_then_the_end_and_writing_goes_on() {
 }
 
 #[test]
-fn w57_a_fin_with_a_body_acts_after_the_last_byte_of_it() {
+fn y_hdr_6_a_fin_with_a_body_acts_after_its_last_byte() {
     run(async {
         let mut stage = Stage::server();
         let mut stream = stage.accepted(1).await;
@@ -61,7 +61,7 @@ fn w57_a_fin_with_a_body_acts_after_the_last_byte_of_it() {
 }
 
 #[test]
-fn w58_a_second_fin_is_ignored() {
+fn y_fin_2_a_second_fin_is_ignored() {
     for first in FINS {
         for second in FINS {
             run(async {
@@ -85,7 +85,7 @@ fn w58_a_second_fin_is_ignored() {
 }
 
 #[test]
-fn w59_a_fin_before_the_ack_counts_as_the_ack() {
+fn y_ack_3_a_fin_before_the_ack_counts_as_the_ack() {
     for their_fin in FINS {
         run(async {
             let mut stage = Stage::with(Mode::Client, 1 << 20, quiet().accept_backlog(1));
@@ -103,7 +103,7 @@ fn w59_a_fin_before_the_ack_counts_as_the_ack() {
 }
 
 #[test]
-fn w67_the_fin_leaves_once_in_a_frame_of_its_own_after_all_data() {
+fn y_fin_4_the_fin_leaves_once_in_its_own_frame_after_data() {
     run(async {
         let mut stage = Stage::with(Mode::Client, 1 << 20, quiet().max_message_size(4096));
         let mut stream = stage.node.open().await.expect("opens");
@@ -127,7 +127,7 @@ fn w67_the_fin_leaves_once_in_a_frame_of_its_own_after_all_data() {
 }
 
 #[test]
-fn w68_after_both_fins_only_the_unread_bytes_are_left_and_they_are_paid_for() {
+fn y_fin_5_after_both_fins_only_unread_bytes_stay_reserved() {
     for is_read in [true, false] {
         run(async {
             let mut stage = Stage::server();
@@ -158,7 +158,22 @@ fn w68_after_both_fins_only_the_unread_bytes_are_left_and_they_are_paid_for() {
 }
 
 #[test]
-fn n11_after_the_peers_fin_sixteen_windows_go_out() {
+fn y_flow_6_no_credit_is_returned_after_the_peers_fin() {
+    run(async {
+        let mut stage = Stage::server();
+        let mut stream = stage.accepted(1).await;
+        stage.peer.send_data(1, Flags::FIN, &pattern(WINDOW)).await;
+        let (bytes, error) = drain(&mut stream).await;
+        assert!(bytes == pattern(WINDOW) && error.is_none());
+        stage.peer.expect_quiet().await;
+        stream.write_all(b"on").await.expect("the other half lives");
+        stream.flush().await.expect("flushes");
+        stage.peer.expect_data(1, b"on").await;
+    });
+}
+
+#[test]
+fn y_fin_1_after_the_peers_fin_sixteen_windows_go_out() {
     run(async {
         let mut stage = Stage::server();
         let mut stream = stage.accepted(1).await;
@@ -190,7 +205,7 @@ fn n11_after_the_peers_fin_sixteen_windows_go_out() {
 // ---- a dropped stream ------------------------------------------------------------------------------------------------
 
 #[test]
-fn n15_what_a_peer_writes_to_a_dropped_stream_after_our_data_and_fin_is_not_answered() {
+fn y_drop_2_data_for_a_dropped_stream_is_not_answered() {
     run(async {
         let mut stage = Stage::server();
         let mut stream = stage.accepted(1).await;
@@ -208,7 +223,7 @@ fn n15_what_a_peer_writes_to_a_dropped_stream_after_our_data_and_fin_is_not_answ
 }
 
 #[test]
-fn n15_y_drop_3_a_peer_whose_window_was_full_when_the_stream_was_dropped_does_not_hang() {
+fn y_drop_3_a_peer_with_a_full_window_does_not_hang() {
     for closed_first in [false, true] {
         run_paused(async {
             let mut stage = Stage::with(Mode::Server, 1 << 20, paused(frugal()));

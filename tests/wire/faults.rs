@@ -1,4 +1,4 @@
-//! Section 1, whatever breaks the protocol: the go-away with code 1 arrives and the transport ends, everyone gets the
+//! Whatever breaks the protocol: the go-away with code 1 arrives and the transport ends, everyone gets the
 //! typed reason again and again, nothing behind the fault is looked at, and all memory comes back.
 
 use crate::support::node::Node;
@@ -57,67 +57,65 @@ fn body(stream: u32, flags: Flags, len: u32) -> Vec<u8> {
 const DATA: u8 = 0;
 const UPDATE: u8 = 1;
 
+// Y-HDR-3 as well: types above 3.
 #[test]
-fn w2_w3_unknown_versions_and_types() {
+fn y_hdr_2_unknown_versions_and_types() {
     check([
-        Fault::server("W2 version 1", raw(1, DATA, 0, 1, 0), Violation::Version(1)),
-        Fault::server("W2 version 255", raw(255, 2, 1, 0, 7), Violation::Version(255)),
-        Fault::client("W2 before the type", raw(2, 9, 0, 0, 0), Violation::Version(2)),
-        Fault::server("W3 type 4", raw(0, 4, 0, 0, 0), Violation::FrameType(4)),
-        Fault::client("W3 type 255", raw(0, 255, 0xF, 1, 12), Violation::FrameType(255)),
-        Fault::server(
-            "W3 behind data",
-            [body(1, Flags::NONE, 3), raw(0, 7, 0, 1, 0)].concat(),
-            Violation::FrameType(7),
-        )
-        .delivers(3),
+        Fault::server("version 1", raw(1, DATA, 0, 1, 0), Violation::Version(1)),
+        Fault::server("version 255", raw(255, 2, 1, 0, 7), Violation::Version(255)),
+        Fault::client("before the type", raw(2, 9, 0, 0, 0), Violation::Version(2)),
+        Fault::server("type 4", raw(0, 4, 0, 0, 0), Violation::FrameType(4)),
+        Fault::client("type 255", raw(0, 255, 0xF, 1, 12), Violation::FrameType(255)),
+        Fault::server("behind data", [body(1, Flags::NONE, 3), raw(0, 7, 0, 1, 0)].concat(), Violation::FrameType(7))
+            .delivers(3),
     ]);
 }
 
 #[test]
-fn w17_w18_stream_zero() {
+fn y_hdr_7_stream_zero() {
     let all = [0, 1, 2, 4, 8, 0xF].map(|flags| [DATA, UPDATE].map(|kind| (kind, flags)));
     for (kind, flags) in all.into_iter().flatten() {
         check([
-            Fault::server("W17 W18", raw(0, kind, flags, 0, 0), Violation::StreamZero),
-            Fault::client("W17 W18", raw(0, kind, flags, 0, 5), Violation::StreamZero),
+            Fault::server("of the connection", raw(0, kind, flags, 0, 0), Violation::StreamZero),
+            Fault::client("of the connection", raw(0, kind, flags, 0, 5), Violation::StreamZero),
         ]);
     }
 }
 
+// Y-HDR-8: a header is judged before its body has come.
 #[test]
-fn w6_w7_w42_data_beyond_the_credit() {
+fn y_flow_2_data_beyond_the_credit() {
     let exceeded = |stream, len, credit| Violation::WindowExceeded { stream, len, credit };
     // Only the header arrives: it is judged before its body.
     let alone = |stream, flags, len| data(stream, flags, len).encode().to_vec();
     check([
-        Fault::server("W6", alone(1, Flags::NONE, WINDOW + 1), exceeded(1, WINDOW + 1, WINDOW)),
-        Fault::server("W6 FIN", alone(1, Flags::FIN, u32::MAX), exceeded(1, u32::MAX, WINDOW)),
-        Fault::server("W6 RST", alone(1, Flags::RST, WINDOW + 1), exceeded(1, WINDOW + 1, WINDOW)),
-        Fault::client("W6 on a stream of this end's", alone(1, Flags::NONE, u32::MAX), exceeded(1, u32::MAX, WINDOW)),
-        Fault::server("W7 never seen", alone(99, Flags::NONE, WINDOW + 1), exceeded(99, WINDOW + 1, 0)),
-        Fault::server("W7 never seen, own parity", alone(98, Flags::FIN, u32::MAX), exceeded(98, u32::MAX, 0)),
+        Fault::server("one byte more", alone(1, Flags::NONE, WINDOW + 1), exceeded(1, WINDOW + 1, WINDOW)),
+        Fault::server("FIN", alone(1, Flags::FIN, u32::MAX), exceeded(1, u32::MAX, WINDOW)),
+        Fault::server("RST", alone(1, Flags::RST, WINDOW + 1), exceeded(1, WINDOW + 1, WINDOW)),
+        Fault::client("on a stream of this end's", alone(1, Flags::NONE, u32::MAX), exceeded(1, u32::MAX, WINDOW)),
+        Fault::server("never seen", alone(99, Flags::NONE, WINDOW + 1), exceeded(99, WINDOW + 1, 0)),
+        Fault::server("never seen, own parity", alone(98, Flags::FIN, u32::MAX), exceeded(98, u32::MAX, 0)),
         Fault::server(
-            "W7 reset by the peer, which has used some credit",
+            "reset by the peer, which has used some credit",
             [body(1, Flags::NONE, 100), headers(&[update(1, Flags::RST, 0), data(1, Flags::NONE, WINDOW - 99)])]
                 .concat(),
             exceeded(1, WINDOW - 99, WINDOW - 100),
         )
         .after_its_end(),
         Fault::server(
-            "W42 all of the credit, then one byte",
+            "all of the credit, then one byte",
             [body(1, Flags::NONE, WINDOW), body(1, Flags::NONE, 1)].concat(),
             exceeded(1, 1, 0),
         )
         .delivers(WINDOW as usize),
         Fault::server(
-            "W42 a frame that would leave a hole",
+            "a frame that would leave a hole",
             [body(1, Flags::NONE, 5), body(1, Flags::NONE, WINDOW - 4)].concat(),
             exceeded(1, WINDOW - 4, WINDOW - 5),
         )
         .delivers(5),
         Fault::server(
-            "W48 W6 after a FIN",
+            "after a FIN",
             headers(&[update(1, Flags::FIN, 0), data(1, Flags::NONE, WINDOW + 1)]),
             exceeded(1, WINDOW + 1, WINDOW),
         )
@@ -126,48 +124,49 @@ fn w6_w7_w42_data_beyond_the_credit() {
 }
 
 #[test]
-fn w14_w15_w16_openings_beyond_the_windows() {
+fn y_open_8_openings_beyond_the_windows() {
     let exceeded = |len, credit| Violation::WindowExceeded { stream: 5, len, credit };
     let overflow = |delta| Violation::CreditOverflow { stream: 5, credit: WINDOW, delta };
     let syn = |len| data(5, Flags::SYN, len).encode().to_vec();
     let both = Flags::SYN | Flags::RST;
     check([
-        Fault::server("W15", syn(WINDOW + 1), exceeded(WINDOW + 1, WINDOW)),
-        Fault::server("W15 largest", syn(u32::MAX), exceeded(u32::MAX, WINDOW)),
-        Fault::server("W15 W29", data(5, both, WINDOW + 1).encode().to_vec(), exceeded(WINDOW + 1, WINDOW)),
+        Fault::server("one byte more", syn(WINDOW + 1), exceeded(WINDOW + 1, WINDOW)),
+        Fault::server("largest", syn(u32::MAX), exceeded(u32::MAX, WINDOW)),
+        Fault::server("with a reset", data(5, both, WINDOW + 1).encode().to_vec(), exceeded(WINDOW + 1, WINDOW)),
         Fault::server(
-            "W14 the body of the SYN is charged",
+            "the body of the SYN is charged",
             [body(5, Flags::SYN, WINDOW), body(5, Flags::NONE, 1)].concat(),
             exceeded(1, 0),
         ),
         Fault::server(
-            "W16 one byte too many",
+            "one byte too many",
             headers(&[update(5, Flags::SYN, u32::MAX - WINDOW + 1)]),
             overflow(u32::MAX - WINDOW + 1),
         ),
-        Fault::server("W16 largest", headers(&[update(5, Flags::SYN, u32::MAX)]), overflow(u32::MAX)),
+        Fault::server("largest", headers(&[update(5, Flags::SYN, u32::MAX)]), overflow(u32::MAX)),
     ]);
 }
 
 #[test]
-fn w43_credit_beyond_32_bits() {
+fn y_flow_7_credit_beyond_32_bits() {
     let overflow = |stream, credit, delta| Violation::CreditOverflow { stream, credit, delta };
     let most = u32::MAX - WINDOW;
     check([
-        Fault::server("W43", headers(&[update(1, Flags::NONE, most + 1)]), overflow(1, WINDOW, most + 1)),
+        Fault::server("in one", headers(&[update(1, Flags::NONE, most + 1)]), overflow(1, WINDOW, most + 1)),
         Fault::server(
-            "W43 in two",
+            "in two",
             headers(&[update(1, Flags::NONE, most), update(1, Flags::NONE, 1)]),
             overflow(1, u32::MAX, 1),
         ),
-        Fault::server("W43 with ACK", headers(&[update(2, Flags::ACK, u32::MAX)]), overflow(2, WINDOW, u32::MAX)),
+        Fault::server("with ACK", headers(&[update(2, Flags::ACK, u32::MAX)]), overflow(2, WINDOW, u32::MAX)),
         // Judged whole: its FIN is none.
-        Fault::server("W43 with FIN", headers(&[update(1, Flags::FIN, u32::MAX)]), overflow(1, WINDOW, u32::MAX)),
+        Fault::server("with FIN", headers(&[update(1, Flags::FIN, u32::MAX)]), overflow(1, WINDOW, u32::MAX)),
     ]);
 }
 
+// Y-OPEN-7 as well: streams that are open.
 #[test]
-fn w19_w20_ids_that_are_not_the_peers_to_open() {
+fn y_open_6_ids_that_are_not_the_peers_to_open() {
     let syns = |stream| [update(stream, Flags::SYN, 0), data(stream, Flags::SYN, 0), data(stream, Flags::SYN, 9)];
     for (own, new) in [(false, true), (true, true), (true, false)] {
         // The id that this end has opened, or the next one.
@@ -176,25 +175,24 @@ fn w19_w20_ids_that_are_not_the_peers_to_open() {
         let flagged =
             |stream| if own { syns(stream).to_vec() } else { vec![update(stream, Flags::SYN | Flags::RST, 3)] };
         for header in flagged(id(2)) {
-            check([Fault::server("W19", with(header), Violation::Parity { stream: id(2) })]);
+            check([Fault::server("own parity", with(header), Violation::Parity { stream: id(2) })]);
         }
         for header in flagged(id(1)) {
-            check([Fault::client("W19", with(header), Violation::Parity { stream: id(1) })]);
+            check([Fault::client("own parity", with(header), Violation::Parity { stream: id(1) })]);
         }
     }
     let twice = Violation::DuplicateStream { stream: 1 };
     for header in syns(1) {
         check([
-            Fault::server("W20 open", headers(&[header]), twice.clone()),
-            Fault::server("W20 half closed", headers(&[update(1, Flags::FIN, 0), header]), twice.clone())
-                .after_its_end(),
+            Fault::server("open", headers(&[header]), twice.clone()),
+            Fault::server("half closed", headers(&[update(1, Flags::FIN, 0), header]), twice.clone()).after_its_end(),
         ]);
     }
     check([
-        Fault::server("W20 with RST", headers(&[update(1, Flags::SYN | Flags::RST, 0)]), twice.clone()),
-        Fault::server("W20 with ACK", headers(&[update(1, Flags::SYN | Flags::ACK, 0)]), twice),
+        Fault::server("with RST", headers(&[update(1, Flags::SYN | Flags::RST, 0)]), twice.clone()),
+        Fault::server("with ACK", headers(&[update(1, Flags::SYN | Flags::ACK, 0)]), twice),
         Fault::server(
-            "W20 not accepted yet",
+            "not accepted yet",
             headers(&[update(5, Flags::SYN, 0), update(5, Flags::SYN, 0)]),
             Violation::DuplicateStream { stream: 5 },
         ),

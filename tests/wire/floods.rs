@@ -39,7 +39,7 @@ fn encoded(headers: impl IntoIterator<Item = Header>) -> Vec<u8> {
 }
 
 #[test]
-fn w90_frames_that_change_nothing_are_bounded_whatever_they_are() {
+fn y_limit_1_frames_that_change_nothing_are_bounded() {
     let unflagged = Header::Ping { kind: PingKind::Unflagged, nonce: 1 };
     let useless: [(&str, Header); 10] = [
         ("empty data", data(1, Flags::NONE, 0)),
@@ -76,7 +76,7 @@ fn w90_frames_that_change_nothing_are_bounded_whatever_they_are() {
 }
 
 #[test]
-fn w90_frames_that_do_something_pay_for_those_that_do_not() {
+fn y_limit_1_frames_that_do_something_pay_for_the_others() {
     run(async {
         let mut stage = Stage::server();
         let mut stream = stage.accepted(1).await;
@@ -98,7 +98,7 @@ fn w90_frames_that_do_something_pay_for_those_that_do_not() {
 }
 
 #[test]
-fn w8_empty_data_wakes_no_reader() {
+fn y_limit_1_empty_data_wakes_no_reader() {
     run(async {
         let mut stage = Stage::server();
         let mut stream = stage.accepted(1).await;
@@ -116,7 +116,7 @@ fn w8_empty_data_wakes_no_reader() {
 }
 
 #[test]
-fn n16_w29_w89_streams_opened_and_reset_in_one_frame_are_never_shown_and_bounded() {
+fn y_open_9_streams_opened_and_reset_in_one_frame_are_bounded() {
     run(async {
         let mut stage = Stage::server();
         let mut accept = pin!(stage.node.accept());
@@ -136,7 +136,7 @@ fn n16_w29_w89_streams_opened_and_reset_in_one_frame_are_never_shown_and_bounded
 }
 
 #[test]
-fn n16_w30_w89_streams_reset_before_they_were_accepted_leave_the_backlog_and_are_bounded() {
+fn y_open_10_streams_reset_before_accepted_are_bounded() {
     run(async {
         let mut stage = Stage::server();
         let cancels = |range: std::ops::Range<u32>| {
@@ -157,7 +157,7 @@ fn n16_w30_w89_streams_reset_before_they_were_accepted_leave_the_backlog_and_are
 }
 
 #[test]
-fn n12_w74_pings_to_a_node_that_cannot_write_end_the_connection() {
+fn y_ping_4_pings_to_a_node_that_cannot_write_end_the_connection() {
     run_paused(async {
         let mut stage = Stage::with(Mode::Server, 1024, paused(quiet()));
         let start = now();
@@ -181,7 +181,7 @@ fn n12_w74_pings_to_a_node_that_cannot_write_end_the_connection() {
 }
 
 #[test]
-fn n13_refused_streams_do_not_hold_up_anyone_and_are_bounded() {
+fn y_limit_3_refused_streams_hold_up_nobody_and_are_bounded() {
     run_paused(async {
         let backlog = 4;
         let mut stage = Stage::with(Mode::Server, 1024, paused(quiet().accept_backlog(backlog)));
@@ -211,7 +211,7 @@ fn n13_refused_streams_do_not_hold_up_anyone_and_are_bounded() {
 }
 
 #[test]
-fn n10_w88_w92_an_unread_stream_full_of_one_byte_frames_is_in_nobodys_way() {
+fn y_mem_7_an_unread_stream_of_one_byte_frames_blocks_nobody() {
     run(async {
         let mut stage = Stage::server();
         let mut unread = stage.accepted(1).await;
@@ -238,7 +238,7 @@ fn n10_w88_w92_an_unread_stream_full_of_one_byte_frames_is_in_nobodys_way() {
 }
 
 #[test]
-fn w91_half_closed_and_dropped_streams_count_until_they_have_ended() {
+fn y_open_11_half_closed_and_dropped_streams_count_until_ended() {
     run(async {
         let mut stage = Stage::with(Mode::Server, 1024, quiet().max_incoming_streams(3).refusal_code(7));
         let mut ours = stage.accepted(1).await;
@@ -270,7 +270,7 @@ fn w91_half_closed_and_dropped_streams_count_until_they_have_ended() {
 }
 
 #[test]
-fn w94_a_body_that_never_comes_holds_a_window_and_nothing_else() {
+fn y_hdr_6_a_body_that_never_comes_holds_a_window_only() {
     run(async {
         let settings = quiet().initial_stream_window(1 << 20);
         let mut stage = Stage::with(Mode::Server, 1 << 16, settings);
@@ -291,7 +291,7 @@ fn w94_a_body_that_never_comes_holds_a_window_and_nothing_else() {
 }
 
 #[test]
-fn w34_y_rst_6_more_streams_than_are_remembered_end_without_harm() {
+fn y_rst_6_more_streams_than_are_remembered_end_without_harm() {
     run(async {
         let mut stage = Stage::server();
         for n in 0..600 {

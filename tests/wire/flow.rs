@@ -1,4 +1,4 @@
-//! Section 1.4: data and credit where a stream's halves are open, closed or gone. How much credit there is, and when it
+//! Data and credit where a stream's halves are open, closed or gone. How much credit there is, and when it
 //! comes back, is in `wire_credit`.
 
 use crate::support::node::Node;
@@ -42,7 +42,7 @@ fn bytes(len: u32) -> Vec<u8> {
 }
 
 #[test]
-fn w41_only_bodies_count_against_the_window() {
+fn y_flow_1_only_bodies_count_against_the_window() {
     run(async {
         let (node, mut peer, budget) = pair().await;
         let mut stream = accepted(&node, &mut peer, 1).await;
@@ -61,7 +61,7 @@ fn w41_only_bodies_count_against_the_window() {
 }
 
 #[test]
-fn w45_credit_for_streams_that_have_ended_is_ignored() {
+fn y_rst_6_credit_for_streams_that_have_ended_is_ignored() {
     for end in ["FINs", "reset by the peer", "reset by this end", "dropped"] {
         println!("{end}");
         run(async {
@@ -99,7 +99,7 @@ fn w45_credit_for_streams_that_have_ended_is_ignored() {
 }
 
 #[test]
-fn w46_credit_after_the_peers_fin_is_applied() {
+fn y_flow_7_credit_after_the_peers_fin_is_applied() {
     run(async {
         let (node, mut peer, _) = pair().await;
         let mut stream = accepted(&node, &mut peer, 1).await;
@@ -124,7 +124,7 @@ fn w46_credit_after_the_peers_fin_is_applied() {
 }
 
 #[test]
-fn w47_credit_after_our_fin_changes_nothing() {
+fn y_send_2_credit_after_our_fin_changes_nothing() {
     run(async {
         let (node, mut peer, _) = pair().await;
         let mut stream = accepted(&node, &mut peer, 1).await;
@@ -142,7 +142,7 @@ fn w47_credit_after_our_fin_changes_nothing() {
 }
 
 #[test]
-fn w48_data_after_a_fin_ends_the_stream_once_and_nothing_else() {
+fn y_fin_3_data_after_a_fin_ends_the_stream_once() {
     for unread in [true, false] {
         run(async {
             let (node, mut peer, budget) = pair().await;
@@ -172,7 +172,7 @@ fn w48_data_after_a_fin_ends_the_stream_once_and_nothing_else() {
 }
 
 #[test]
-fn w49_a_read_half_that_is_closed_holds_no_memory_and_costs_the_peer_no_credit() {
+fn y_flow_10_a_closed_read_half_holds_no_memory_and_returns_credit() {
     run(async {
         let (node, mut peer, budget) = pair().await;
         let mut stream = accepted(&node, &mut peer, 1).await;
@@ -205,7 +205,7 @@ fn w49_a_read_half_that_is_closed_holds_no_memory_and_costs_the_peer_no_credit()
 }
 
 #[test]
-fn w50_what_a_peer_writes_to_a_stream_that_is_gone_is_discarded() {
+fn y_drop_2_data_for_a_stream_that_is_gone_is_discarded() {
     for gone in ["dropped", "closed, both halves"] {
         println!("{gone}");
         run(async {
@@ -245,7 +245,7 @@ fn w50_what_a_peer_writes_to_a_stream_that_is_gone_is_discarded() {
 }
 
 #[test]
-fn w50_all_that_was_written_goes_out_while_the_peer_writes_on() {
+fn y_drop_1_all_that_was_written_leaves_while_the_peer_writes() {
     run(async {
         let (node, mut peer, budget) = pair_over(256).await;
         let mut stream = accepted(&node, &mut peer, 1).await;
@@ -269,7 +269,7 @@ fn w50_all_that_was_written_goes_out_while_the_peer_writes_on() {
 }
 
 #[test]
-fn w50_a_peer_that_finishes_or_resets_first_is_not_told() {
+fn y_drop_3_a_peer_that_ends_first_is_not_told() {
     for header in [update(1, Flags::FIN, 0), update(1, Flags::RST, 7), data(1, Flags::FIN, 0), data(1, Flags::RST, 0)] {
         run(async {
             let (node, mut peer, _) = pair().await;
@@ -285,7 +285,7 @@ fn w50_a_peer_that_finishes_or_resets_first_is_not_told() {
 }
 
 #[test]
-fn w55_a_slow_body_is_read_as_it_comes_and_holds_nobody_up() {
+fn y_hdr_6_a_slow_body_is_read_as_it_comes() {
     run(async {
         let (node, mut peer, _) = pair().await;
         let mut own = node.open().await.expect("opens");

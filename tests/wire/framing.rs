@@ -1,4 +1,4 @@
-//! Section 1.1: the bytes of a frame, and where a transport may end. What breaks the protocol is in `wire_faults`.
+//! The bytes of a frame, and where a transport may end. What breaks the protocol is in `wire_faults`.
 
 use crate::support::node::Node;
 use crate::support::outcome::{WINDOW, lost, over, read_exactly, read_to_eof, read_to_error, stream_error};
@@ -42,7 +42,7 @@ async fn put(far: &mut Pipe, bytes: &[u8]) {
 }
 
 #[test]
-fn w1_w4_w32_bytes_that_a_client_sends() {
+fn y_hdr_1_bytes_that_a_client_sends() {
     run(async {
         let (near, mut far) = pipe(64 * 1024);
         let config = quiet().initial_stream_window(300_000).build().expect("valid");
@@ -70,8 +70,9 @@ fn w1_w4_w32_bytes_that_a_client_sends() {
     });
 }
 
+// Y-HDR-4 as well: the upper flag bits.
 #[test]
-fn w4_w5_what_means_nothing_is_ignored_and_never_sent_back() {
+fn y_hdr_5_what_means_nothing_is_ignored_and_never_sent() {
     run(async {
         let (near, mut far) = pipe(64 * 1024);
         let node = Node::server(near, quiet().build().expect("valid"));
@@ -97,7 +98,7 @@ fn w4_w5_what_means_nothing_is_ignored_and_never_sent_back() {
 }
 
 #[test]
-fn w1_frames_that_come_byte_by_byte() {
+fn y_hdr_1_frames_that_come_byte_by_byte() {
     run(async {
         let (node, mut peer, budget) = pair(Mode::Server).await;
         let frames = [
@@ -125,7 +126,7 @@ fn w1_frames_that_come_byte_by_byte() {
 }
 
 #[test]
-fn w8_empty_data_is_ignored_and_a_flag_on_it_is_not() {
+fn y_limit_1_empty_data_is_ignored_and_its_flag_is_not() {
     run(async {
         let (node, mut peer, _) = pair(Mode::Server).await;
         peer.send(data(1, Flags::SYN, 0)).await;
@@ -144,7 +145,7 @@ fn w8_empty_data_is_ignored_and_a_flag_on_it_is_not() {
 }
 
 #[test]
-fn w9_an_end_between_frames_without_a_stream_is_clean() {
+fn y_eof_1_an_end_between_frames_without_a_stream_is_clean() {
     run(async {
         let (node, mut peer, budget) = pair(Mode::Client).await;
         // A stream that has ended is none.
@@ -174,16 +175,16 @@ struct End {
 }
 
 #[test]
-fn w10_w11_w12_n5_an_end_is_never_an_end_of_file() {
+fn y_eof_2_an_end_of_the_transport_is_no_end_of_file() {
     let header = data(1, Flags::FIN, 9).encode();
     let mut ends = vec![
-        End { row: "W10 between frames", tail: vec![], partial: b"" },
-        End { row: "W12 behind a header", tail: header.to_vec(), partial: b"" },
-        End { row: "W12 inside a body", tail: [header.as_slice(), b"part"].concat(), partial: b"part" },
-        End { row: "W12 before its last byte", tail: [header.as_slice(), b"partial."].concat(), partial: b"partial." },
-        End { row: "W12 no stream's", tail: data(99, Flags::NONE, 9).encode().to_vec(), partial: b"" },
+        End { row: "between frames", tail: vec![], partial: b"" },
+        End { row: "behind a header", tail: header.to_vec(), partial: b"" },
+        End { row: "inside a body", tail: [header.as_slice(), b"part"].concat(), partial: b"part" },
+        End { row: "before its last byte", tail: [header.as_slice(), b"partial."].concat(), partial: b"partial." },
+        End { row: "no stream's", tail: data(99, Flags::NONE, 9).encode().to_vec(), partial: b"" },
     ];
-    ends.extend((1..12).map(|len| End { row: "W11 inside a header", tail: header[..len].to_vec(), partial: b"" }));
+    ends.extend((1..12).map(|len| End { row: "inside a header", tail: header[..len].to_vec(), partial: b"" }));
     for end in ends {
         println!("{} {:?}", end.row, end.tail);
         let reason = run(suffer(end, |pipe| pipe));
@@ -219,7 +220,7 @@ impl AsyncWrite for Breaking {
 }
 
 #[test]
-fn w10_w12_n5_neither_is_a_transport_that_fails() {
+fn y_eof_2_a_failed_transport_is_no_end_of_file() {
     let inside = [data(1, Flags::FIN, 9).encode().as_slice(), b"part"].concat();
     for (tail, partial) in [(vec![], b"".as_slice()), (inside, b"part")] {
         let reason = run(suffer(End { row: "fails", tail, partial }, Breaking));
@@ -276,7 +277,7 @@ fn check(error: &io::Error, expected: &ConnectionError) {
 }
 
 #[test]
-fn w11_w12_an_end_inside_a_frame_is_an_error_without_streams_too() {
+fn y_eof_3_an_end_inside_a_frame_is_an_error_without_streams() {
     for tail in [vec![0], data(99, Flags::NONE, 1).encode().to_vec(), update(1, Flags::SYN, 0).encode()[..11].to_vec()]
     {
         run(async {
@@ -290,7 +291,7 @@ fn w11_w12_an_end_inside_a_frame_is_an_error_without_streams_too() {
 }
 
 #[test]
-fn w12_n6_a_body_that_is_late_is_followed_by_its_fin() {
+fn y_hdr_6_a_late_body_is_followed_by_its_fin() {
     run(async {
         let (node, mut peer, _) = pair(Mode::Server).await;
         let mut stream = accepted(&node, &mut peer, 1).await;

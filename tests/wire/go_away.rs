@@ -14,7 +14,7 @@ const OK: Result<(), ConnectionError> = Ok(());
 // ---- go-away received -------------------------------------------------------------------------------------------------
 
 #[test]
-fn w77_after_go_away_0_open_streams_live_on_and_the_last_one_closes_the_connection() {
+fn y_away_1_streams_survive_go_away_0_and_the_last_closes() {
     run(async {
         let mut stage = Stage::client();
         let mut one = stage.opened().await;
@@ -48,7 +48,7 @@ fn w77_after_go_away_0_open_streams_live_on_and_the_last_one_closes_the_connecti
 }
 
 #[test]
-fn w77_go_away_0_without_streams_closes_the_connection() {
+fn y_away_1_go_away_0_without_streams_closes_the_connection() {
     run(async {
         let mut stage = Stage::client();
         stage.peer.expect_silence().await;
@@ -61,7 +61,7 @@ fn w77_go_away_0_without_streams_closes_the_connection() {
 }
 
 #[test]
-fn w77_go_away_0_fails_an_opener_that_waits() {
+fn y_away_1_go_away_0_fails_an_opener_that_waits() {
     run(async {
         let mut stage = Stage::with(Mode::Client, 1 << 16, quiet().accept_backlog(1));
         let _first = stage.opened().await;
@@ -73,7 +73,7 @@ fn w77_go_away_0_fails_an_opener_that_waits() {
 }
 
 #[test]
-fn w78_w79_any_other_code_ends_everything_at_once() {
+fn y_away_2_any_other_code_ends_everything_at_once() {
     for code in [1, 2, 0x1001, u32::MAX] {
         run(async {
             let mut stage = Stage::with(Mode::Client, 1 << 16, quiet().accept_backlog(2));
@@ -112,7 +112,7 @@ fn w78_w79_any_other_code_ends_everything_at_once() {
 }
 
 #[test]
-fn w80_the_other_fields_of_a_go_away_mean_nothing() {
+fn y_hdr_5_the_other_fields_of_a_go_away_mean_nothing() {
     run(async {
         let mut stage = Stage::client();
         stage.peer.expect_silence().await;
@@ -125,7 +125,7 @@ fn w80_the_other_fields_of_a_go_away_mean_nothing() {
 }
 
 #[test]
-fn w81_after_their_go_away_open_streams_live_on_and_new_ones_are_refused() {
+fn y_away_1_new_streams_after_their_go_away_are_refused() {
     run(async {
         let mut stage = Stage::server();
         let mut stream = stage.accepted(1).await;
@@ -143,7 +143,7 @@ fn w81_after_their_go_away_open_streams_live_on_and_new_ones_are_refused() {
 }
 
 #[test]
-fn w77_the_end_of_the_transport_after_go_away_0_is_no_end_of_file() {
+fn y_eof_2_an_end_after_go_away_0_is_no_end_of_file() {
     run(async {
         let mut stage = Stage::client();
         let mut stream = stage.opened().await;
@@ -159,7 +159,7 @@ fn w77_the_end_of_the_transport_after_go_away_0_is_no_end_of_file() {
 // ---- go-away sent -----------------------------------------------------------------------------------------------------
 
 #[test]
-fn w26_w82_after_our_go_away_streams_live_on_and_new_ones_are_refused() {
+fn y_away_3_after_our_go_away_new_streams_are_refused() {
     run(async {
         let mut stage = Stage::with(Mode::Server, 1 << 16, quiet().refusal_code(99));
         let mut stream = stage.accepted(1).await;
@@ -186,7 +186,7 @@ fn w26_w82_after_our_go_away_streams_live_on_and_new_ones_are_refused() {
 }
 
 #[test]
-fn n14_w83_w84_a_close_sends_what_was_written_then_the_fin_then_the_go_away() {
+fn y_close_1_a_close_sends_data_the_fin_and_the_go_away() {
     for code in [0, 42] {
         run(async {
             for _ in 0..20 {
@@ -225,7 +225,7 @@ fn n14_w83_w84_a_close_sends_what_was_written_then_the_fin_then_the_go_away() {
 }
 
 #[test]
-fn w83_a_stream_that_was_not_closed_gets_no_fin_and_fails() {
+fn y_close_1_a_stream_that_was_not_closed_gets_no_fin() {
     run(async {
         let mut stage = Stage::server();
         let mut stream = stage.accepted(1).await;
@@ -247,7 +247,7 @@ fn w83_a_stream_that_was_not_closed_gets_no_fin_and_fails() {
 }
 
 #[test]
-fn w83_closing_waits_for_a_peer_that_reads_slowly_and_refuses_its_streams() {
+fn y_close_1_closing_waits_for_a_slow_peer_and_refuses_streams() {
     run(async {
         let mut stage = Stage::with(Mode::Server, 1024, quiet().max_send_buffer(1 << 20));
         let mut stream = stage.accepted(1).await;
@@ -297,7 +297,7 @@ fn y_close_1_nothing_follows_the_go_away() {
 }
 
 #[test]
-fn w83_both_ends_may_close_at_once() {
+fn y_close_1_both_ends_may_close_at_once() {
     run(async {
         let (near, far) = tcp().await;
         let config = || quiet().build().expect("valid");

@@ -1,4 +1,4 @@
-//! Section 1.2: how streams are opened, by the peer and by this end. Refusals are in `wire_refusal`.
+//! How streams are opened, by the peer and by this end. Refusals are in `wire_refusal`.
 
 use crate::support::node::Node;
 use crate::support::outcome::{WINDOW, expect_reset, fill, read_exactly, read_to_eof, reset, roomy, waits};
@@ -19,7 +19,7 @@ async fn pair(mode: Mode, config: ConfigBuilder) -> (Node<Pipe>, Peer<Pipe>) {
 }
 
 #[test]
-fn w13_w41_a_syn_gives_its_credit_on_top_of_the_default_window() {
+fn y_open_8_a_syn_gives_credit_on_top_of_the_default() {
     run(async {
         let (node, mut peer) = pair(Mode::Server, roomy()).await;
         let mut streams = Vec::new();
@@ -46,7 +46,7 @@ fn w13_w41_a_syn_gives_its_credit_on_top_of_the_default_window() {
 }
 
 #[test]
-fn w14_a_syn_may_carry_as_much_data_as_the_default_window() {
+fn y_open_8_a_syn_may_carry_a_whole_default_window() {
     run(async {
         // What is granted above the default is not the peer's before it was told.
         let config = roomy().initial_stream_window(2 * WINDOW).max_stream_window(2 * WINDOW);
@@ -61,7 +61,7 @@ fn w14_a_syn_may_carry_as_much_data_as_the_default_window() {
 }
 
 #[test]
-fn w21_n20_ids_in_any_order_and_with_gaps() {
+fn y_open_5_ids_in_any_order_and_with_gaps() {
     for (mode, ids) in
         [(Mode::Server, [9, 3, 1, 0xFFFF_FFFF, 7, 1001, 5]), (Mode::Client, [8, 2, 1000, 0xFFFF_FFFE, 4, 6, 12])]
     {
@@ -91,7 +91,7 @@ fn w21_n20_ids_in_any_order_and_with_gaps() {
 }
 
 #[test]
-fn w22_an_id_of_an_ended_stream_opens_a_new_one() {
+fn y_open_5_an_id_of_an_ended_stream_opens_a_new_one() {
     run(async {
         let (node, mut peer) = pair(Mode::Server, roomy()).await;
         for round in 0..3u8 {
@@ -136,7 +136,7 @@ fn w22_an_id_of_an_ended_stream_opens_a_new_one() {
 }
 
 #[test]
-fn w27_an_ack_beside_a_syn_is_ignored() {
+fn y_open_12_an_ack_beside_a_syn_is_ignored() {
     run(async {
         let (node, mut peer) = pair(Mode::Server, roomy().accept_backlog(1)).await;
         let mut waiting = node.open().await.expect("opens");
@@ -152,7 +152,7 @@ fn w27_an_ack_beside_a_syn_is_ignored() {
 }
 
 #[test]
-fn w28_a_syn_with_a_fin_opens_a_stream_that_ends_behind_its_data() {
+fn y_open_12_a_syn_with_a_fin_ends_behind_its_data() {
     run(async {
         let (node, mut peer) = pair(Mode::Server, roomy().initial_stream_window(300_000)).await;
         for (id, body, flags) in [
@@ -179,7 +179,7 @@ fn w28_a_syn_with_a_fin_opens_a_stream_that_ends_behind_its_data() {
 }
 
 #[test]
-fn w31_w37_w45_w51_frames_for_ids_that_were_never_opened_are_ignored() {
+fn y_data_1_frames_for_ids_never_opened_are_ignored() {
     run(async {
         let budget = Arc::new(MemoryLimit::new(64 << 20));
         let (node, mut peer) = pair(Mode::Server, roomy().memory(budget.clone())).await;
@@ -208,7 +208,7 @@ fn w31_w37_w45_w51_frames_for_ids_that_were_never_opened_are_ignored() {
 
 /// What makes a stream known to the peer, and what the peer then gets.
 #[test]
-fn w32_n17_whatever_is_done_first_announces_the_stream() {
+fn y_open_2_whatever_is_done_first_announces_the_stream() {
     for (action, after) in [
         ("write", vec![data(1, Flags::NONE, 2)]),
         ("flush", vec![]),
@@ -245,7 +245,7 @@ fn w32_n17_whatever_is_done_first_announces_the_stream() {
 }
 
 #[test]
-fn w32_a_stream_that_was_never_announced_leaves_no_trace() {
+fn y_open_4_a_stream_never_announced_leaves_no_trace() {
     run(async {
         let budget = Arc::new(MemoryLimit::new(WINDOW as usize));
         let (node, mut peer) = pair(Mode::Client, roomy().accept_backlog(1).memory(budget.clone())).await;
@@ -272,7 +272,7 @@ fn w32_a_stream_that_was_never_announced_leaves_no_trace() {
 }
 
 #[test]
-fn w32_streams_are_announced_in_the_order_of_their_first_use() {
+fn y_open_2_streams_are_announced_in_the_order_of_use() {
     run(async {
         let (node, mut peer) = pair(Mode::Server, roomy()).await;
         let mut streams = Vec::new();

@@ -33,7 +33,7 @@ async fn first_ping(peer: &mut Peer<Pipe>) -> u32 {
 }
 
 #[test]
-fn w69_w70_w72_a_ping_is_answered_once_with_its_value_and_id_0() {
+fn y_ping_1_a_ping_is_answered_once_with_its_value() {
     run(async {
         let (near, mut far) = pipe(1 << 16);
         let _node = Node::server(near, quiet().build().expect("valid"));
@@ -57,7 +57,7 @@ fn w69_w70_w72_a_ping_is_answered_once_with_its_value_and_id_0() {
 }
 
 #[test]
-fn w69_a_pong_goes_ahead_of_data_that_waits() {
+fn y_ping_1_a_pong_goes_ahead_of_data_that_waits() {
     run(async {
         const PIPE: usize = 4096;
         let mut stage = Stage::with(Mode::Server, PIPE, quiet());
@@ -88,8 +88,9 @@ fn w69_a_pong_goes_ahead_of_data_that_waits() {
     });
 }
 
+// Y-PING-2 as well.
 #[test]
-fn w71_w73_pings_that_ask_nothing_and_pongs_that_nobody_asked_for_are_ignored() {
+fn y_ping_3_unasked_pongs_and_pings_without_syn_are_ignored() {
     run(async {
         let mut stage = Stage::server();
         let nonce = first_ping(&mut stage.peer).await;
@@ -117,7 +118,7 @@ fn w71_w73_pings_that_ask_nothing_and_pongs_that_nobody_asked_for_are_ignored() 
 
 /// As a node that was paused finds them, or one whose peer pings for each of its tasks.
 #[test]
-fn y_limit_4_any_number_of_pings_in_one_read_is_answered_where_the_transport_takes_it() {
+fn y_limit_4_any_number_of_pings_in_one_read_is_answered() {
     for (pings, backlog) in [(32u32, 32), (33, 32), (200, 32), (5_000, 32), (1, 1), (2, 1), (200, 1), (1024, 1024)] {
         run(async {
             let mut stage = Stage::with(Mode::Server, 1 << 20, quiet().ping_backlog(backlog));
@@ -134,7 +135,7 @@ fn y_limit_4_any_number_of_pings_in_one_read_is_answered_where_the_transport_tak
 
 /// The peer reads a little every 9 s.
 #[test]
-fn y_limit_4_pings_that_find_the_transport_full_are_answered_when_it_takes_bytes_again() {
+fn y_limit_4_pings_on_a_full_transport_are_answered_later() {
     for pings in [33u32, 200, 1_500, 10_000] {
         run_paused(async {
             let (near, far) = tokio::io::duplex(1024);
@@ -171,7 +172,7 @@ fn y_limit_4_pings_that_find_the_transport_full_are_answered_when_it_takes_bytes
 }
 
 #[test]
-fn w75_a_peer_that_says_nothing_ends_the_connection() {
+fn y_ping_8_a_peer_that_says_nothing_ends_the_connection() {
     run(async {
         let timeout = Duration::from_millis(100);
         let settings = quiet().keep_alive_interval(Some(timeout)).connection_write_timeout(timeout);
@@ -194,7 +195,7 @@ fn w75_a_peer_that_says_nothing_ends_the_connection() {
 }
 
 #[test]
-fn w75_w76_silence_brings_a_ping_and_its_answer_keeps_the_connection() {
+fn y_ping_6_silence_brings_a_ping_whose_answer_keeps_the_connection() {
     run(async {
         let interval = Duration::from_millis(50);
         let settings = quiet().keep_alive_interval(Some(interval)).connection_write_timeout(Duration::from_secs(20));
@@ -217,7 +218,7 @@ fn w75_w76_silence_brings_a_ping_and_its_answer_keeps_the_connection() {
 }
 
 #[test]
-fn b2_a_users_ping_times_out_and_the_connection_lives() {
+fn y_ping_8_a_users_ping_times_out_and_the_connection_lives() {
     run(async {
         let settings = quiet().connection_write_timeout(Duration::from_millis(100));
         let mut stage = Stage::with(Mode::Server, 1 << 16, settings);
@@ -244,7 +245,7 @@ fn b2_a_users_ping_times_out_and_the_connection_lives() {
 }
 
 #[test]
-fn w74_one_ping_at_a_time_is_under_way_whoever_asks() {
+fn y_ping_7_one_ping_at_a_time_is_under_way() {
     run(async {
         let mut stage = Stage::server();
         let nonce = first_ping(&mut stage.peer).await;
@@ -264,7 +265,7 @@ fn w74_one_ping_at_a_time_is_under_way_whoever_asks() {
 }
 
 #[test]
-fn n7_two_ends_that_write_more_than_the_pipe_holds_get_on_while_pings_cross() {
+fn y_send_4_two_writers_pass_the_pipes_size_while_pings_cross() {
     for capacity in [64, 1024, 16 * 1024, 100_000] {
         run(async {
             let (near, far) = pipe(capacity);
@@ -300,7 +301,7 @@ fn n7_two_ends_that_write_more_than_the_pipe_holds_get_on_while_pings_cross() {
 }
 
 #[test]
-fn n7_a_pong_that_waits_does_not_stop_the_reading() {
+fn y_send_4_a_pong_that_waits_does_not_stop_reading() {
     run(async {
         let mut stage = Stage::with(Mode::Server, 1024, quiet());
         let mut stream = stage.accepted(1).await;

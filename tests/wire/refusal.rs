@@ -1,4 +1,4 @@
-//! Section 1.2: streams of the peer that are not taken in. Only they end; nothing is kept for them.
+//! Streams of the peer that are not taken in. Only they end; nothing is kept for them.
 
 use crate::support::node::Node;
 use crate::support::outcome::{WINDOW, expect_reset, fill, read_exactly, read_to_eof, roomy, waits};
@@ -56,7 +56,7 @@ async fn expect_alive(peer: &mut Peer<Pipe>, stream: &mut Stream) {
 }
 
 #[test]
-fn w23_streams_beyond_the_accept_backlog_are_reset() {
+fn y_open_11_streams_beyond_the_accept_backlog_are_reset() {
     run(async {
         let (node, mut peer, budget) = pair(roomy().accept_backlog(2), 64 << 20).await;
         peer.send(update(1, Flags::SYN, 0)).await;
@@ -79,7 +79,7 @@ fn w23_streams_beyond_the_accept_backlog_are_reset() {
 }
 
 #[test]
-fn w24_streams_beyond_the_limit_are_reset() {
+fn y_open_11_streams_beyond_the_limit_are_reset() {
     run(async {
         let (node, mut peer, budget) = pair(roomy().max_incoming_streams(2), 64 << 20).await;
         // Streams of this end do not count.
@@ -117,7 +117,7 @@ fn w24_streams_beyond_the_limit_are_reset() {
 }
 
 #[test]
-fn w25_streams_without_memory_are_reset() {
+fn y_open_11_streams_without_memory_are_reset() {
     run(async {
         let (node, mut peer, budget) = pair(roomy(), 2 * WINDOW as usize).await;
         peer.send(update(1, Flags::SYN, 0)).await;
@@ -142,7 +142,7 @@ fn w25_streams_without_memory_are_reset() {
 }
 
 #[test]
-fn w26_streams_after_a_go_away_are_reset_without_a_code() {
+fn y_away_3_streams_after_a_go_away_are_reset_without_code() {
     run(async {
         let (node, mut peer, budget) = pair(roomy(), 64 << 20).await;
         peer.send(update(1, Flags::SYN, 0)).await;
@@ -165,7 +165,7 @@ fn w26_streams_after_a_go_away_are_reset_without_a_code() {
 }
 
 #[test]
-fn w26_streams_while_the_connection_closes_are_reset_without_a_code() {
+fn y_away_3_streams_during_a_close_are_reset_without_code() {
     run(async {
         let (near, far) = pipe(256);
         let (node, mut peer) = (Node::server(near, roomy().build().expect("valid")), Peer::new(far));
@@ -193,7 +193,7 @@ fn w26_streams_while_the_connection_closes_are_reset_without_a_code() {
 }
 
 #[test]
-fn w29_a_syn_with_a_reset_is_neither_shown_nor_answered() {
+fn y_open_9_a_syn_with_a_reset_is_neither_shown_nor_answered() {
     run(async {
         let (node, mut peer, budget) = pair(roomy().accept_backlog(1), 64 << 20).await;
         for code in [0, 7, u32::MAX] {
@@ -210,7 +210,7 @@ fn w29_a_syn_with_a_reset_is_neither_shown_nor_answered() {
 }
 
 #[test]
-fn w30_a_stream_that_is_reset_before_it_was_accepted_is_never_shown() {
+fn y_open_10_a_stream_reset_before_accepted_is_never_shown() {
     run(async {
         let (node, mut peer, budget) = pair(roomy().accept_backlog(2), 64 << 20).await;
         peer.send(update(1, Flags::SYN, 0)).await;

@@ -11,7 +11,7 @@ use std::pin::pin;
 // ---- RST received ---------------------------------------------------------------------------------------------------
 
 #[test]
-fn w60_w61_a_reset_ends_both_halves_with_its_code() {
+fn y_rst_1_a_reset_ends_both_halves_with_its_code() {
     let codes = [0, 1, 0x1002, u32::MAX];
     let updates = codes.map(|code| (update(1, Flags::RST, code), code));
     // A data frame has no room for a code.
@@ -40,7 +40,7 @@ fn w60_w61_a_reset_ends_both_halves_with_its_code() {
 }
 
 #[test]
-fn w61_the_body_of_a_reset_is_discarded() {
+fn y_hdr_6_the_body_of_a_reset_is_discarded() {
     run(async {
         let mut stage = Stage::server();
         let mut stream = stage.accepted(1).await;
@@ -55,7 +55,7 @@ fn w61_the_body_of_a_reset_is_discarded() {
 }
 
 #[test]
-fn w62_bytes_from_before_a_reset_are_read_first_and_writing_fails_at_once() {
+fn y_rst_2_earlier_bytes_are_read_and_writing_fails_at_once() {
     for is_read in [true, false] {
         run(async {
             let mut stage = Stage::server();
@@ -80,7 +80,7 @@ fn w62_bytes_from_before_a_reset_are_read_first_and_writing_fails_at_once() {
 }
 
 #[test]
-fn w62_a_reset_drops_what_was_queued_and_wakes_a_blocked_writer() {
+fn y_rst_2_a_reset_drops_the_queue_and_wakes_a_writer() {
     run(async {
         let mut stage = Stage::with(Mode::Server, 4096, frugal());
         let (reader, mut writer) = stage.accepted(1).await.split();
@@ -110,7 +110,7 @@ fn w62_a_reset_drops_what_was_queued_and_wakes_a_blocked_writer() {
 }
 
 #[test]
-fn w63_a_reset_after_the_fin_leaves_the_read_half_alone() {
+fn y_rst_3_a_reset_after_the_fin_leaves_the_read_half() {
     run(async {
         let mut stage = Stage::server();
         let mut stream = stage.accepted(1).await;
@@ -125,7 +125,7 @@ fn w63_a_reset_after_the_fin_leaves_the_read_half_alone() {
 }
 
 #[test]
-fn w64_when_fin_and_rst_come_together_the_rst_wins() {
+fn y_rst_5_of_fin_and_rst_together_the_rst_wins() {
     let both = Flags::FIN | Flags::RST;
     for (frame, code) in [(update(1, both, 5), 5), (data(1, both, 0), 0)] {
         run(async {
@@ -143,7 +143,7 @@ fn w64_when_fin_and_rst_come_together_the_rst_wins() {
 }
 
 #[test]
-fn w65_a_reset_for_a_stream_that_is_not_open_is_ignored() {
+fn y_data_1_a_reset_for_a_stream_not_open_is_ignored() {
     run(async {
         let mut stage = Stage::server();
         let mut stream = stage.accepted(1).await;
@@ -166,8 +166,9 @@ fn w65_a_reset_for_a_stream_that_is_not_open_is_ignored() {
 
 // ---- RST sent -------------------------------------------------------------------------------------------------------
 
+// Y-RST-7: one RST, and no answer to what still comes.
 #[test]
-fn w66_a_reset_drops_what_is_queued_and_sends_one_rst_with_its_code() {
+fn y_rst_4_a_reset_drops_the_queue_and_sends_one_rst() {
     for code in [0, 42, 0x1002] {
         run(async {
             let mut stage = Stage::server();
@@ -196,7 +197,7 @@ fn w66_a_reset_drops_what_is_queued_and_sends_one_rst_with_its_code() {
 }
 
 #[test]
-fn w66_a_reset_is_sent_for_a_half_closed_stream_and_not_for_one_that_has_ended() {
+fn y_rst_4_a_half_closed_stream_is_reset_and_an_ended_one_not() {
     run(async {
         let mut stage = Stage::server();
         let mut ours = stage.accepted(1).await;
@@ -229,7 +230,7 @@ fn w66_a_reset_is_sent_for_a_half_closed_stream_and_not_for_one_that_has_ended()
 }
 
 #[test]
-fn w66_a_reset_while_a_body_is_under_way_discards_the_rest() {
+fn y_rst_4_the_rest_of_a_body_under_way_is_discarded() {
     run(async {
         let mut stage = Stage::server();
         let mut stream = stage.accepted(1).await;

@@ -23,7 +23,7 @@ async fn serve(stage: &mut Stage, id: u32, body: &[u8]) {
 }
 
 #[test]
-fn t1_t6_a_ping_first_then_streams_opened_in_every_way_and_order() {
+fn a_ping_first_then_streams_opened_in_every_way_and_order() {
     run(async {
         let mut stage = Stage::server();
         stage.peer.send(ping(0)).await;
@@ -45,7 +45,7 @@ fn t1_t6_a_ping_first_then_streams_opened_in_every_way_and_order() {
 }
 
 #[test]
-fn t2_acks_never_late_twice_or_with_a_reset() {
+fn acks_never_late_twice_or_with_a_reset() {
     run(async {
         let mut stage = Stage::client();
         let mut never = stage.opened().await;
@@ -66,7 +66,7 @@ fn t2_acks_never_late_twice_or_with_a_reset() {
 }
 
 #[test]
-fn t3_t4_t9_frames_for_streams_that_never_were_or_have_ended() {
+fn frames_for_streams_that_never_were_or_have_ended() {
     run(async {
         let mut stage = Stage::server();
         for id in [1, 2, 77, u32::MAX] {
@@ -100,7 +100,7 @@ fn t3_t4_t9_frames_for_streams_that_never_were_or_have_ended() {
 }
 
 #[test]
-fn t5_t8_empty_frames_frames_as_large_as_the_window_and_flags_of_old() {
+fn empty_frames_frames_as_large_as_the_window_and_old_flags() {
     run(async {
         let mut stage = Stage::with(Mode::Server, 4 << 20, frugal().initial_stream_window(1 << 20));
         stage.peer.send(update(1, Flags::SYN, 0)).await;
@@ -130,7 +130,7 @@ fn t5_t8_empty_frames_frames_as_large_as_the_window_and_flags_of_old() {
 }
 
 #[test]
-fn t7_streams_go_on_after_go_away_0() {
+fn y_away_1_streams_go_on_after_go_away_0() {
     run(async {
         let mut stage = Stage::with(Mode::Server, 1 << 20, frugal().max_stream_window(WINDOW as u32));
         let mut stream = stage.accepted(1).await;

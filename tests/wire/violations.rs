@@ -1,4 +1,4 @@
-//! N4: whoever breaks the protocol is told so, over a real socket, with bytes unread in both directions, every time.
+//! A peer that breaks the protocol is told so, over a real socket, with bytes unread in both directions, every time.
 
 use crate::support::node::Node;
 use crate::support::peer::{Peer, data, ping, update};
@@ -28,7 +28,7 @@ fn raw(header: [u8; HEADER_LEN], violation: Violation) -> Kind {
     Kind { bytes: header.to_vec(), violation }
 }
 
-/// All connections of one kind: the peer gets go-away 1 as the last frame, then the end of the transport.
+/// All connections of one kind (Y-CLOSE-2): the peer gets go-away 1 as the last frame, then the end of the transport.
 fn every_time(kind: Kind) {
     run(async {
         for _ in 0..CONNECTIONS / AT_ONCE {
@@ -76,60 +76,60 @@ fn last_frame(mut bytes: &[u8]) -> io::Result<[u8; HEADER_LEN]> {
 }
 
 #[test]
-fn n4_w2_version() {
+fn y_hdr_2_a_wrong_version_is_told() {
     every_time(raw([1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0], Violation::Version(1)));
 }
 
 #[test]
-fn n4_w3_type() {
+fn y_hdr_3_an_unknown_type_is_told() {
     every_time(raw([0, 4, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0], Violation::FrameType(4)));
 }
 
 #[test]
-fn n4_w17_w18_stream_0() {
+fn y_hdr_7_a_frame_of_stream_0_is_told() {
     every_time(raw([0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0], Violation::StreamZero));
     every_time(raw([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], Violation::StreamZero));
 }
 
 #[test]
-fn n4_w19_parity() {
+fn y_open_6_a_wrong_parity_is_told() {
     every_time(kind([update(2, Flags::SYN, 0)], Violation::Parity { stream: 2 }));
 }
 
 #[test]
-fn n4_w20_second_syn() {
+fn y_open_7_a_second_syn_is_told() {
     every_time(kind([update(1, Flags::SYN, 0)], Violation::DuplicateStream { stream: 1 }));
 }
 
 #[test]
-fn n4_w6_w42_data_beyond_the_window() {
+fn y_flow_2_data_beyond_the_window_is_told() {
     let len = WINDOW as u32 + 1;
     let violation = Violation::WindowExceeded { stream: 1, len, credit: WINDOW as u32 };
     every_time(kind([data(1, Flags::NONE, len)], violation));
 }
 
 #[test]
-fn n4_w15_data_beyond_the_window_with_the_syn() {
+fn y_open_8_data_beyond_the_window_with_the_syn_is_told() {
     let len = WINDOW as u32 + 1;
     let violation = Violation::WindowExceeded { stream: 3, len, credit: WINDOW as u32 };
     every_time(kind([data(3, Flags::SYN, len)], violation));
 }
 
 #[test]
-fn n4_w7_data_for_an_unknown_stream_beyond_every_window() {
+fn y_data_1_data_beyond_every_window_for_no_stream_is_told() {
     let violation = Violation::WindowExceeded { stream: 99, len: u32::MAX, credit: 0 };
     every_time(kind([data(99, Flags::NONE, u32::MAX)], violation));
 }
 
 #[test]
-fn n4_w16_credit_overflow_with_the_syn() {
+fn y_open_8_credit_overflow_with_the_syn_is_told() {
     let delta = u32::MAX - WINDOW as u32 + 1;
     let violation = Violation::CreditOverflow { stream: 3, credit: WINDOW as u32, delta };
     every_time(kind([update(3, Flags::SYN, delta)], violation));
 }
 
 #[test]
-fn n4_w43_credit_overflow() {
+fn y_flow_7_credit_overflow_is_told() {
     let credit = WINDOW as u32 - 20_000;
     let violation = Violation::CreditOverflow { stream: 1, credit, delta: u32::MAX };
     every_time(kind([update(1, Flags::NONE, u32::MAX)], violation));
@@ -163,11 +163,11 @@ fn y_limit_4_bursts_over_a_socket_are_answered_one_by_one() {
 }
 
 #[test]
-fn n4_w89_rapid_reset() {
+fn y_limit_2_rapid_reset_is_told() {
     every_time(kind((0..10_000).map(|n| update(2 * n + 3, Flags::SYN | Flags::RST, 0)), Violation::RapidReset));
 }
 
 #[test]
-fn n4_w90_useless_frames() {
+fn y_limit_1_useless_frames_are_told() {
     every_time(kind((0..16_000).map(|_| update(1, Flags::NONE, 0)), Violation::UselessFrames));
 }

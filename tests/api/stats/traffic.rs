@@ -49,7 +49,7 @@ fn figures(traffic: &Traffic) -> [u64; 5] {
 }
 
 #[test]
-fn every_frame_is_counted_once_at_both_ends_and_shown_to_both_taps() {
+fn every_frame_is_counted_once_and_shown_to_both_taps() {
     run(async {
         let [near_seen, far_seen] = [Seen::default(), Seen::default()];
         let [near, far] = [&near_seen, &far_seen].map(|seen| seen.by(quiet()).build().expect("valid"));

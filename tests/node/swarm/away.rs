@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 const LEN: usize = 600 << 10;
 
 #[test]
-fn w77_go_away_from_the_peer_leaves_live_streams_alone() {
+fn y_away_1_live_streams_survive_go_away_0() {
     run_threaded(async {
         let budget = Arc::new(MemoryLimit::new(64 << 20));
         let mut host = Host::new(ours(&budget), Pings::Off).await;
@@ -54,7 +54,7 @@ fn w77_go_away_from_the_peer_leaves_live_streams_alone() {
 }
 
 #[test]
-fn y_away_5_an_open_that_can_never_succeed_ends_the_connection_and_with_it_its_wait() {
+fn y_away_5_an_open_in_vain_ends_the_connection() {
     const DRAIN: Duration = Duration::from_millis(300);
     run_threaded(async {
         let config = Config::builder().drain_timeout(Some(DRAIN)).build().expect("valid");

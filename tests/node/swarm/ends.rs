@@ -19,7 +19,7 @@ const ASK: StreamProtocol = StreamProtocol::new("/sluicegate/ask/1");
 
 /// The dialler writes, closes and drops; the listener's side of the negotiation comes behind that.
 #[test]
-fn y_drop_2_a_message_that_is_sent_with_its_proposal_and_left_alone_arrives() {
+fn y_drop_2_a_message_sent_with_its_proposal_arrives() {
     for version in [Version::V1Lazy, Version::V1] {
         run_threaded(async {
             let budget = Arc::new(MemoryLimit::new(64 << 20));
