@@ -2,6 +2,7 @@
 
 use crate::support::clock::{now, paused, run_paused};
 use crate::support::outcome::stream_error;
+use crate::support::pair::{Driven, session};
 use crate::support::pattern::{echo, exchange};
 use crate::support::peer::{Peer, data, go_away, pong, update};
 use crate::support::{Pipe, pipe, quiet, run, run_threaded};
@@ -16,24 +17,19 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
-use tokio::task::JoinHandle;
 
-type Driven = JoinHandle<Result<(), ConnectionError>>;
-
-fn start(io: Pipe, settings: ConfigBuilder, mode: Mode) -> (Session, Driven) {
-    let (session, driver) = Session::new(io, settings.build().expect("valid"), mode);
-    (session, tokio::spawn(driver))
-}
-
-fn pair(settings: fn() -> ConfigBuilder) -> [(Session, Driven); 2] {
+fn sessions(settings: fn() -> ConfigBuilder) -> [(Session, Driven); 2] {
     let (near, far) = pipe(1 << 16);
-    [start(near, settings(), Mode::Client), start(far, settings(), Mode::Server)]
+    [
+        session(near, settings().build().expect("valid"), Mode::Client),
+        session(far, settings().build().expect("valid"), Mode::Server),
+    ]
 }
 
 /// A client session and the peer that is driven by hand, which has answered its first ping.
 async fn by_hand(settings: ConfigBuilder) -> (Session, Driven, Peer<Pipe>) {
     let (near, far) = pipe(1 << 16);
-    let ((session, driven), mut peer) = (start(near, settings, Mode::Client), Peer::new(far));
+    let ((session, driven), mut peer) = (session(near, settings.build().expect("valid"), Mode::Client), Peer::new(far));
     peer.greet().await;
     // It knows of the answer by now.
     peer.expect_silence().await;
@@ -46,7 +42,7 @@ fn any_number_of_tasks_open_accept_and_are_answered() {
     const LEN: usize = 10_000;
     run_threaded(async {
         // Openers wait for their turn as well as for the backlog.
-        let [(client, driven), (server, _server)] = pair(|| quiet().accept_backlog(4));
+        let [(client, driven), (server, _server)] = sessions(|| quiet().accept_backlog(4));
         let mut tasks = Vec::new();
         for seed in 0..STREAMS {
             let (client, server) = (client.clone(), server.clone());
@@ -201,7 +197,7 @@ async fn expect_over(session: &Session, is: fn(&ConnectionError) -> bool) {
 #[test]
 fn y_close_4_every_waiter_learns_of_the_end_and_its_code() {
     run(async {
-        let [(client, _client), (server, _server)] = pair(quiet);
+        let [(client, _client), (server, _server)] = sessions(quiet);
         let waiting = async |session: Session| {
             let ends = join_all((0..10).map(|_| session.closed()));
             let accepts = join_all((0..10).map(|_| session.accept()));
@@ -225,7 +221,7 @@ fn y_close_4_every_waiter_learns_of_the_end_and_its_code() {
 #[test]
 fn a_driver_that_is_dropped_ends_everything() {
     run(async {
-        let [(client, driven), (_server, _driven)] = pair(quiet);
+        let [(client, driven), (_server, _driven)] = sessions(quiet);
         let mut stream = client.open().await.expect("opens");
         let mut waiting: [Pin<Box<dyn Future<Output = ()>>>; 2] = [
             Box::pin(async { drop(client.accept().await.expect_err("over")) }),
@@ -245,7 +241,7 @@ fn a_driver_that_is_dropped_ends_everything() {
 #[test]
 fn y_away_3_a_go_away_stops_only_the_peers_opening() {
     run(async {
-        let [(client, _client), (server, _server)] = pair(quiet);
+        let [(client, _client), (server, _server)] = sessions(quiet);
         let (near, far) = stream(&client, &server).await;
         server.go_away();
         // Heard by the time that what was said later is answered.
@@ -298,7 +294,7 @@ fn the_last_handle_drains_and_closes() {
 #[test]
 fn a_session_without_streams_closes_with_its_last_handle() {
     run(async {
-        let [(client, driven), (server, _server)] = pair(quiet);
+        let [(client, driven), (server, _server)] = sessions(quiet);
         client.ping().await.expect("answered");
         drop(client);
         driven.await.expect("no panic").expect("closed in good order");
@@ -353,7 +349,7 @@ impl Scene {
         let backlog = if matches!(kind, Kind::Backlog) { 1 } else { 256 };
         let (near, far) = pipe(1 << 16);
         let ((session, driven), mut peer) =
-            (start(near, settings.accept_backlog(backlog), Mode::Client), Peer::new(far));
+            (session(near, settings.accept_backlog(backlog).build().expect("valid"), Mode::Client), Peer::new(far));
         peer.greet().await;
         tokio::task::yield_now().await;
         peer.answers_pings = false;
@@ -523,7 +519,7 @@ fn y_open_15_memory_goes_to_another_connection_where_a_call_was_given_up() {
         let mut scene = Scene::new(Kind::Memory).await;
         let settings = paused(quiet()).memory(scene.budget.clone()).refused_open(RefusedOpen::Wait);
         let (near, _far) = pipe(1 << 16);
-        let (other, _driven) = start(near, settings, Mode::Client);
+        let (other, _driven) = session(near, settings.build().expect("valid"), Mode::Client);
         let mut given_up = scene.call();
         assert!(poll!(&mut given_up).is_pending());
         tokio::task::yield_now().await;
@@ -588,7 +584,8 @@ fn y_ping_8_a_ping_that_cannot_leave_times_out_too() {
         const SECOND: std::time::Duration = std::time::Duration::from_secs(1);
         let settings = paused(quiet());
         let (near, far) = pipe(64);
-        let ((session, _driven), mut peer) = (start(near, settings, Mode::Client), Peer::new(far));
+        let ((session, _driven), mut peer) =
+            (session(near, settings.build().expect("valid"), Mode::Client), Peer::new(far));
         peer.greet().await;
         let mut stream = session.open().await.expect("opens");
         stream.write_all(&[1; 4096]).await.expect("room");
@@ -605,7 +602,7 @@ fn y_ping_8_a_ping_that_cannot_leave_times_out_too() {
 fn y_open_14_the_257th_open_goes_on_when_the_peer_accepts() {
     const STREAMS: usize = 256;
     run_paused(async {
-        let [(client, _client), (server, _server)] = pair(|| paused(quiet()));
+        let [(client, _client), (server, _server)] = sessions(|| paused(quiet()));
         let mut held = Vec::new();
         for _ in 0..STREAMS {
             held.push(client.open().await.expect("opens"));
@@ -631,7 +628,7 @@ fn y_open_14_a_connection_that_is_polled_announces_for_its_opens_too() {
         let (near, far) = pipe(1 << 16);
         let config = |backlog| paused(quiet()).accept_backlog(backlog).build().expect("valid");
         let mut connection = Connection::new(near, config(4), Mode::Client);
-        let (server, _driven) = start(far, paused(quiet()), Mode::Server);
+        let (server, _driven) = session(far, paused(quiet()).build().expect("valid"), Mode::Server);
         let accepting = tokio::spawn(async move {
             let mut accepted = Vec::new();
             loop {

@@ -2,36 +2,22 @@
 //! and a close takes as long as the transport needs and no longer (Y-CLOSE-6, Y-CLOSE-9 to Y-CLOSE-13, Y-EOF-4).
 
 use crate::support::clock::{now, paused, run_paused};
+use crate::support::pair::{default, session};
 use crate::support::peer::{Peer, data, fin, go_away, update};
 use crate::support::stage::{WINDOW, assert_same, drain, pattern, reason};
 use crate::support::tricky::{Fault, Tricky, Write};
 use crate::support::{Pipe, pipe, quiet, run, tcp};
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt};
 use sluicegate::wire::Flags;
-use sluicegate::{Config, Connection, ConnectionError, MemoryLimit, Mode, NodeStats, Session, Side, Stream};
+use sluicegate::{Connection, ConnectionError, MemoryLimit, Mode, NodeStats, Session, Side, Stream};
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::task::JoinHandle;
 
 const SECOND: Duration = Duration::from_secs(1);
-
-fn config() -> Config {
-    quiet().build().expect("valid")
-}
-
-type Driven = JoinHandle<Result<(), ConnectionError>>;
-
-fn session<T>(io: T, config: Config, mode: Mode) -> (Session, Driven)
-where
-    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    let (session, driver) = Session::new(io, config, mode);
-    (session, tokio::spawn(driver))
-}
 
 // ---- streams that nobody has accepted ------------------------------------------------------------------------------------
 
@@ -68,7 +54,7 @@ async fn messages(connections: usize, each: usize, pause: Duration) -> usize {
     for _ in 0..connections {
         let (near, far) = tcp().await;
         let ((client, _near), (server, _far)) =
-            (session(near, config(), Mode::Client), session(far, settings(), Mode::Server));
+            (session(near, default(), Mode::Client), session(far, settings(), Mode::Server));
         let ((), (arrived, reason)) = futures::join!(send_and_leave(client, each), receive_all(server, pause));
         assert_same(reason, ConnectionError::Closed { by: Side::Remote });
         received += arrived;
@@ -132,24 +118,13 @@ fn y_close_9_streams_are_accepted_when_the_driver_is_long_gone() {
                 let (read, error) = drain(&mut stream).await;
                 assert_eq!((&read[..], error.is_none()), (*bytes, *whole), "{ending}: stream {id}");
                 if let Some(error) = error {
-                    assert_same(reason(&error), server.accept_reason().await);
+                    assert_same(reason(&error), server.closed().await);
                 }
             }
             assert!(server.accept().now_or_never().expect("at once").is_err());
             assert_eq!(budget.reserved(), 0, "{ending}");
         }
     });
-}
-
-trait AcceptReason {
-    async fn accept_reason(&self) -> ConnectionError;
-}
-
-impl AcceptReason for Session {
-    /// Why there will be no more streams.
-    async fn accept_reason(&self) -> ConnectionError {
-        self.closed().await
-    }
 }
 
 #[test]
@@ -203,7 +178,7 @@ fn salvaged(bytes: usize, code: u32) {
         }
         peer.send(go_away(code)).await;
         calls.break_with(Fault::WriteFails);
-        let (server, driven) = session(tricky, config(), Mode::Server);
+        let (server, driven) = session(tricky, default(), Mode::Server);
         let ended = driven.await.expect("no panic");
         match code {
             0 => assert_same(ended, Ok::<_, ConnectionError>(())),
@@ -233,7 +208,7 @@ fn y_close_6_over_tcp_what_waits_arrives_though_the_peer_has_reset_it() {
     run(async {
         for _ in 0..20 {
             let (near, far) = tcp().await;
-            let (server, driven) = session(near, config(), Mode::Server);
+            let (server, driven) = session(near, default(), Mode::Server);
             let mut peer = Peer::new(far);
             peer.greet().await;
             // What the peer never reads makes a reset of its close.
@@ -314,7 +289,7 @@ fn y_eof_4_a_transport_that_fails_after_an_orderly_end_is_one_that_ends() {
         for form in ["go-away", "go-away beside a stream", "own close", "both close"] {
             run(async {
                 let (near, far) = pipe(1 << 16);
-                let (server, driven) = session(FailsAtEnd(near, kind), config(), Mode::Server);
+                let (server, driven) = session(FailsAtEnd(near, kind), default(), Mode::Server);
                 let mut peer = Peer::new(far);
                 peer.greet().await;
                 let mut stream = None;
@@ -351,7 +326,7 @@ fn y_eof_5_a_transport_that_ends_unexpectedly_between_frames_has_ended() {
     ] {
         run(async {
             let (near, far) = pipe(1 << 16);
-            let (server, driven) = session(FailsAtEnd(near, kind), config(), Mode::Server);
+            let (server, driven) = session(FailsAtEnd(near, kind), default(), Mode::Server);
             let mut peer = Peer::new(far);
             peer.greet().await;
             if streams {
@@ -381,7 +356,7 @@ fn y_close_12_handlers_that_were_done_report_no_failure_when_the_peer_disconnect
         for _ in 0..30 {
             let (near, far) = tcp().await;
             let ((client, _near), (server, _far)) =
-                (session(near, config(), Mode::Client), session(far, config(), Mode::Server));
+                (session(near, default(), Mode::Client), session(far, default(), Mode::Server));
             let echoing = tokio::spawn(async move { echo(server.accept().await.expect("opened")).await });
             let mut stream = client.open().await.expect("opens");
             stream.write_all(b"hello").await.expect("writes");

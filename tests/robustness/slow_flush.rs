@@ -92,7 +92,7 @@ impl AsyncWrite for Slow {
 }
 
 /// A node on such a transport, and its peer.
-fn pair(flushes: Flushes) -> (Node<Slow>, Node<Pipe>) {
+fn slow_and_plain(flushes: Flushes) -> (Node<Slow>, Node<Pipe>) {
     let config = || paused(quiet()).build().expect("valid");
     let (near, far) = pipe(64 << 20);
     let (empty_at, flush_at) = (Instant::now(), None);
@@ -145,7 +145,7 @@ async fn flusher(near: &Node<Slow>, far: &Node<Pipe>) -> (Arc<AtomicU64>, Arc<At
 /// Bytes of bulk that arrive in 2 s beside somebody who flushes; how many flushes there were, and how long the longest took.
 fn beside_a_flusher(flushes: Flushes) -> (u64, u64, u64) {
     run_paused(async {
-        let (near, far) = pair(flushes);
+        let (near, far) = slow_and_plain(flushes);
         let received = bulk(&near, &far).await;
         sleep(SECOND).await;
         let (count, longest) = flusher(&near, &far).await;
@@ -178,7 +178,7 @@ fn y_send_5_a_flush_of_an_empty_buffer_is_done_in_a_second() {
 fn y_send_5_pongs_and_credit_leave_while_a_flush_is_pending() {
     for flushes in [Flushes::After(100 * MILLI), Flushes::After(SECOND / 2), Flushes::WhenEmpty] {
         run_paused(async {
-            let (near, far) = pair(flushes);
+            let (near, far) = slow_and_plain(flushes);
             let (mut from, mut to) = stream(&far, &near).await;
             tokio::spawn(async move {
                 let mut sink = vec![0; 64 * 1024];
@@ -201,7 +201,7 @@ fn y_send_5_pongs_and_credit_leave_while_a_flush_is_pending() {
 #[test]
 fn y_send_5_what_is_written_while_a_flush_is_pending_leaves_at_once() {
     run_paused(async {
-        let (near, far) = pair(Flushes::After(SECOND / 2));
+        let (near, far) = slow_and_plain(Flushes::After(SECOND / 2));
         let (mut slow, _held) = stream(&near, &far).await;
         let (mut from, mut to) = stream(&near, &far).await;
         slow.write_all(b"x").await.expect("writes");

@@ -6,13 +6,14 @@ use crate::support::far::far;
 use crate::support::node::Node;
 use crate::support::{Pipe, Transport, pipe, quiet};
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use sluicegate::{Config, Stream};
+use sluicegate::{Config, ConnectionError, Mode, Session, Stream};
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
+use tokio::task::JoinHandle;
 
 /// The window with which every stream starts.
 pub const WINDOW: usize = super::outcome::WINDOW as usize;
@@ -25,6 +26,15 @@ pub fn default() -> Config {
 pub fn pair(client: Config, server: Config, capacity: usize) -> (Node<Pipe>, Node<Pipe>) {
     let (near, far) = pipe(capacity);
     (Node::client(near, client), Node::server(far, server))
+}
+
+/// The result of a session's driver.
+pub type Driven = JoinHandle<Result<(), ConnectionError>>;
+
+/// A session whose driver is a task.
+pub fn session(io: impl Transport, config: Config, mode: Mode) -> (Session, Driven) {
+    let (session, driver) = Session::new(io, config, mode);
+    (session, tokio::spawn(driver))
 }
 
 /// The two ends of a stream that `from` opens.

@@ -1,9 +1,9 @@
-//! A node with a memory budget, and the hand-driven peer at its other end: where the wire tests play.
+//! A node with a memory budget, and the peer at its other end, which is driven by hand.
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 
 use crate::support::node::Node;
-use crate::support::peer::{Peer, update};
+use crate::support::peer::{self, Peer, update};
 use crate::support::{Pipe, pipe, quiet};
 use futures::{AsyncReadExt, AsyncWriteExt};
 use sluicegate::wire::Flags;
@@ -41,11 +41,7 @@ impl Stage {
 
     /// A stream that the peer has opened and the node accepted; the peer knows.
     pub async fn accepted(&mut self, id: u32) -> Stream {
-        self.peer.send(update(id, Flags::SYN, 0)).await;
-        let stream = self.node.accept().await.expect("the peer has opened it");
-        assert_eq!(stream.id(), id);
-        self.peer.expect(update(id, Flags::ACK, 0)).await;
-        stream
+        peer::accepted(&self.node, &mut self.peer, id, 0).await
     }
 
     /// A stream that the node has opened; the peer has seen its SYN and said nothing yet.

@@ -2,20 +2,12 @@
 
 use crate::support::node::Node;
 use crate::support::outcome::{WINDOW, expect_reset, fill, read_exactly, read_to_eof, roomy, waits};
-use crate::support::peer::{Peer, data, fin, update};
-use crate::support::{Pipe, pipe, run};
+use crate::support::peer::{Peer, data, fin, scripted, update};
+use crate::support::{Pipe, run};
 use futures::{AsyncReadExt, AsyncWriteExt, FutureExt};
 use sluicegate::wire::{Flags, Header};
-use sluicegate::{ConfigBuilder, MemoryLimit, Mode, Side, Stream};
+use sluicegate::{MemoryLimit, Mode, Side, Stream};
 use std::sync::Arc;
-
-/// A client that has said hello to its peer.
-async fn pair(config: ConfigBuilder) -> (Node<Pipe>, Peer<Pipe>) {
-    let (near, far) = pipe(64 * 1024);
-    let (node, mut peer) = (Node::new(near, config.build().expect("valid"), Mode::Client), Peer::new(far));
-    peer.greet().await;
-    (node, peer)
-}
 
 /// Opens a stream that the peer knows of.
 async fn announced(node: &Node<Pipe>, peer: &mut Peer<Pipe>) -> Stream {
@@ -29,7 +21,7 @@ async fn announced(node: &Node<Pipe>, peer: &mut Peer<Pipe>) -> Stream {
 fn y_ack_1_an_ack_is_sent_at_the_accept_and_not_before() {
     run(async {
         let config = roomy().initial_stream_window(300_000).max_stream_window(1 << 20);
-        let (node, mut peer) = pair(config).await;
+        let (node, mut peer) = scripted(Mode::Client, 64 * 1024, config).await;
         peer.send(update(2, Flags::SYN, 0)).await;
         peer.send_data(4, Flags::SYN, b"data").await;
         peer.send(update(6, Flags::SYN | Flags::FIN, 0)).await;
@@ -54,7 +46,7 @@ fn y_ack_1_an_ack_is_sent_at_the_accept_and_not_before() {
 #[test]
 fn y_drop_7_a_stream_dropped_as_soon_as_accepted_is_reset() {
     run(async {
-        let (node, mut peer) = pair(roomy()).await;
+        let (node, mut peer) = scripted(Mode::Client, 64 * 1024, roomy()).await;
         peer.send(update(2, Flags::SYN, 0)).await;
         peer.send(update(4, Flags::SYN | Flags::FIN, 0)).await;
         for id in [2, 4] {
@@ -73,7 +65,7 @@ fn y_drop_7_a_stream_dropped_as_soon_as_accepted_is_reset() {
 #[test]
 fn y_ack_2_opening_waits_while_the_backlog_is_unacknowledged() {
     run(async {
-        let (node, mut peer) = pair(roomy().accept_backlog(3)).await;
+        let (node, mut peer) = scripted(Mode::Client, 64 * 1024, roomy().accept_backlog(3)).await;
         let mut streams = Vec::new();
         // Counted from the opening on, whether the peer knows of the stream or not.
         streams.push(announced(&node, &mut peer).await);
@@ -128,7 +120,7 @@ fn y_ack_4_each_first_frame_and_each_end_frees_a_place() {
     for (row, header) in frames {
         println!("{row}");
         run(async {
-            let (node, mut peer) = pair(roomy().accept_backlog(1)).await;
+            let (node, mut peer) = scripted(Mode::Client, 64 * 1024, roomy().accept_backlog(1)).await;
             let _first = announced(&node, &mut peer).await;
             let mut opening = Box::pin(node.open());
             assert!(waits(&node, &mut opening).await);
@@ -142,7 +134,7 @@ fn y_ack_4_each_first_frame_and_each_end_frees_a_place() {
     for row in ["reset", "unsaid drop", "unsaid reset and drop"] {
         println!("{row}");
         run(async {
-            let (node, mut peer) = pair(roomy().accept_backlog(1)).await;
+            let (node, mut peer) = scripted(Mode::Client, 64 * 1024, roomy().accept_backlog(1)).await;
             let mut first = match row {
                 "reset" => announced(&node, &mut peer).await,
                 _ => node.open().await.expect("opens"),
@@ -161,7 +153,7 @@ fn y_ack_4_each_first_frame_and_each_end_frees_a_place() {
 #[test]
 fn y_ack_4_what_the_peer_has_not_answered_keeps_its_place() {
     run(async {
-        let (node, mut peer) = pair(roomy().accept_backlog(1)).await;
+        let (node, mut peer) = scripted(Mode::Client, 64 * 1024, roomy().accept_backlog(1)).await;
         let mut stream = announced(&node, &mut peer).await;
         stream.write_all(b"all").await.expect("credit");
         stream.close().await.expect("closes");
@@ -181,7 +173,7 @@ fn y_ack_4_what_the_peer_has_not_answered_keeps_its_place() {
 fn y_ack_4_a_whole_backlog_of_refusals_wakes_the_opener() {
     run(async {
         let budget = Arc::new(MemoryLimit::new(1 << 30));
-        let (node, mut peer) = pair(roomy().memory(budget.clone())).await;
+        let (node, mut peer) = scripted(Mode::Client, 64 * 1024, roomy().memory(budget.clone())).await;
         let mut streams = Vec::new();
         for _ in 0..256 {
             streams.push(announced(&node, &mut peer).await);
@@ -215,7 +207,7 @@ fn y_ack_4_a_whole_backlog_of_refusals_wakes_the_opener() {
 #[test]
 fn y_ack_3_acks_beyond_the_first_change_nothing() {
     run(async {
-        let (node, mut peer) = pair(roomy()).await;
+        let (node, mut peer) = scripted(Mode::Client, 64 * 1024, roomy()).await;
         let mut own = announced(&node, &mut peer).await;
         peer.send(update(2, Flags::SYN, 0)).await;
         peer.expect_quiet().await;
@@ -244,7 +236,7 @@ fn y_ack_3_acks_beyond_the_first_change_nothing() {
 fn y_ack_3_a_stream_that_is_never_acknowledged_works() {
     run(async {
         let config = roomy().max_stream_window(WINDOW);
-        let (node, mut peer) = pair(config).await;
+        let (node, mut peer) = scripted(Mode::Client, 64 * 1024, config).await;
         let mut stream = announced(&node, &mut peer).await;
         stream.write_all(b"question").await.expect("credit");
         peer.expect_data(1, b"question").await;
@@ -263,7 +255,7 @@ fn y_ack_3_a_stream_that_is_never_acknowledged_works() {
 fn y_rst_2_a_refusal_is_a_reset_by_the_peer() {
     run(async {
         let budget = Arc::new(MemoryLimit::new(64 << 20));
-        let (node, mut peer) = pair(roomy().memory(budget.clone())).await;
+        let (node, mut peer) = scripted(Mode::Client, 64 * 1024, roomy().memory(budget.clone())).await;
         for (code, refusal) in [(0, false), (7, false), (0x1002, false), (u32::MAX, false), (0, true)] {
             let mut stream = announced(&node, &mut peer).await;
             let id = stream.id();
@@ -285,7 +277,7 @@ fn y_rst_2_a_refusal_is_a_reset_by_the_peer() {
 fn y_ack_4_many_streams_may_be_dropped_before_any_answer() {
     run(async {
         const STREAMS: u32 = 20_000;
-        let (node, mut peer) = pair(roomy()).await;
+        let (node, mut peer) = scripted(Mode::Client, 64 * 1024, roomy()).await;
         let opening = async {
             for _ in 0..STREAMS {
                 let mut stream = node.open().await.expect("a drop frees the place");

@@ -2,12 +2,12 @@
 
 use crate::support::node::Node;
 use crate::support::outcome::{WINDOW, fill, read_exactly, roomy};
-use crate::support::peer::{Peer, pong, update};
+use crate::support::peer::{Peer, accepted, pong, scripted, update};
 use crate::support::{Pipe, pipe, run};
 use futures::future::{join, join_all};
 use futures::{AsyncReadExt, AsyncWriteExt, FutureExt};
 use sluicegate::wire::{Flags, Header, PingKind};
-use sluicegate::{ConfigBuilder, MemoryLimit, MemoryManager, Mode, Priority, Refused, Stream};
+use sluicegate::{ConfigBuilder, MemoryLimit, MemoryManager, Mode, Priority, Refused};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,25 +15,9 @@ use std::time::Duration;
 
 const HALF: u32 = WINDOW / 2;
 
-/// A server that has said hello to its peer, over a transport of `capacity` bytes.
-async fn pair(capacity: usize, config: ConfigBuilder) -> (Node<Pipe>, Peer<Pipe>) {
-    let (near, far) = pipe(capacity);
-    let (node, mut peer) = (Node::new(near, config.build().expect("valid"), Mode::Server), Peer::new(far));
-    peer.greet().await;
-    (node, peer)
-}
-
 /// Settings under which a window keeps its size.
 fn fixed() -> ConfigBuilder {
     roomy().max_stream_window(WINDOW)
-}
-
-/// A stream that the peer has opened and the node has accepted.
-async fn accepted(node: &Node<Pipe>, peer: &mut Peer<Pipe>, id: u32, granted: u32) -> Stream {
-    peer.send(update(id, Flags::SYN, 0)).await;
-    let stream = node.accept().await.expect("a stream");
-    peer.expect(update(id, Flags::ACK, granted)).await;
-    stream
 }
 
 /// The next frame, which must be credit for stream 1.
@@ -53,7 +37,7 @@ fn y_send_1_frames_are_as_large_as_the_setting_and_no_larger() {
         (roomy().max_message_size(64 * 1024), 64 * 1024),
     ] {
         run(async {
-            let (node, mut peer) = pair(1024, config).await;
+            let (node, mut peer) = scripted(Mode::Server, 1024, config).await;
             let mut stream = accepted(&node, &mut peer, 1, 0).await;
             let sent: Vec<u8> = (0..WINDOW).map(|i| (i % 251) as u8).collect();
             let writing = stream.write_all(&sent);
@@ -79,7 +63,7 @@ fn y_flow_2_a_frame_as_large_as_the_window_is_taken() {
     run(async {
         let large = 8 << 20;
         let config = roomy().initial_stream_window(large).max_stream_window(large);
-        let (node, mut peer) = pair(64 * 1024, config).await;
+        let (node, mut peer) = scripted(Mode::Server, 64 * 1024, config).await;
         let mut stream = accepted(&node, &mut peer, 1, large - WINDOW).await;
         let sent: Vec<u8> = (0..large).map(|i| (i % 251) as u8).collect();
         peer.send_data(1, Flags::NONE, &sent).await;
@@ -92,7 +76,7 @@ fn y_flow_4_credit_returns_at_half_the_window_and_not_before() {
     for initial in [WINDOW, 300_001] {
         run(async {
             let config = roomy().initial_stream_window(initial).max_stream_window(initial);
-            let (node, mut peer) = pair(64 * 1024, config).await;
+            let (node, mut peer) = scripted(Mode::Server, 64 * 1024, config).await;
             let mut stream = accepted(&node, &mut peer, 1, initial - WINDOW).await;
             let half = initial / 2;
             peer.send_data(1, Flags::NONE, &vec![7; initial as usize]).await;
@@ -113,7 +97,7 @@ fn y_flow_4_credit_returns_at_half_the_window_and_not_before() {
 #[test]
 fn y_flow_4_credit_is_the_sum_of_what_was_read() {
     run(async {
-        let (node, mut peer) = pair(4096, fixed()).await;
+        let (node, mut peer) = scripted(Mode::Server, 4096, fixed()).await;
         let mut stream = accepted(&node, &mut peer, 1, 0).await;
         let total = 12 * WINDOW as usize;
         let reading = async {
@@ -155,7 +139,7 @@ fn y_flow_4_credit_is_the_sum_of_what_was_read() {
 #[test]
 fn y_flow_5_credit_that_cannot_leave_is_kept_and_leaves_as_one() {
     run(async {
-        let (node, mut peer) = pair(256, fixed()).await;
+        let (node, mut peer) = scripted(Mode::Server, 256, fixed()).await;
         let mut stream = accepted(&node, &mut peer, 1, 0).await;
         let mut busy = accepted(&node, &mut peer, 3, 0).await;
         assert_eq!(fill(&mut busy), WINDOW as usize);
@@ -266,7 +250,7 @@ fn y_mem_2_a_window_that_is_refused_memory_keeps_its_size() {
 fn y_send_1_many_writers_never_pass_their_credit() {
     run(async {
         const EACH: usize = 1 << 20;
-        let (node, mut peer) = pair(8 * 1024, roomy()).await;
+        let (node, mut peer) = scripted(Mode::Server, 8 * 1024, roomy()).await;
         let mut writers = Vec::new();
         for id in (1..=15).step_by(2) {
             let mut stream = accepted(&node, &mut peer, id, 0).await;

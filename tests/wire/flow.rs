@@ -5,36 +5,26 @@ use crate::support::node::Node;
 use crate::support::outcome::{
     WINDOW, expect_reset, read_exactly, read_to_eof, read_to_error, roomy, stream_error, waits,
 };
-use crate::support::peer::{Peer, data, fin, ping, pong, update};
-use crate::support::{Pipe, pipe, run};
+use crate::support::peer::{Peer, accepted, data, fin, ping, pong, scripted, update};
+use crate::support::{Pipe, run};
 use futures::{AsyncReadExt, AsyncWriteExt, FutureExt};
 use sluicegate::wire::{Flags, Header};
-use sluicegate::{MemoryLimit, Mode, Side, Stream, StreamError};
+use sluicegate::{MemoryLimit, Mode, Side, StreamError};
 use std::io;
 use std::sync::Arc;
 
 const HALF: u32 = WINDOW / 2;
 
 /// A server that has said hello to its peer, with windows that keep their size, over a transport of `capacity` bytes.
-async fn pair_over(capacity: usize) -> (Node<Pipe>, Peer<Pipe>, Arc<MemoryLimit>) {
+async fn budgeted_over(capacity: usize) -> (Node<Pipe>, Peer<Pipe>, Arc<MemoryLimit>) {
     let budget = Arc::new(MemoryLimit::new(64 << 20));
-    let (near, far) = pipe(capacity);
-    let config = roomy().max_stream_window(WINDOW).memory(budget.clone()).build().expect("valid");
-    let (node, mut peer) = (Node::new(near, config, Mode::Server), Peer::new(far));
-    peer.greet().await;
+    let settings = roomy().max_stream_window(WINDOW).memory(budget.clone());
+    let (node, peer) = scripted(Mode::Server, capacity, settings).await;
     (node, peer, budget)
 }
 
-async fn pair() -> (Node<Pipe>, Peer<Pipe>, Arc<MemoryLimit>) {
-    pair_over(64 * 1024).await
-}
-
-/// A stream that the peer has opened and the node has accepted.
-async fn accepted(node: &Node<Pipe>, peer: &mut Peer<Pipe>, id: u32) -> Stream {
-    peer.send(update(id, Flags::SYN, 0)).await;
-    let stream = node.accept().await.expect("a stream");
-    peer.expect(update(id, Flags::ACK, 0)).await;
-    stream
+async fn budgeted() -> (Node<Pipe>, Peer<Pipe>, Arc<MemoryLimit>) {
+    budgeted_over(64 * 1024).await
 }
 
 fn bytes(len: u32) -> Vec<u8> {
@@ -44,8 +34,8 @@ fn bytes(len: u32) -> Vec<u8> {
 #[test]
 fn y_flow_1_only_bodies_count_against_the_window() {
     run(async {
-        let (node, mut peer, budget) = pair().await;
-        let mut stream = accepted(&node, &mut peer, 1).await;
+        let (node, mut peer, budget) = budgeted().await;
+        let mut stream = accepted(&node, &mut peer, 1, 0).await;
         let sent = bytes(WINDOW);
         for piece in sent.chunks(10_000) {
             peer.feed(data(1, Flags::NONE, 0)).await;
@@ -65,9 +55,9 @@ fn y_rst_6_credit_for_streams_that_have_ended_is_ignored() {
     for end in ["FINs", "reset by the peer", "reset by this end", "dropped"] {
         println!("{end}");
         run(async {
-            let (node, mut peer, budget) = pair().await;
-            let mut other = accepted(&node, &mut peer, 3).await;
-            let mut stream = accepted(&node, &mut peer, 1).await;
+            let (node, mut peer, budget) = budgeted().await;
+            let mut other = accepted(&node, &mut peer, 3, 0).await;
+            let mut stream = accepted(&node, &mut peer, 1, 0).await;
             match end {
                 "FINs" => {
                     stream.close().await.expect("closes");
@@ -101,8 +91,8 @@ fn y_rst_6_credit_for_streams_that_have_ended_is_ignored() {
 #[test]
 fn y_flow_7_credit_after_the_peers_fin_is_applied() {
     run(async {
-        let (node, mut peer, _) = pair().await;
-        let mut stream = accepted(&node, &mut peer, 1).await;
+        let (node, mut peer, _) = budgeted().await;
+        let mut stream = accepted(&node, &mut peer, 1, 0).await;
         peer.send(update(1, Flags::FIN, 0)).await;
         assert_eq!(read_to_eof(&mut stream).await, b"");
         let (sent, mut received) = (bytes(16 * WINDOW), Vec::new());
@@ -126,8 +116,8 @@ fn y_flow_7_credit_after_the_peers_fin_is_applied() {
 #[test]
 fn y_send_2_credit_after_our_fin_changes_nothing() {
     run(async {
-        let (node, mut peer, _) = pair().await;
-        let mut stream = accepted(&node, &mut peer, 1).await;
+        let (node, mut peer, _) = budgeted().await;
+        let mut stream = accepted(&node, &mut peer, 1, 0).await;
         stream.close().await.expect("closes");
         peer.expect(fin(1)).await;
         peer.send(update(1, Flags::NONE, u32::MAX - WINDOW)).await;
@@ -145,9 +135,9 @@ fn y_send_2_credit_after_our_fin_changes_nothing() {
 fn y_fin_3_data_after_a_fin_ends_the_stream_once() {
     for unread in [true, false] {
         run(async {
-            let (node, mut peer, budget) = pair().await;
-            let mut other = accepted(&node, &mut peer, 3).await;
-            let mut stream = accepted(&node, &mut peer, 1).await;
+            let (node, mut peer, budget) = budgeted().await;
+            let mut other = accepted(&node, &mut peer, 3, 0).await;
+            let mut stream = accepted(&node, &mut peer, 1, 0).await;
             peer.send_data(1, Flags::FIN, b"all").await;
             if !unread {
                 assert_eq!(read_to_eof(&mut stream).await, b"all");
@@ -174,8 +164,8 @@ fn y_fin_3_data_after_a_fin_ends_the_stream_once() {
 #[test]
 fn y_flow_10_a_closed_read_half_holds_no_memory_and_returns_credit() {
     run(async {
-        let (node, mut peer, budget) = pair().await;
-        let mut stream = accepted(&node, &mut peer, 1).await;
+        let (node, mut peer, budget) = budgeted().await;
+        let mut stream = accepted(&node, &mut peer, 1, 0).await;
         // What is unread counts as consumed, too.
         peer.send_data(1, Flags::NONE, &bytes(HALF + 1)).await;
         assert_eq!(read_exactly(&mut stream, 100).await.len(), 100);
@@ -209,9 +199,9 @@ fn y_drop_2_data_for_a_stream_that_is_gone_is_discarded() {
     for gone in ["dropped", "closed, both halves"] {
         println!("{gone}");
         run(async {
-            let (node, mut peer, budget) = pair().await;
-            let mut other = accepted(&node, &mut peer, 3).await;
-            let mut stream = accepted(&node, &mut peer, 1).await;
+            let (node, mut peer, budget) = budgeted().await;
+            let mut other = accepted(&node, &mut peer, 3, 0).await;
+            let mut stream = accepted(&node, &mut peer, 1, 0).await;
             stream.write_all(b"last words").await.expect("credit");
             let held = match gone {
                 "dropped" => {
@@ -247,8 +237,8 @@ fn y_drop_2_data_for_a_stream_that_is_gone_is_discarded() {
 #[test]
 fn y_drop_1_all_that_was_written_leaves_while_the_peer_writes() {
     run(async {
-        let (node, mut peer, budget) = pair_over(256).await;
-        let mut stream = accepted(&node, &mut peer, 1).await;
+        let (node, mut peer, budget) = budgeted_over(256).await;
+        let mut stream = accepted(&node, &mut peer, 1, 0).await;
         let written = bytes(150_000);
         stream.write_all(&written).await.expect("room");
         drop(stream);
@@ -272,8 +262,8 @@ fn y_drop_1_all_that_was_written_leaves_while_the_peer_writes() {
 fn y_drop_3_a_peer_that_ends_first_is_not_told() {
     for header in [update(1, Flags::FIN, 0), update(1, Flags::RST, 7), data(1, Flags::FIN, 0), data(1, Flags::RST, 0)] {
         run(async {
-            let (node, mut peer, _) = pair().await;
-            let mut stream = accepted(&node, &mut peer, 1).await;
+            let (node, mut peer, _) = budgeted().await;
+            let mut stream = accepted(&node, &mut peer, 1, 0).await;
             stream.close().await.expect("closes");
             drop(stream);
             peer.expect(fin(1)).await;
@@ -287,12 +277,12 @@ fn y_drop_3_a_peer_that_ends_first_is_not_told() {
 #[test]
 fn y_hdr_6_a_slow_body_is_read_as_it_comes() {
     run(async {
-        let (node, mut peer, _) = pair().await;
+        let (node, mut peer, _) = budgeted().await;
         let mut own = node.open().await.expect("opens");
         own.flush().await.expect("flushes");
         peer.expect(update(2, Flags::SYN, 0)).await;
         peer.send_data(2, Flags::NONE, b"buffered").await;
-        let mut stream = accepted(&node, &mut peer, 1).await;
+        let mut stream = accepted(&node, &mut peer, 1, 0).await;
         peer.answers_pings = false;
         peer.send(data(1, Flags::NONE, 1_000)).await;
         let mut ping_waits = Box::pin(node.ping());

@@ -2,32 +2,21 @@
 
 use crate::support::node::Node;
 use crate::support::outcome::{WINDOW, lost, over, read_exactly, read_to_eof, read_to_error, stream_error};
-use crate::support::peer::{Peer, data, fin, update};
+use crate::support::peer::{Peer, accepted, data, fin, scripted, update};
 use crate::support::{Pipe, Transport, pipe, quiet, run};
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt};
 use sluicegate::wire::Flags;
-use sluicegate::{ConnectionError, MemoryLimit, Mode, Side, Stream};
+use sluicegate::{ConnectionError, MemoryLimit, Mode, Side};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 /// A node that has said hello to its peer, whose streams' memory is counted.
-async fn pair(mode: Mode) -> (Node<Pipe>, Peer<Pipe>, Arc<MemoryLimit>) {
+async fn budgeted(mode: Mode) -> (Node<Pipe>, Peer<Pipe>, Arc<MemoryLimit>) {
     let budget = Arc::new(MemoryLimit::new(64 << 20));
-    let (near, far) = pipe(64 * 1024);
-    let node = Node::new(near, quiet().memory(budget.clone()).build().expect("valid"), mode);
-    let mut peer = Peer::new(far);
-    peer.greet().await;
+    let (node, peer) = scripted(mode, 64 * 1024, quiet().memory(budget.clone())).await;
     (node, peer, budget)
-}
-
-/// A stream that the peer has opened and the node has accepted.
-async fn accepted<T: Transport>(node: &Node<T>, peer: &mut Peer<T>, id: u32) -> Stream {
-    peer.send(update(id, Flags::SYN, 0)).await;
-    let stream = node.accept().await.expect("a stream");
-    peer.expect(update(id, Flags::ACK, 0)).await;
-    stream
 }
 
 /// The next `N` bytes on the wire.
@@ -100,7 +89,7 @@ fn y_hdr_5_what_means_nothing_is_ignored_and_never_sent() {
 #[test]
 fn y_hdr_1_frames_that_come_byte_by_byte() {
     run(async {
-        let (node, mut peer, budget) = pair(Mode::Server).await;
+        let (node, mut peer, budget) = budgeted(Mode::Server).await;
         let frames = [
             update(1, Flags::SYN, 0).encode().as_slice(),
             &data(1, Flags::NONE, 5).encode(),
@@ -128,7 +117,7 @@ fn y_hdr_1_frames_that_come_byte_by_byte() {
 #[test]
 fn y_limit_1_empty_data_is_ignored_and_its_flag_is_not() {
     run(async {
-        let (node, mut peer, _) = pair(Mode::Server).await;
+        let (node, mut peer, _) = budgeted(Mode::Server).await;
         peer.send(data(1, Flags::SYN, 0)).await;
         let mut stream = node.accept().await.expect("a stream");
         peer.expect(update(1, Flags::ACK, 0)).await;
@@ -147,7 +136,7 @@ fn y_limit_1_empty_data_is_ignored_and_its_flag_is_not() {
 #[test]
 fn y_eof_1_an_end_between_frames_without_a_stream_is_clean() {
     run(async {
-        let (node, mut peer, budget) = pair(Mode::Client).await;
+        let (node, mut peer, budget) = budgeted(Mode::Client).await;
         // A stream that has ended is none.
         peer.send(update(2, Flags::SYN | Flags::FIN, 0)).await;
         let mut stream = node.accept().await.expect("a stream");
@@ -281,7 +270,7 @@ fn y_eof_3_an_end_inside_a_frame_is_an_error_without_streams() {
     for tail in [vec![0], data(99, Flags::NONE, 1).encode().to_vec(), update(1, Flags::SYN, 0).encode()[..11].to_vec()]
     {
         run(async {
-            let (node, mut peer, _) = pair(Mode::Server).await;
+            let (node, mut peer, _) = budgeted(Mode::Server).await;
             peer.send_raw(&tail).await;
             peer.shut().await;
             let reason = over(&node).await;
@@ -293,8 +282,8 @@ fn y_eof_3_an_end_inside_a_frame_is_an_error_without_streams() {
 #[test]
 fn y_hdr_6_a_late_body_is_followed_by_its_fin() {
     run(async {
-        let (node, mut peer, _) = pair(Mode::Server).await;
-        let mut stream = accepted(&node, &mut peer, 1).await;
+        let (node, mut peer, _) = budgeted(Mode::Server).await;
+        let mut stream = accepted(&node, &mut peer, 1, 0).await;
         peer.send(data(1, Flags::FIN, 6)).await;
         let reading = tokio::spawn(async move { (read_to_eof(&mut stream).await, stream) });
         for part in [b"pay".as_slice(), b"lo", b"a"] {

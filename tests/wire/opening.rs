@@ -1,27 +1,17 @@
 //! How streams are opened, by the peer and by this end. Refusals are in `wire_refusal`.
 
-use crate::support::node::Node;
 use crate::support::outcome::{WINDOW, expect_reset, fill, read_exactly, read_to_eof, reset, roomy, waits};
-use crate::support::peer::{Peer, data, fin, update};
-use crate::support::{Pipe, pipe, run};
+use crate::support::peer::{data, fin, scripted, update};
+use crate::support::run;
 use futures::{AsyncReadExt, AsyncWriteExt, FutureExt};
 use sluicegate::wire::{Flags, Header};
-use sluicegate::{ConfigBuilder, MemoryLimit, Mode, Side};
+use sluicegate::{MemoryLimit, Mode, Side};
 use std::sync::Arc;
-
-/// A node that has said hello to its peer.
-async fn pair(mode: Mode, config: ConfigBuilder) -> (Node<Pipe>, Peer<Pipe>) {
-    let (near, far) = pipe(64 * 1024);
-    let node = Node::new(near, config.build().expect("valid"), mode);
-    let mut peer = Peer::new(far);
-    peer.greet().await;
-    (node, peer)
-}
 
 #[test]
 fn y_open_8_a_syn_gives_credit_on_top_of_the_default() {
     run(async {
-        let (node, mut peer) = pair(Mode::Server, roomy()).await;
+        let (node, mut peer) = scripted(Mode::Server, 64 * 1024, roomy()).await;
         let mut streams = Vec::new();
         for (id, delta) in [(1, 0), (3, 1), (5, 70_001)] {
             peer.send(update(id, Flags::SYN, delta)).await;
@@ -50,7 +40,7 @@ fn y_open_8_a_syn_may_carry_a_whole_default_window() {
     run(async {
         // What is granted above the default is not the peer's before it was told.
         let config = roomy().initial_stream_window(2 * WINDOW).max_stream_window(2 * WINDOW);
-        let (node, mut peer) = pair(Mode::Server, config).await;
+        let (node, mut peer) = scripted(Mode::Server, 64 * 1024, config).await;
         peer.send_data(1, Flags::SYN, &vec![b'd'; WINDOW as usize]).await;
         let mut stream = node.accept().await.expect("a stream");
         peer.expect(update(1, Flags::ACK, WINDOW)).await;
@@ -66,7 +56,7 @@ fn y_open_5_ids_in_any_order_and_with_gaps() {
         [(Mode::Server, [9, 3, 1, 0xFFFF_FFFF, 7, 1001, 5]), (Mode::Client, [8, 2, 1000, 0xFFFF_FFFE, 4, 6, 12])]
     {
         run(async {
-            let (node, mut peer) = pair(mode, roomy()).await;
+            let (node, mut peer) = scripted(mode, 64 * 1024, roomy()).await;
             for id in ids {
                 peer.feed(update(id, Flags::SYN, 0)).await;
                 peer.send_data(id, Flags::NONE, &id.to_be_bytes()).await;
@@ -93,7 +83,7 @@ fn y_open_5_ids_in_any_order_and_with_gaps() {
 #[test]
 fn y_open_5_an_id_of_an_ended_stream_opens_a_new_one() {
     run(async {
-        let (node, mut peer) = pair(Mode::Server, roomy()).await;
+        let (node, mut peer) = scripted(Mode::Server, 64 * 1024, roomy()).await;
         for round in 0..3u8 {
             peer.send_data(1, Flags::SYN, &[round]).await;
             let mut stream = node.accept().await.expect("a stream");
@@ -138,7 +128,7 @@ fn y_open_5_an_id_of_an_ended_stream_opens_a_new_one() {
 #[test]
 fn y_open_12_an_ack_beside_a_syn_is_ignored() {
     run(async {
-        let (node, mut peer) = pair(Mode::Server, roomy().accept_backlog(1)).await;
+        let (node, mut peer) = scripted(Mode::Server, 64 * 1024, roomy().accept_backlog(1)).await;
         let mut waiting = node.open().await.expect("opens");
         waiting.flush().await.expect("flushes");
         peer.expect(update(2, Flags::SYN, 0)).await;
@@ -154,7 +144,7 @@ fn y_open_12_an_ack_beside_a_syn_is_ignored() {
 #[test]
 fn y_open_12_a_syn_with_a_fin_ends_behind_its_data() {
     run(async {
-        let (node, mut peer) = pair(Mode::Server, roomy().initial_stream_window(300_000)).await;
+        let (node, mut peer) = scripted(Mode::Server, 64 * 1024, roomy().initial_stream_window(300_000)).await;
         for (id, body, flags) in [
             (1, b"".as_slice(), Flags::SYN | Flags::FIN),
             (3, b"payload", Flags::SYN | Flags::FIN),
@@ -182,7 +172,7 @@ fn y_open_12_a_syn_with_a_fin_ends_behind_its_data() {
 fn y_data_1_frames_for_ids_never_opened_are_ignored() {
     run(async {
         let budget = Arc::new(MemoryLimit::new(64 << 20));
-        let (node, mut peer) = pair(Mode::Server, roomy().memory(budget.clone())).await;
+        let (node, mut peer) = scripted(Mode::Server, 64 * 1024, roomy().memory(budget.clone())).await;
         // The node has given id 2 to a stream that the peer cannot know of yet.
         let mut unsaid = node.open().await.expect("opens");
         let reserved = budget.reserved();
@@ -220,7 +210,7 @@ fn y_open_2_whatever_is_done_first_announces_the_stream() {
         println!("{action}");
         run(async {
             let config = roomy().initial_stream_window(WINDOW + 1000).max_stream_window(1 << 20);
-            let (node, mut peer) = pair(Mode::Client, config).await;
+            let (node, mut peer) = scripted(Mode::Client, 64 * 1024, config).await;
             let mut stream = node.open().await.expect("opens");
             peer.expect_quiet().await;
             match action {
@@ -248,7 +238,8 @@ fn y_open_2_whatever_is_done_first_announces_the_stream() {
 fn y_open_4_a_stream_never_announced_leaves_no_trace() {
     run(async {
         let budget = Arc::new(MemoryLimit::new(WINDOW as usize));
-        let (node, mut peer) = pair(Mode::Client, roomy().accept_backlog(1).memory(budget.clone())).await;
+        let (node, mut peer) =
+            scripted(Mode::Client, 64 * 1024, roomy().accept_backlog(1).memory(budget.clone())).await;
         for round in 0..4 {
             let mut stream = node.open().await.expect("its place and its memory are free again");
             assert_eq!((stream.id(), budget.reserved()), (1 + 2 * round, WINDOW as usize));
@@ -274,7 +265,7 @@ fn y_open_4_a_stream_never_announced_leaves_no_trace() {
 #[test]
 fn y_open_2_streams_are_announced_in_the_order_of_use() {
     run(async {
-        let (node, mut peer) = pair(Mode::Server, roomy()).await;
+        let (node, mut peer) = scripted(Mode::Server, 64 * 1024, roomy()).await;
         let mut streams = Vec::new();
         for id in [2, 4, 6] {
             streams.push(node.open().await.expect("opens"));

@@ -2,7 +2,7 @@
 
 use crate::support::node::Node;
 use crate::support::outcome::{WINDOW, expect_reset, fill, read_exactly, read_to_eof, roomy, waits};
-use crate::support::peer::{Peer, data, fin, go_away, update};
+use crate::support::peer::{Peer, data, fin, go_away, scripted, update};
 use crate::support::{Pipe, pipe, run};
 use futures::AsyncWriteExt;
 use sluicegate::wire::Flags;
@@ -12,12 +12,10 @@ use std::sync::Arc;
 const CODE: u32 = 0x1002;
 
 /// A server that has said hello to its peer, and what its streams reserve.
-async fn pair(config: ConfigBuilder, limit: usize) -> (Node<Pipe>, Peer<Pipe>, Arc<MemoryLimit>) {
+async fn budgeted(config: ConfigBuilder, limit: usize) -> (Node<Pipe>, Peer<Pipe>, Arc<MemoryLimit>) {
     let budget = Arc::new(MemoryLimit::new(limit));
-    let (near, far) = pipe(64 * 1024);
-    let config = config.refusal_code(CODE).memory(budget.clone()).build().expect("valid");
-    let (node, mut peer) = (Node::new(near, config, Mode::Server), Peer::new(far));
-    peer.greet().await;
+    let settings = config.refusal_code(CODE).memory(budget.clone());
+    let (node, peer) = scripted(Mode::Server, 64 * 1024, settings).await;
     (node, peer, budget)
 }
 
@@ -58,7 +56,7 @@ async fn expect_alive(peer: &mut Peer<Pipe>, stream: &mut Stream) {
 #[test]
 fn y_open_11_streams_beyond_the_accept_backlog_are_reset() {
     run(async {
-        let (node, mut peer, budget) = pair(roomy().accept_backlog(2), 64 << 20).await;
+        let (node, mut peer, budget) = budgeted(roomy().accept_backlog(2), 64 << 20).await;
         peer.send(update(1, Flags::SYN, 0)).await;
         peer.send_data(3, Flags::SYN, b"waits").await;
         expect_refused(&mut peer, 5, CODE).await;
@@ -81,7 +79,7 @@ fn y_open_11_streams_beyond_the_accept_backlog_are_reset() {
 #[test]
 fn y_open_11_streams_beyond_the_limit_are_reset() {
     run(async {
-        let (node, mut peer, budget) = pair(roomy().max_incoming_streams(2), 64 << 20).await;
+        let (node, mut peer, budget) = budgeted(roomy().max_incoming_streams(2), 64 << 20).await;
         // Streams of this end do not count.
         let mut own = node.open().await.expect("opens");
         own.flush().await.expect("flushes");
@@ -119,7 +117,7 @@ fn y_open_11_streams_beyond_the_limit_are_reset() {
 #[test]
 fn y_open_11_streams_without_memory_are_reset() {
     run(async {
-        let (node, mut peer, budget) = pair(roomy(), 2 * WINDOW as usize).await;
+        let (node, mut peer, budget) = budgeted(roomy(), 2 * WINDOW as usize).await;
         peer.send(update(1, Flags::SYN, 0)).await;
         peer.send(update(3, Flags::SYN, 0)).await;
         let mut first = accept(&node, &mut peer, 1).await;
@@ -144,7 +142,7 @@ fn y_open_11_streams_without_memory_are_reset() {
 #[test]
 fn y_away_3_streams_after_a_go_away_are_reset_without_code() {
     run(async {
-        let (node, mut peer, budget) = pair(roomy(), 64 << 20).await;
+        let (node, mut peer, budget) = budgeted(roomy(), 64 << 20).await;
         peer.send(update(1, Flags::SYN, 0)).await;
         let mut first = accept(&node, &mut peer, 1).await;
         peer.send(update(3, Flags::SYN, 0)).await;
@@ -195,7 +193,7 @@ fn y_away_3_streams_during_a_close_are_reset_without_code() {
 #[test]
 fn y_open_9_a_syn_with_a_reset_is_neither_shown_nor_answered() {
     run(async {
-        let (node, mut peer, budget) = pair(roomy().accept_backlog(1), 64 << 20).await;
+        let (node, mut peer, budget) = budgeted(roomy().accept_backlog(1), 64 << 20).await;
         for code in [0, 7, u32::MAX] {
             peer.send(update(1, Flags::SYN | Flags::RST, code)).await;
             peer.send(update(3, Flags::SYN | Flags::RST | Flags::FIN | Flags::ACK, code)).await;
@@ -212,7 +210,7 @@ fn y_open_9_a_syn_with_a_reset_is_neither_shown_nor_answered() {
 #[test]
 fn y_open_10_a_stream_reset_before_accepted_is_never_shown() {
     run(async {
-        let (node, mut peer, budget) = pair(roomy().accept_backlog(2), 64 << 20).await;
+        let (node, mut peer, budget) = budgeted(roomy().accept_backlog(2), 64 << 20).await;
         peer.send(update(1, Flags::SYN, 0)).await;
         // As often as the budget allows: the place in the backlog is free again each time.
         for round in 0..1_000 {

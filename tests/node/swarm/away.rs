@@ -12,7 +12,7 @@ use libp2p::core::{Endpoint, Transport};
 use libp2p::{identity, noise, tcp};
 use sluicegate::{Config, Connection, ConnectionError, MemoryLimit, Side, Stream};
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,26 +23,7 @@ fn y_away_1_live_streams_survive_go_away_0() {
     run_threaded(async {
         let budget = Arc::new(MemoryLimit::new(64 << 20));
         let mut host = Host::new(ours(&budget), Pings::Off).await;
-        // A swarm has no way to send a go-away alone: this end is a transport and a muxer without one.
-        let keys = identity::Keypair::generate_ed25519();
-        let mut transport = tcp::tokio::Transport::new(tcp::Config::default())
-            .upgrade(Version::V1)
-            .authenticate(noise::Config::new(&keys).expect("valid"))
-            .multiplex(Config::default());
-        let options = DialOpts { role: Endpoint::Dialer, port_use: PortUse::Reuse };
-        let dial = transport.dial(host.address.clone(), options).expect("an address");
-        let (peer, mut connection) = dial.await.expect("connects");
-        assert_eq!(peer, host.id);
-        assert!(matches!(host.notice().await, Notice::Connected(_)));
-        let mut stream = poll_fn(|cx| connection.poll_outbound(cx)).await.expect("opens");
-        driven(&mut connection, negotiate(&mut stream)).await;
-        connection.go_away();
-        let mut ping = connection.ping();
-        let answered = poll_fn(|cx| {
-            let _ = connection.poll(cx);
-            Pin::new(&mut ping).poll(cx)
-        });
-        answered.await.expect("what was said before the ping has been heard");
+        let (_, mut connection, stream) = gone_away(&mut host).await;
         // It is the last stream: when it has ended, the host closes in good order.
         let ((), ended) = join(exchange(stream, (1, LEN), (1, LEN)), poll_fn(|cx| connection.poll(cx))).await;
         ended.expect("closed in good order");
@@ -59,22 +40,8 @@ fn y_away_5_an_open_in_vain_ends_the_connection() {
     run_threaded(async {
         let config = Config::builder().drain_timeout(Some(DRAIN)).build().expect("valid");
         let mut host = Host::new(Muxer::Ours(config), Pings::Off).await;
-        let keys = identity::Keypair::generate_ed25519();
-        let mut transport = tcp::tokio::Transport::new(tcp::Config::default())
-            .upgrade(Version::V1)
-            .authenticate(noise::Config::new(&keys).expect("valid"))
-            .multiplex(Config::default());
-        let options = DialOpts { role: Endpoint::Dialer, port_use: PortUse::Reuse };
-        let dial = transport.dial(host.address.clone(), options).expect("an address");
-        let (_, mut connection) = dial.await.expect("connects");
-        assert!(matches!(host.notice().await, Notice::Connected(_)));
-        // It lives for as long as this end wants.
-        let mut stream = poll_fn(|cx| connection.poll_outbound(cx)).await.expect("opens");
-        driven(&mut connection, negotiate(&mut stream)).await;
-        connection.go_away();
-        let ping = connection.ping();
-        let answered = driven(&mut connection, ping).await;
-        answered.expect("what was said before the ping has been heard");
+        // The stream lives for as long as this end wants.
+        let (keys, mut connection, _stream) = gone_away(&mut host).await;
         let begun = Instant::now();
         let mut control = host.control.clone();
         let opening = control.open_stream(keys.public().to_peer_id(), ECHO);
@@ -89,6 +56,29 @@ fn y_away_5_an_open_in_vain_ends_the_connection() {
         assert!(matches!(reason, ConnectionError::Closed { by: Side::Remote }), "{reason:?}");
         host.stop().await;
     });
+}
+
+/// The dialler of a connection with a stream for an echo, which has then told the host that it takes no more streams.
+async fn gone_away(
+    host: &mut Host,
+) -> (identity::Keypair, Connection<impl AsyncRead + AsyncWrite + Unpin + use<>>, Stream) {
+    // A swarm has no way to send a go-away alone: this end is a transport and a muxer without one.
+    let keys = identity::Keypair::generate_ed25519();
+    let mut transport = tcp::tokio::Transport::new(tcp::Config::default())
+        .upgrade(Version::V1)
+        .authenticate(noise::Config::new(&keys).expect("valid"))
+        .multiplex(Config::default());
+    let options = DialOpts { role: Endpoint::Dialer, port_use: PortUse::Reuse };
+    let dial = transport.dial(host.address.clone(), options).expect("an address");
+    let (peer, mut connection) = dial.await.expect("connects");
+    assert_eq!(peer, host.id);
+    assert!(matches!(host.notice().await, Notice::Connected(_)));
+    let mut stream = poll_fn(|cx| connection.poll_outbound(cx)).await.expect("opens");
+    driven(&mut connection, negotiate(&mut stream)).await;
+    connection.go_away();
+    let ping = connection.ping();
+    driven(&mut connection, ping).await.expect("what was said before the ping has been heard");
+    (keys, connection, stream)
 }
 
 /// What `future` gives while the connection is driven, which must outlive it.
