@@ -26,12 +26,20 @@ mod verdict;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use matrix::Matrix;
+use std::num::NonZero;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::thread;
+use toolchain::Source;
 use verdict::{Role, Verdict};
 
 fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
+    if !arguments.list && arguments.filter.is_none() {
+        Source::build_ahead();
+    }
+    // Most cells wait more than they compute: for a peer to start, for a round trip, for a reader that is slow.
+    arguments.test_threads.get_or_insert_with(|| 2 * thread::available_parallelism().map_or(1, NonZero::get));
     let matrix = Arc::new(Matrix::default());
     verdict::keep_panics();
     let checks = [
