@@ -1,5 +1,6 @@
 //! Managers and tasks that misbehave: nothing leaks, nothing hangs, nobody else is harmed.
 
+use crate::support::clock::{paused, run_paused};
 use crate::support::manager::{BOOKS, Call, Recorder};
 use crate::support::node::Node;
 use crate::support::outcome::{lost, reset, stream_error};
@@ -63,7 +64,7 @@ async fn attempt((client, server): Ends<'_>) -> Option<(Stream, Stream)> {
 /// and whether a window has grown.
 async fn scenario(n: usize, charging: Charging, end: End) -> (bool, bool) {
     let memory = Recorder::granting(move |asked, _, _| asked != n);
-    let settings = || quiet().charging(charging).memory(memory.clone()).max_send_buffer(65_536 + SEND_GROWTH);
+    let settings = || paused(quiet()).charging(charging).memory(memory.clone()).max_send_buffer(65_536 + SEND_GROWTH);
     let settings = || settings().build().unwrap();
     let (near, far) = slow(Duration::from_millis(2));
     let (near, gate) = Gate::around(near);
@@ -123,7 +124,7 @@ async fn scenario(n: usize, charging: Charging, end: End) -> (bool, bool) {
     drop(server);
     // The drivers hold what is left until they are gone; they have been told.
     while Arc::strong_count(&memory) > 1 {
-        tokio::task::yield_now().await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
     memory.assert_balanced();
     let grown = |call: &Call| matches!(call, Call::Reserve(bytes, 152) if *bytes != SEND_GROWTH);
@@ -135,7 +136,7 @@ fn y_mem_3_any_reservation_may_be_refused_and_nothing_leaks() {
     for charging in [Charging::Promised, Charging::Used] {
         let mut windows_grew = false;
         for end in [End::Close, End::Drop, End::Violation] {
-            run(async {
+            run_paused(async {
                 let mut n = 0;
                 loop {
                     let (reached, grown) = scenario(n, charging, end).await;

@@ -63,15 +63,22 @@ fn misnamed(spec: &str, folder: &str, sources: &[Source]) -> Vec<String> {
     faults
 }
 
-/// The names of the tests in a file, with their lines.
+/// The names of the tests in a file, with their lines: functions with the attribute, and those right inside of `quickcheck!`.
 fn test_names(source: &Source) -> Vec<Id> {
     let mut names = Vec::new();
-    let mut is_test = false;
-    for (line, text) in (1..).zip(&source.lines) {
-        let text = text.trim_start();
+    let (mut is_test, mut properties) = (false, None);
+    for (line, whole) in (1..).zip(&source.lines) {
+        let text = whole.trim_start();
+        let indent = whole.len() - text.len();
+        if properties.is_some_and(|begun| indent <= begun && !text.is_empty()) {
+            properties = None;
+        }
+        if text.starts_with("quickcheck! {") {
+            properties = Some(indent);
+        }
         match text.strip_prefix("fn ").and_then(|rest| rest.split_once('(')) {
             Some((name, _)) => {
-                if std::mem::take(&mut is_test) {
+                if std::mem::take(&mut is_test) || properties.is_some_and(|begun| indent == begun + 4) {
                     names.push(Id { line, text: name.to_owned() });
                 }
             }
@@ -294,6 +301,7 @@ fn test_names_that_are_long_or_keyed_are_found() {
             "#[test]\nfn y_flow_1_a_b_c_d_e_f_g_h_i_j_k_l_m() {}\n",
             "#[test]\nfn y_flow_9_is_gone() {}\n",
             "fn w77_is_no_test() {}\n",
+            "quickcheck! {\n    fn c1_a_property() {\n        fn c2_is_none() {}\n    }\n}\nfn c3_is_none() {}\n",
         ),
     )]);
     assert_eq!(
@@ -302,6 +310,7 @@ fn test_names_that_are_long_or_keyed_are_found() {
             "tests/a.rs:2: w77_a_key begins with a key",
             "tests/a.rs:6: y_flow_1_a_b_c_d_e_f_g_h_i_j_k_l_m is too long",
             "tests/a.rs:8: y_flow_9_is_gone names no clause",
+            "tests/a.rs:11: c1_a_property begins with a key",
         ]
     );
 }

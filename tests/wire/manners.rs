@@ -1,9 +1,10 @@
 //! What must never be sent, because it kills or wedges one implementation or another: everything that two busy
 //! connections put on the wire is looked at.
 
+use crate::support::clock::{paused, run_paused};
 use crate::support::node::Node;
 use crate::support::stage::{WINDOW, assert_same, pattern};
-use crate::support::{Pipe, pipe, quiet, run};
+use crate::support::{Pipe, pipe, quiet};
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, future};
 use sluicegate::wire::HEADER_LEN;
 use sluicegate::{Config, ConnectionError, Stream};
@@ -217,10 +218,10 @@ impl Audit {
 }
 
 fn play(capacity: usize, sizes: [u32; 2]) -> [Audit; 2] {
-    run(async {
+    run_paused(async {
         let (near, far) = pipe(capacity);
         let wires = [Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(Vec::new()))];
-        let settings = |size| quiet().max_message_size(size).refusal_code(REFUSAL);
+        let settings = |size| paused(quiet()).max_message_size(size).refusal_code(REFUSAL);
         // The server takes in fewer streams than the client has under way.
         let server: Config = settings(sizes[1]).max_incoming_streams(8).build().expect("valid");
         let client: Config = settings(sizes[0]).build().expect("valid");
