@@ -1,7 +1,7 @@
-//! Pantry: the time that connections go by.
+//! The clock of connections.
 //!
-//! Owns [`Clock`], which a user may put in the real clock's place, and [`Time`], the one way by which the shell reads the
-//! time and sleeps. The core is handed the time as an argument.
+//! Owns [`Clock`], which a test may use in place of the real clock, and [`Time`], by which the shell reads the time and sleeps.
+//! Nothing else in the crate does: the core gets the time as an argument.
 
 use crate::sync::Delay;
 use std::fmt;

@@ -1,15 +1,15 @@
-//! Roof: [`Connection`], a transport with streams on it, driven poll by poll.
+//! [`Connection`]: a transport with streams on it, driven poll by poll.
 //!
-//! Owns the driver and the things that may be waited for on a connection. Only `poll` and `poll_close` do IO.
+//! Owns the driver and what a caller may wait for on a connection. Only `poll` and `poll_close` do IO.
 
 use crate::config::{Config, RefusedOpen};
 use crate::error::{ConnectionError, OpenError};
 use crate::mode::Mode;
 use crate::ping::Ping;
 use crate::proto::Mux;
-use crate::shell::{Driver, Opener, Place, Shared};
 #[cfg(feature = "libp2p")]
-use crate::shell::{Hold, What};
+use crate::shell::{AcceptGrace, WaitFor};
+use crate::shell::{Driver, PendingOpen, Shared, WaiterSlot};
 use crate::stats::{ConnectionStats, NodeStats, Source};
 use crate::stream::Stream;
 use futures::{AsyncRead, AsyncWrite};
@@ -79,11 +79,11 @@ pub struct Connection<T> {
     driver: Driver<T>,
     shared: Arc<Shared>,
     config: Config,
-    opener: Opener,
+    opener: PendingOpen,
     /// Who accepts streams when it has been dropped.
     acceptor: Acceptor,
     #[cfg(feature = "libp2p")]
-    hold: Hold,
+    accept_grace: AcceptGrace,
     /// The place among the connections of the node. Given up also where freeing memory panics.
     _listed: Option<Listed>,
 }
@@ -110,7 +110,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
         let shared = Arc::new(Shared::new(mux));
         let listed = config.stats().map(|stats| Listed::new(stats, &shared));
         let driver = Driver::new(io, shared.clone(), config.clone());
-        let opener = Opener::default();
+        let opener = PendingOpen::default();
         Self {
             driver,
             shared,
@@ -118,7 +118,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
             opener,
             acceptor: Acceptor::Nobody,
             #[cfg(feature = "libp2p")]
-            hold: Hold::default(),
+            accept_grace: AcceptGrace::default(),
             _listed: listed,
         }
     }
@@ -151,11 +151,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
     }
 
     pub(crate) fn poll_open(&mut self, refused: RefusedOpen, cx: &mut Context<'_>) -> Poll<Result<Stream, OpenError>> {
-        let opened = self.opener.poll(&self.shared, &self.config, refused, &mut Place::Own, cx);
+        let opened = self.opener.poll(&self.shared, &self.config, refused, &mut WaiterSlot::Single, cx);
         opened.map_ok(|(key, id)| Stream::new(self.shared.clone(), key, id))
     }
 
-    /// Waits, in the place of whoever opens, for the end of the connection.
+    /// Waits for the end of the connection, in the slot of `poll_outbound`.
     #[cfg(feature = "libp2p")]
     pub(crate) fn poll_opener_end(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionError> {
         let now = self.shared.now();
@@ -163,22 +163,22 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
             Some(reason) => Poll::Ready(reason),
             None => {
                 inner.mux.wait_for_end(now);
-                inner.park(What::Outbound, &mut Place::Own, cx);
+                inner.park(WaitFor::Outbound, &mut WaiterSlot::Single, cx);
                 Poll::Pending
             }
         })
     }
 
-    /// Ready when the end of the connection can be told: no stream waits to be accepted, or nobody accepts any.
+    /// Ready when the end of the connection can be reported: no stream waits to be accepted, or the application accepts none.
     #[cfg(feature = "libp2p")]
     pub(crate) fn poll_backlog(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.hold.poll(&self.shared, cx)
+        self.accept_grace.poll(&self.shared, cx)
     }
 
     /// A stream was accepted.
     #[cfg(feature = "libp2p")]
-    pub(crate) fn backlog_moves(&mut self, cx: &Context<'_>) {
-        self.hold.moves(cx);
+    pub(crate) fn has_accepted(&mut self, cx: &Context<'_>) {
+        self.accept_grace.accepted(cx);
     }
 
     /// Accepts the oldest stream that the peer has opened, and acknowledges it. Not calling this is back-pressure: after
@@ -191,7 +191,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
     ///
     /// Why the connection ended; [`ConnectionError::Closed`] where that was in good order.
     pub fn poll_inbound(&mut self, cx: &mut Context<'_>) -> Poll<Result<Stream, ConnectionError>> {
-        let accepted = self.shared.poll_accept(&mut Place::Own, cx);
+        let accepted = self.shared.poll_accept(&mut WaiterSlot::Single, cx);
         accepted.map_ok(|(key, id)| Stream::new(self.shared.clone(), key, id))
     }
 

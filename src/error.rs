@@ -1,7 +1,7 @@
-//! Pantry: what can go wrong, who did it, and which code goes with it.
+//! The errors that users see: what went wrong, by which end, and with which code.
 //!
-//! Owns the error types that users see. One variant a fault; each converts to the [`io::ErrorKind`] that a user of
-//! `AsyncRead` and `AsyncWrite` expects. Knows nothing of the floors that raise them.
+//! Owns one variant for each fault; each converts to the [`io::ErrorKind`] that a user of `AsyncRead` and `AsyncWrite` expects. Knows
+//! nothing of the modules that return them.
 
 use crate::memory::Refused;
 use std::error::Error;
@@ -264,10 +264,10 @@ pub enum StreamError {
         /// The 32-bit code; 0 is "no code".
         code: u32,
     },
-    /// More arrived than there was memory for, so this end has reset the stream; see
-    /// [`Charging::Used`](crate::Charging::Used). What arrived before has been delivered.
+    /// There was no memory for what arrived, so this end has reset the stream; see
+    /// [`ReceiveCharge::Buffered`](crate::ReceiveCharge::Buffered). What arrived before has been delivered.
     #[error("there was no memory for what arrived on the stream")]
-    Overrun,
+    OutOfMemory,
     /// The write half was closed before.
     #[error("the write half is closed")]
     WriteClosed,
@@ -286,7 +286,7 @@ impl StreamError {
     /// The kind under which [`io::Error`] carries this.
     pub fn kind(&self) -> io::ErrorKind {
         match self {
-            Self::Reset { .. } | Self::Overrun => io::ErrorKind::ConnectionReset,
+            Self::Reset { .. } | Self::OutOfMemory => io::ErrorKind::ConnectionReset,
             Self::WriteClosed => io::ErrorKind::BrokenPipe,
             Self::ReadClosed => io::ErrorKind::NotConnected,
             Self::DeadlineExceeded => io::ErrorKind::TimedOut,

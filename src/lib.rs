@@ -39,6 +39,20 @@
 //! * `metrics`: `NodeStats::register`, the figures in a `prometheus-client` registry.
 //! * `tokio`: `tokio::io::AsyncRead`, `AsyncBufRead` and `AsyncWrite` on [`Stream`], beside those of `futures`, and
 //!   `Session::over_tokio`.
+//!
+//! # Types of other crates
+//!
+//! These are all that the public API names. A new major version of one of them is a new major version of this crate.
+//!
+//! | crate | what | why |
+//! | --- | --- | --- |
+//! | `futures` | `AsyncRead`, `AsyncBufRead`, `AsyncWrite`; `BoxFuture`, which is a type of `std` | libp2p's traits of transports and streams; no runtime is assumed |
+//! | `bytes` | `Bytes`, `BytesMut` | reads without a copy, and the buffers of [`wire::Codec`] |
+//! | `web-time` | `Instant`, which is that of `std` but in a browser | deadlines |
+//! | `asynchronous-codec` | `Decoder`, `Encoder` | [`wire::Codec`] works with its `Framed` |
+//! | `libp2p-core` (feature `libp2p`) | `StreamMuxer`, `UpgradeInfo` and both connection upgrades | what a `Swarm` asks of a muxer |
+//! | `tokio`, `tokio-util` (feature `tokio`) | the traits of `tokio::io`; `Compat` | streams and transports of tokio |
+//! | `prometheus-client` (feature `metrics`) | `Registry` | where metrics are registered |
 
 // Neither a peer's bytes nor a caller can make it panic: what could is spelled otherwise, or says why it cannot.
 #![cfg_attr(
@@ -59,23 +73,22 @@
 mod clock;
 mod config;
 mod connection;
-mod deadlines;
 mod error;
+#[cfg(feature = "libp2p")]
+mod libp2p;
 mod logging;
-mod memory;
+pub mod memory;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod mode;
 #[cfg(feature = "libp2p")]
-mod muxer;
-#[cfg(feature = "libp2p")]
-mod negotiation;
+mod multistream;
 mod ping;
 mod priority;
 mod proto;
 mod session;
 mod shell;
-mod stats;
+pub mod stats;
 mod stream;
 mod sync;
 mod tap;
@@ -84,20 +97,15 @@ mod tokio_io;
 pub mod wire;
 
 pub use clock::Clock;
-pub use config::{Charging, Config, ConfigBuilder, ConfigError, RefusedOpen};
+pub use config::{Config, ConfigBuilder, ConfigError, ReceiveCharge, RefusedOpen};
 pub use connection::Connection;
-pub use deadlines::Deadlines;
 pub use error::{ConnectionError, OpenError, PingError, Side, StreamError, Violation};
-pub use memory::{MemoryLimit, MemoryManager, MemoryScope, Refused, Reservation, Unlimited};
+pub use memory::{MemoryLimit, MemoryManager};
 pub use mode::Mode;
 pub use ping::Ping;
 pub use priority::Priority;
 pub use session::{Session, SessionDriver};
-pub use stats::{
-    ConnectionStats, NodeStats, Refusals, ReservedBytes, Resets, Stalled, StreamCounts, StreamStats, Traffic,
-};
-pub use stream::{Resetter, Stream};
-pub use tap::{Direction, TapEvent};
+pub use stream::{Deadlines, Resetter, Stream};
 
 /// Runs the code of the README as tests.
 #[cfg(all(doctest, feature = "libp2p"))]

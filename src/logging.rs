@@ -1,7 +1,7 @@
-//! Pantry: whether anybody listens to events of a level.
+//! Whether tracing events of a level are enabled.
 //!
-//! Owns the one question about `tracing` that may be asked under a connection's lock: it is one load, and no code of a
-//! subscriber's. What there is to say is noted there, and said when the lock is open.
+//! Owns the one use of `tracing` that is allowed with a connection's lock held: it is one load, and no code of a subscriber. Events
+//! are recorded there, and emitted after the lock is released.
 
 use tracing::Level;
 use tracing::level_filters::{LevelFilter, STATIC_MAX_LEVEL};

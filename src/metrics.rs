@@ -1,4 +1,4 @@
-//! Roof: the figures of a node as Prometheus metrics. The only room that names `prometheus_client`.
+//! The figures of a node as Prometheus metrics. The only module that names `prometheus_client`.
 //!
 //! Owns their names, help and labels. Nothing is counted here: a scrape takes the total of [`NodeStats`] as it is.
 
@@ -34,7 +34,7 @@ impl NodeStats {
     /// ```
     /// use prometheus_client::{encoding::text::encode, registry::Registry};
     ///
-    /// let (stats, mut registry) = (sluicegate::NodeStats::default(), Registry::default());
+    /// let (stats, mut registry) = (sluicegate::stats::NodeStats::default(), Registry::default());
     /// stats.register(&mut registry);
     /// let mut page = String::new();
     /// encode(&mut page, &registry)?;
@@ -124,7 +124,7 @@ fn ends(stats: &ConnectionStats, page: &mut Page<'_>) -> fmt::Result {
         ([("side", "local"), ("cause", "application")], stats.resets.application),
         ([("side", "local"), ("cause", "dropped")], stats.resets.dropped),
         ([("side", "local"), ("cause", "after_fin")], stats.resets.after_fin),
-        ([("side", "local"), ("cause", "overrun")], stats.resets.overrun),
+        ([("side", "local"), ("cause", "out_of_memory")], stats.resets.out_of_memory),
         ([("side", "remote"), ("cause", "accepted")], stats.resets.remote),
         ([("side", "remote"), ("cause", "unaccepted")], stats.resets.remote_unaccepted),
     ];
@@ -231,7 +231,7 @@ mod tests {
                     application: 51,
                     dropped: 52,
                     after_fin: 53,
-                    overrun: 56,
+                    out_of_memory: 56,
                     remote: 54,
                     remote_unaccepted: 55,
                 },
@@ -285,7 +285,7 @@ sluicegate_rtt_shortest_seconds 46.0
 sluicegate_resets_total{side=\"local\",cause=\"application\"} 51
 sluicegate_resets_total{side=\"local\",cause=\"dropped\"} 52
 sluicegate_resets_total{side=\"local\",cause=\"after_fin\"} 53
-sluicegate_resets_total{side=\"local\",cause=\"overrun\"} 56
+sluicegate_resets_total{side=\"local\",cause=\"out_of_memory\"} 56
 sluicegate_resets_total{side=\"remote\",cause=\"accepted\"} 54
 sluicegate_resets_total{side=\"remote\",cause=\"unaccepted\"} 55
 sluicegate_refusals_total{what=\"incoming_stream\",cause=\"memory\"} 61

@@ -1,4 +1,4 @@
-//! Pantry: which role an end of a connection plays.
+//! The role of an end of a connection.
 
 /// The role of this end. It decides which stream ids are whose: a client opens odd ones, a server even ones.
 ///

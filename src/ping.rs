@@ -1,9 +1,9 @@
-//! Roof: [`Ping`], a ping of the application.
+//! [`Ping`]: a ping of the application.
 //!
-//! Owns the ticket of the call, and gives it back; what it is for is the core's to know.
+//! Owns the ticket of the call, and gives it back when it is dropped; the core knows which ping it is for.
 
 use crate::error::PingError;
-use crate::shell::{Place, Shared, What};
+use crate::shell::{Shared, WaitFor, WaiterSlot};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -29,12 +29,12 @@ pub struct Ping {
     shared: Arc<Shared>,
     /// While it waits.
     ticket: Option<u64>,
-    place: Place,
+    slot: WaiterSlot,
 }
 
 impl Ping {
     pub(crate) const fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, ticket: None, place: Place::Among(None) }
+        Self { shared, ticket: None, slot: WaiterSlot::Ticket(None) }
     }
 }
 
@@ -42,18 +42,18 @@ impl Future for Ping {
     type Output = Result<Duration, PingError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { shared, ticket, place } = self.get_mut();
-        shared.poll_ping(ticket, place, cx)
+        let Self { shared, ticket, slot } = self.get_mut();
+        shared.poll_ping(ticket, slot, cx)
     }
 }
 
 impl Drop for Ping {
     fn drop(&mut self) {
-        let Self { shared, ticket, place } = self;
-        if ticket.is_some() || place.is_taken() {
+        let Self { shared, ticket, slot } = self;
+        if ticket.is_some() || slot.may_wait() {
             shared.with(|inner| {
                 ticket.take().into_iter().for_each(|ticket| inner.mux.forget_ping(ticket));
-                inner.leave(What::Pong, place);
+                inner.leave(WaitFor::Pong, slot);
             });
         }
     }

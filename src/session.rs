@@ -1,13 +1,13 @@
-//! Roof: [`Session`], a handle on a connection that a task of its own drives.
+//! [`Session`]: a handle on a connection that a task of its own drives.
 //!
-//! Owns who waits for what, and in which order; the rest is [`Connection`]'s. Never does IO: that is the driver's.
+//! Owns the futures of the handle; all else is [`Connection`]'s. It never does IO, which is for the driver.
 
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::error::{ConnectionError, OpenError, PingError};
 use crate::mode::Mode;
 use crate::ping::Ping;
-use crate::shell::{Opener, Place, Shared, What};
+use crate::shell::{PendingOpen, Shared, WaitFor, WaiterSlot};
 use crate::stats::{ConnectionStats, Source};
 use crate::stream::Stream;
 use event_listener::Event;
@@ -65,7 +65,7 @@ use std::time::Duration;
 #[derive(Clone)]
 pub struct Session(Arc<Handle>);
 
-/// What all clones of a handle share.
+/// What all clones of a session share.
 struct Handle {
     shared: Arc<Shared>,
     config: Config,
@@ -93,8 +93,8 @@ impl Session {
     /// [`OpenError`]: only one of them is the end of the connection.
     pub async fn open(&self) -> Result<Stream, OpenError> {
         let Handle { shared, config, .. } = &*self.0;
-        let (mut caller, mut opener) = (Caller::new(shared, What::Outbound), Opener::default());
-        let (key, id) = poll_fn(|cx| opener.poll(shared, config, config.refused_open(), &mut caller.place, cx)).await?;
+        let (mut caller, mut open) = (Caller::new(shared, WaitFor::Outbound), PendingOpen::default());
+        let (key, id) = poll_fn(|cx| open.poll(shared, config, config.refused_open(), &mut caller.slot, cx)).await?;
         Ok(Stream::new(shared.clone(), key, id))
     }
 
@@ -107,8 +107,8 @@ impl Session {
     /// Why the connection ended; [`ConnectionError::Closed`] where that was in good order.
     pub async fn accept(&self) -> Result<Stream, ConnectionError> {
         let shared = &self.0.shared;
-        let mut caller = Caller::new(shared, What::Inbound);
-        let (key, id) = poll_fn(|cx| shared.poll_accept(&mut caller.place, cx)).await?;
+        let mut caller = Caller::new(shared, WaitFor::Inbound);
+        let (key, id) = poll_fn(|cx| shared.poll_accept(&mut caller.slot, cx)).await?;
         Ok(Stream::new(shared.clone(), key, id))
     }
 
@@ -151,7 +151,7 @@ impl Session {
     /// Waits for the end of the connection, and tells the reason. Any number of callers may wait.
     pub async fn closed(&self) -> ConnectionError {
         loop {
-            // Listen first, then look: an end in between is not missed.
+            // Listen first, then check: an end in between is not missed.
             let ended = self.0.ended.listen();
             if let Some(reason) = self.0.shared.with(|inner| inner.reason()) {
                 return reason;
@@ -186,23 +186,23 @@ impl Session {
     }
 }
 
-/// A caller who may have to wait. Dropping it leaves nothing behind.
+/// A caller that may have to wait. Dropping it leaves nothing behind.
 struct Caller<'a> {
     shared: &'a Shared,
-    what: What,
-    place: Place,
+    wait_for: WaitFor,
+    slot: WaiterSlot,
 }
 
 impl<'a> Caller<'a> {
-    const fn new(shared: &'a Shared, what: What) -> Self {
-        Self { shared, what, place: Place::Among(None) }
+    const fn new(shared: &'a Shared, wait_for: WaitFor) -> Self {
+        Self { shared, wait_for, slot: WaiterSlot::Ticket(None) }
     }
 }
 
 impl Drop for Caller<'_> {
     fn drop(&mut self) {
-        if self.place.is_taken() {
-            self.shared.with(|inner| inner.leave(self.what, &mut self.place));
+        if self.slot.may_wait() {
+            self.shared.with(|inner| inner.leave(self.wait_for, &mut self.slot));
         }
     }
 }
@@ -232,12 +232,12 @@ impl fmt::Debug for Session {
 /// Its output is that of [`Connection::poll`]. Dropping it ends the connection at once, without a word to the peer.
 #[must_use = "a session makes no progress unless its driver is polled"]
 pub struct SessionDriver<T> {
-    // Dropped before those who wait for its end are told.
+    // Dropped before the tasks that wait for its end are woken.
     connection: Connection<T>,
     ended: Ended,
 }
 
-/// Tells all who wait for the end.
+/// Wakes all tasks that wait for the end.
 struct Ended(Arc<Event>);
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Future for SessionDriver<T> {

@@ -1,5 +1,4 @@
-//! Pantry: what tasks share and what wakes them from outside, which is locks, atomics and the alarm clock. Those of the
-//! standard library and of `futures-timer`, and nothing of its own.
+//! Locks, atomics and the timer: those of the standard library and of `futures-timer`, and nothing of its own.
 //!
 //! Where every order is tried in which tasks may come to them (`schedules/`), the tool that does so puts its own in their
 //! place: it decides who goes on, and time stands still. What is not taken from here escapes it.

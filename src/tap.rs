@@ -1,7 +1,7 @@
-//! Pantry: what a wire tap is handed.
+//! What a wire tap is called with.
 //!
-//! Owns [`TapEvent`]: one header, as it crossed. The driver sees to it that a tap is called outside the lock, and costs
-//! nothing where there is none.
+//! Owns [`TapEvent`]: one header, as it was sent or received. The driver calls the tap outside the lock; without a tap it costs
+//! nothing.
 
 use web_time::Instant;
 

@@ -1,6 +1,6 @@
-//! Roof: the tokio face of [`Stream`] and [`Session`]. The only room that names `tokio`.
+//! The traits of `tokio::io` on [`Stream`], and [`Session`] over tokio's transports. The only module that names `tokio`.
 //!
-//! Owns nothing: each method is that of the `futures` trait in other words.
+//! Owns nothing: each method calls that of the `futures` trait.
 
 use crate::config::Config;
 use crate::mode::Mode;

@@ -3,8 +3,9 @@
 use crate::feed::Feed;
 use crate::kinds::{Application, Full, Kind};
 use anyhow::ensure;
+use sluicegate::stats::Traffic;
 use sluicegate::wire::Header;
-use sluicegate::{Config, Connection, ConnectionError, MemoryLimit, Mode, Stream, Traffic};
+use sluicegate::{Config, Connection, ConnectionError, MemoryLimit, Mode, Stream};
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;

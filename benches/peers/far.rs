@@ -50,7 +50,7 @@ pub async fn far<M: Muxer>(link: Link, opener: Opener, windows: Windows, bytes: 
     let mut near = client.open().await;
     let accepted = tokio::spawn(async move { (server.accept().await, server) });
     if opener == Opener::Receiver {
-        M::End::expect(&near, bytes);
+        M::End::grow_receive_window(&near, bytes);
         near.write_all(&[1]).await.expect("writes");
         near.flush().await.expect("flushes");
         let (mut far, _server) = accepted.await.expect("accepts");

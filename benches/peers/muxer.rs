@@ -27,8 +27,8 @@ pub trait End: Send + Sync + 'static {
     /// Says that a stream goes before the others, where there are means.
     fn hurry(_: &Self::Stream) {}
 
-    /// Says that a stream is about to bring so many bytes, where there are means.
-    fn expect(_: &Self::Stream, _: usize) {}
+    /// Makes the receive window as large as what is about to arrive, where the API can.
+    fn grow_receive_window(_: &Self::Stream, _: usize) {}
 }
 
 /// How a muxer's ends come to be.

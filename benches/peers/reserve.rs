@@ -1,6 +1,7 @@
 //! Reserving and releasing through three nested scopes, on one thread and on two.
 
-use sluicegate::{MemoryLimit, MemoryManager, MemoryScope, Priority};
+use sluicegate::memory::MemoryScope;
+use sluicegate::{MemoryLimit, MemoryManager, Priority};
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 

@@ -2,9 +2,9 @@
 
 use crate::tally::Tally;
 use anyhow::Context as _;
-use sluicegate::{
-    Config, ConnectionError, MemoryLimit, MemoryScope, Mode, NodeStats, Priority, Session, Stream, Violation,
-};
+use sluicegate::memory::MemoryScope;
+use sluicegate::stats::NodeStats;
+use sluicegate::{Config, ConnectionError, MemoryLimit, Mode, Priority, Session, Stream, Violation};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -4,7 +4,7 @@ use crate::node::Bounds;
 use crate::tally::{Part, Tally};
 use crate::watch::mib;
 use anyhow::ensure;
-use sluicegate::{ConnectionStats, NodeStats};
+use sluicegate::stats::{ConnectionStats, NodeStats};
 use std::time::Duration;
 
 /// A run that is over.

@@ -9,7 +9,7 @@ use crate::report::Report;
 use crate::tally::Tally;
 use crate::watch::Watch;
 use anyhow::{Context as _, bail};
-use sluicegate::NodeStats;
+use sluicegate::stats::NodeStats;
 use std::fs::File;
 use std::io::Write as _;
 use std::net::SocketAddr;

@@ -2,7 +2,8 @@
 
 use crate::tally::Tally;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use sluicegate::{MemoryLimit, NodeStats};
+use sluicegate::MemoryLimit;
+use sluicegate::stats::NodeStats;
 use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -18,7 +18,6 @@
 //! * a byte is wrong, a silent stream is disturbed or does not answer in the end, a connection does not close in good
 //!   order, or something is reserved when all are closed.
 
-mod charging;
 mod lane;
 mod law;
 mod manager;
@@ -26,6 +25,7 @@ mod pair;
 #[path = "../support/pattern.rs"]
 mod pattern;
 mod pipe;
+mod receive_charge;
 mod report;
 mod run;
 #[path = "../support/size.rs"]
@@ -34,9 +34,9 @@ mod tally;
 mod watch;
 
 use anyhow::ensure;
-use charging::Charging;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, value_parser};
+use receive_charge::ReceiveCharge;
 use sluicegate::MemoryLimit;
 use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
@@ -65,9 +65,9 @@ struct Options {
     #[arg(long, value_name = "BYTES", default_value = "1GiB", value_parser = bytes(1, usize::MAX))]
     memory: usize,
 
-    /// How a stream is charged for.
-    #[arg(long, value_name = "HOW", value_enum, default_value_t = Charging::Used)]
-    charging: Charging,
+    /// What the memory manager is charged for on the receive side.
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = ReceiveCharge::Buffered)]
+    receive_charge: ReceiveCharge,
 
     /// Rounds that a busy connection has to finish.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = value_parser!(u32).range(1..=1_000_000))]
@@ -111,7 +111,7 @@ impl Options {
 
     /// The budget, if it has room for all streams at once.
     fn budget(&self) -> anyhow::Result<Arc<MemoryLimit>> {
-        let least = self.stream_ends() * self.charging.least();
+        let least = self.stream_ends() * self.receive_charge.least();
         ensure!(
             least <= self.memory,
             "the {} stream ends take {} MiB before they move anything: give more --memory, or fewer streams",

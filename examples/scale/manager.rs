@@ -1,7 +1,8 @@
 //! The budget that all connections share, with a clock on it: how often it was asked, and how long that took.
 
 use futures::future::BoxFuture;
-use sluicegate::{MemoryLimit, MemoryManager, Priority, Refused};
+use sluicegate::memory::Refused;
+use sluicegate::{MemoryLimit, MemoryManager, Priority};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};

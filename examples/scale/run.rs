@@ -62,7 +62,7 @@ struct Run<'a> {
 pub(crate) async fn run(options: &Options, budget: Arc<MemoryLimit>) -> anyhow::Result<()> {
     let (manager, tally) = (Arc::new(Clocked::new(budget.clone())), Arc::new(Tally::new(options.busy())));
     // The other end is not elsewhere: it waits for the same threads, however long their queues are.
-    let config = options.charging.builder().memory(manager.clone()).connection_write_timeout(PATIENCE).build()?;
+    let config = options.receive_charge.builder().memory(manager.clone()).connection_write_timeout(PATIENCE).build()?;
     // All that is not a connection's is there before anything is counted.
     let without = live();
     let pipes: Vec<_> = (0..options.connections).map(|_| pipe(options.pipe)).collect();

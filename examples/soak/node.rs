@@ -1,7 +1,8 @@
 //! One of the two nodes: where it listens, and what its connections share.
 
 use anyhow::{Context as _, ensure};
-use sluicegate::{Config, MemoryLimit, NodeStats};
+use sluicegate::stats::NodeStats;
+use sluicegate::{Config, MemoryLimit};
 use std::sync::Arc;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Mutex;

@@ -1,6 +1,6 @@
 //! Decisions, taken from the front of an input; when it ends they are all 0.
 
-use sluicegate::Charging;
+use sluicegate::ReceiveCharge;
 
 pub struct Input<'a>(&'a [u8]);
 
@@ -24,8 +24,8 @@ impl<'a> Input<'a> {
         usize::from(self.byte()) % n
     }
 
-    pub fn charging(&mut self) -> Charging {
-        if self.below(2) == 0 { Charging::Promised } else { Charging::Used }
+    pub fn receive_charge(&mut self) -> ReceiveCharge {
+        if self.below(2) == 0 { ReceiveCharge::Window } else { ReceiveCharge::Buffered }
     }
 
     /// Up to `len` bytes.

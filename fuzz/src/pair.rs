@@ -58,7 +58,7 @@ fn pattern(writer: Mode, id: u32, at: usize) -> u8 {
 impl End {
     fn new(link: Link, mode: Mode, input: &mut Input<'_>) -> Self {
         let budget = Arc::new(MemoryLimit::new((2 + input.below(30)) << 18));
-        let config = Config::builder().memory(budget.clone()).charging(input.charging());
+        let config = Config::builder().memory(budget.clone()).receive_charge(input.receive_charge());
         let config = config.keep_alive_interval(None).accept_backlog(1 + input.below(8));
         let connection = Connection::new(link.clone(), config.build().expect("valid"), mode);
         let (written, read) = Default::default();

@@ -17,7 +17,7 @@ pub fn session(input: &[u8]) {
     let mut input = Input::new(input);
     let budget = Arc::new(MemoryLimit::new((1 + input.below(8)) * WINDOW));
     let mode = if input.below(2) == 0 { Mode::Client } else { Mode::Server };
-    let config = Config::builder().memory(budget.clone()).charging(input.charging());
+    let config = Config::builder().memory(budget.clone()).receive_charge(input.receive_charge());
     let config = config.keep_alive_interval(None).accept_backlog(4).build();
     let (near, far) = Link::pair();
     let mut connection = Connection::new(near, config.expect("valid"), mode);

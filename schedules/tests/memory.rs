@@ -5,7 +5,8 @@
 use futures::FutureExt;
 use loom::future::block_on;
 use loom::thread;
-use sluicegate::{MemoryLimit, MemoryManager, MemoryScope, Priority, Reservation};
+use sluicegate::memory::{MemoryScope, Reservation};
+use sluicegate::{MemoryLimit, MemoryManager, Priority};
 use sluicegate_schedules::explore;
 use std::sync::Arc;
 

@@ -1,13 +1,13 @@
 //! `ConfigBuilder`: makes a `Config`.
 //!
-//! Owns the meaning and unit of every setting; `check` holds the ranges. Uses `priority` and `memory`. Never panics on
+//! Owns the meaning and unit of every setting; `validate` holds the ranges. Uses `priority` and `memory`. Never panics on
 //! a setting, and never corrects one in silence.
 
 use std::{sync::Arc, time::Duration};
 
 #[cfg(feature = "libp2p")]
 use super::ProtocolPriorities;
-use super::{Charging, Config, ConfigError, RefusedOpen, Settings, Tap};
+use super::{Config, ConfigError, ReceiveCharge, RefusedOpen, Settings, Tap};
 use crate::clock::{Clock, Time};
 use crate::memory::MemoryManager;
 use crate::priority::Priority;
@@ -110,7 +110,7 @@ impl ConfigBuilder {
     }
 
     /// The receive window with which a stream starts, in bytes. Opening or accepting a stream reserves it, unless
-    /// [`charging`](Self::charging) says otherwise.
+    /// [`receive_charge`](Self::receive_charge) says otherwise.
     ///
     /// Default 256 KiB, valid 256 KiB..=[`max_stream_window`](Self::max_stream_window). Yamux fixes the start at 256
     /// KiB; what is more is announced to the peer together with the stream or its acknowledgement.
@@ -120,7 +120,7 @@ impl ConfigBuilder {
     }
 
     /// The receive window up to which a stream may grow, in bytes. Growing reserves the difference, unless
-    /// [`charging`](Self::charging) says otherwise. A window becomes smaller again where less than half of it was used
+    /// [`receive_charge`](Self::receive_charge) says otherwise. A window becomes smaller again where less than half of it was used
     /// in 10 s, and while [memory](Self::memory) has no room at its priority.
     ///
     /// Default 16 MiB, valid [`initial_stream_window`](Self::initial_stream_window)..=1 GiB. Credit is returned at half of
@@ -173,10 +173,10 @@ impl ConfigBuilder {
         self
     }
 
-    /// For what memory is reserved on the way in: for what the peer may send, or for what it has sent. Default
-    /// [`Charging::Promised`].
-    pub fn charging(mut self, charging: Charging) -> Self {
-        self.0.charging = charging;
+    /// What the [memory manager](Self::memory) is charged for on the receive side: the windows that were granted, or the bytes that
+    /// have arrived. Default [`ReceiveCharge::Window`].
+    pub fn receive_charge(mut self, charge: ReceiveCharge) -> Self {
+        self.0.receive_charge = charge;
         self
     }
 
@@ -208,7 +208,7 @@ impl ConfigBuilder {
         self
     }
 
-    /// Who grants the memory that connections hold for their streams. Default [`Unlimited`](crate::Unlimited).
+    /// Who grants the memory that connections hold for their streams. Default [`Unlimited`](crate::memory::Unlimited).
     ///
     /// Takes the `Arc` of any manager, as in `.memory(budget.clone())`, and shares it between all connections made with
     /// this configuration.
@@ -239,7 +239,8 @@ impl ConfigBuilder {
     /// not block. What the peer still sends after the end of a connection is thrown away unseen.
     ///
     /// ```
-    /// use sluicegate::{Config, Direction, wire::Header};
+    /// use sluicegate::Config;
+    /// use sluicegate::wire::{Direction, Header};
     ///
     /// let config = Config::builder()
     ///     .tap(|event| {
@@ -292,7 +293,7 @@ impl ConfigBuilder {
     ///
     /// A [`ConfigError`] for the first setting that is not valid, or does not fit another.
     pub fn build(self) -> Result<Config, ConfigError> {
-        self.0.check()?;
+        self.0.validate()?;
         Ok(Config(Arc::new(self.0)))
     }
 }
@@ -321,7 +322,7 @@ mod tests {
             .max_message_size(6000)
             .max_send_buffer(70_000)
             .default_priority(Priority::HIGH)
-            .charging(Charging::Used)
+            .receive_charge(ReceiveCharge::Buffered)
             .refused_open(RefusedOpen::Wait)
             .refusal_code(0x1002)
             .reset_on_drop(Some(0x1003))
@@ -342,7 +343,7 @@ mod tests {
         assert_eq!(config.max_message_size(), 6000);
         assert_eq!(config.max_send_buffer(), 70_000);
         assert_eq!(config.default_priority(), Priority::HIGH);
-        assert_eq!(config.charging(), Charging::Used);
+        assert_eq!(config.receive_charge(), ReceiveCharge::Buffered);
         assert_eq!(config.refused_open(), RefusedOpen::Wait);
         assert_eq!(config.refusal_code(), 0x1002);
         assert_eq!(config.reset_on_drop(), Some(0x1003));

@@ -1,6 +1,6 @@
 //! `ConfigError`: which setting is not valid, and why.
 //!
-//! Owns one variant for each kind of fault. Uses nothing else of the crate. Never decides what is valid: `check` does.
+//! Owns one variant for each kind of fault. Uses nothing else of the crate. Never decides what is valid: `validate` does.
 
 use std::time::Duration;
 

@@ -1,12 +1,12 @@
-//! Config: every setting of a connection.
+//! The settings of a connection.
 //!
-//! Owns the names and defaults of the settings; `builder` makes them, `check` holds their ranges, `error` says which
+//! Owns the names and defaults of the settings; `builder` makes them, `validate` holds their ranges, `error` says which
 //! one is at fault. Uses `priority`, `memory`, `stats` and `tap`. A built config never changes, and never acts on a setting.
 
 mod builder;
-mod check;
+mod callbacks;
 mod error;
-mod hook;
+mod validate;
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,10 +16,10 @@ use crate::priority::Priority;
 use crate::stats::NodeStats;
 
 pub use builder::ConfigBuilder;
-pub use error::ConfigError;
 #[cfg(feature = "libp2p")]
-pub(crate) use hook::ProtocolPriorities;
-pub(crate) use hook::Tap;
+pub(crate) use callbacks::ProtocolPriorities;
+pub(crate) use callbacks::Tap;
+pub use error::ConfigError;
 
 const KIB: u32 = 1024;
 const MIB: u32 = 1024 * KIB;
@@ -135,9 +135,9 @@ impl Config {
         self.0.default_priority
     }
 
-    /// For what memory is reserved on the way in. See [`ConfigBuilder::charging`].
-    pub fn charging(&self) -> Charging {
-        self.0.charging
+    /// What the memory manager is charged for on the receive side. See [`ConfigBuilder::receive_charge`].
+    pub fn receive_charge(&self) -> ReceiveCharge {
+        self.0.receive_charge
     }
 
     /// What opening a stream does when memory is refused. See [`ConfigBuilder::refused_open`].
@@ -179,22 +179,22 @@ impl Config {
     }
 }
 
-/// For what a connection reserves memory on the way in. `docs/memory.md` says whom which of them suits.
+/// What the memory manager is charged for on the receive side. `docs/memory.md` says which of them suits which node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Charging {
-    /// For what the peer may send: the window of a stream is reserved before it is granted. Whatever arrives has its
-    /// place, so no stream is ever ended for want of memory; a budget has room for as many streams as for windows.
+pub enum ReceiveCharge {
+    /// The receive window, which is what the peer may send: it is reserved before it is granted. There is memory for all that
+    /// arrives, so no stream ever ends for want of memory; a budget has room for as many streams as for windows.
     #[default]
-    Promised,
-    /// For what has arrived and was not read, and 1 KiB a stream. A budget then has room for hundreds of times as many
-    /// idle streams; what they were granted together may be more than there is.
+    Window,
+    /// The bytes that have arrived and were not read, and 1 KiB a stream. A budget then has room for hundreds of times as many
+    /// idle streams; what their peers may send together may be more than there is.
     ///
-    /// So where memory becomes scarce, a stream gets no more credit while the budget is fuller than its priority may
-    /// fill it: the lowest bucket waits first. Only where even that is too late, since what was granted before arrives
-    /// all the same, is the stream on which it arrives reset. Its reader gets what had arrived before, and then
-    /// [`StreamError::Overrun`](crate::StreamError::Overrun).
-    Used,
+    /// So when memory becomes scarce, a stream gets no more credit while the budget is fuller than its priority may fill it: the
+    /// lowest bucket waits first. Only if that is too late, since what was granted before still arrives, the stream on which it
+    /// arrives is reset. Its reader gets what had arrived before, and then
+    /// [`StreamError::OutOfMemory`](crate::StreamError::OutOfMemory).
+    Buffered,
 }
 
 /// What opening a stream does when the memory manager refuses its first window.
@@ -228,7 +228,7 @@ struct Settings {
     max_message_size: u32,
     max_send_buffer: usize,
     default_priority: Priority,
-    charging: Charging,
+    receive_charge: ReceiveCharge,
     refused_open: RefusedOpen,
     refusal_code: u32,
     reset_on_drop: Option<u32>,
@@ -258,7 +258,7 @@ impl Default for Settings {
             max_message_size: 16 * KIB,
             max_send_buffer: 256 << 10,
             default_priority: Priority::MEDIUM,
-            charging: Charging::Promised,
+            receive_charge: ReceiveCharge::Window,
             refused_open: RefusedOpen::Fail,
             refusal_code: 0,
             reset_on_drop: None,
@@ -294,7 +294,7 @@ mod tests {
         assert_eq!(config.max_message_size(), 16_384);
         assert_eq!(config.max_send_buffer(), 262_144);
         assert_eq!(config.default_priority(), Priority::MEDIUM);
-        assert_eq!(config.charging(), Charging::Promised);
+        assert_eq!(config.receive_charge(), ReceiveCharge::Window);
         assert_eq!(config.refused_open(), RefusedOpen::Fail);
         assert_eq!(config.refusal_code(), 0);
         assert_eq!(config.reset_on_drop(), None);

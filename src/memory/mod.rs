@@ -1,8 +1,8 @@
-//! Memory: who may hold how many bytes.
+//! Memory budgets: [`MemoryManager`], which connections ask before they hold bytes for a stream, and ready-made budgets:
+//! [`MemoryLimit`], [`MemoryScope`] and [`Unlimited`]. A [`Reservation`] is a grant that releases itself.
 //!
-//! Owns the question that the crate asks before it holds bytes for a stream ([`MemoryManager`]), the answer that frees
-//! itself ([`Reservation`]) and ready-made budgets ([`MemoryLimit`], [`MemoryScope`]). Uses `priority` only. Never holds the bytes
-//! themselves, never waits, and knows nothing of streams or connections.
+//! Owns grants, refusals and the waiters for a release. Uses `priority` only. It never holds the bytes themselves, never blocks,
+//! and knows nothing of streams or connections.
 
 mod limit;
 mod reservation;
@@ -25,7 +25,7 @@ pub use scope::MemoryScope;
 /// Grants or refuses the memory that connections hold for their streams.
 ///
 /// A connection reserves before it opens or accepts a stream, before it grants a peer a larger window, and before its
-/// send buffer grows past its fixed part; or, as [`Charging`](crate::Charging) says, before it keeps what has arrived. What is
+/// send buffer grows past its fixed part; or, as [`ReceiveCharge`](crate::ReceiveCharge) says, before it keeps what has arrived. What is
 /// refused is not done, and harms no other stream. One manager usually
 /// serves every connection of a node. [`MemoryLimit`] is a budget in bytes; implement this trait to ask a resource
 /// manager of your own.
@@ -66,13 +66,13 @@ pub trait MemoryManager: fmt::Debug + Send + Sync + 'static {
     /// Whether `bytes` more could be reserved now at this priority; of 0 bytes, whether no more is reserved than this
     /// priority may fill. Nothing is reserved by it.
     ///
-    /// It is asked before a stream gets credit where that is not reserved ([`Charging::Used`](crate::Charging::Used)), for
+    /// It is asked before a stream gets credit where that is not reserved ([`ReceiveCharge::Buffered`](crate::ReceiveCharge::Buffered)), for
     /// opens that wait for memory, and about windows that have grown: where there is no room for 0 bytes, they become smaller
     /// again as they are used.
     /// With thresholds that rise with the priority the least urgent give way first.
     ///
     /// The default reserves the bytes and releases them, and has always room for 0. For a moment it takes them from others,
-    /// so a manager that serves [`Charging::Used`](crate::Charging::Used) should say it without.
+    /// so a manager that serves [`ReceiveCharge::Buffered`](crate::ReceiveCharge::Buffered) should say it without.
     fn has_room(&self, bytes: usize, priority: Priority) -> bool {
         let granted = bytes == 0 || self.reserve(bytes, priority).is_ok();
         if granted && bytes > 0 {

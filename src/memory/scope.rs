@@ -25,7 +25,8 @@ const FAIR: usize = 4;
 /// and is granted what all of them allow. Of one connection, a stream never holds more than its `max_stream_window`.
 ///
 /// ```
-/// use sluicegate::{Config, MemoryLimit, MemoryScope};
+/// use sluicegate::memory::MemoryScope;
+/// use sluicegate::{Config, MemoryLimit};
 /// use std::sync::Arc;
 ///
 /// let node = Arc::new(MemoryLimit::new(256 << 20));
@@ -60,7 +61,7 @@ enum Sharing {
 }
 
 impl MemoryScope {
-    /// A budget of `limit` bytes inside `around`. [`Unlimited`](crate::Unlimited) around it makes it the outermost.
+    /// A budget of `limit` bytes inside `around`. [`Unlimited`](crate::memory::Unlimited) around it makes it the outermost.
     pub fn new(limit: usize, around: Arc<dyn MemoryManager>) -> Self {
         Self { own: Arc::new(MemoryLimit::new(limit)), around, shared: None, connections: None }
     }

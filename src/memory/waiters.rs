@@ -1,7 +1,8 @@
-//! `Waiters`: who waits for memory, the most urgent first and among equals the first to come.
+//! `Waiters`: the queue for memory, by priority and then by arrival.
 //!
-//! Owns the queue and its wakers, and nothing of the memory itself: whoever releases some says who fits into it. A
-//! release wakes those and no others, so that a thousand who wait are not a thousand who try in vain.
+//! Owns the queue and its wakers, and nothing of the memory itself: the budget that releases some says which waiters fit into it.
+//! A release wakes those and no others, so that a thousand waiters are not a thousand attempts in vain. Not `event-listener`:
+//! its queue is by arrival alone, does not know how much a waiter asks for, and wakes with its own lock held.
 
 use std::{
     cmp::Reverse,
@@ -15,7 +16,7 @@ use std::{
 use crate::priority::Priority;
 use crate::sync::{AtomicUsize, Mutex, MutexGuard, Ordering, PoisonError, fence};
 
-/// A place in line: the most urgent first, then in the order in which they came.
+/// A position in the queue: the most urgent first, then in the order in which they came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
     priority: Reverse<Priority>,
@@ -25,7 +26,7 @@ struct Place {
 #[derive(Debug, Default)]
 pub(super) struct Waiters {
     queue: Mutex<Queue>,
-    /// How many there are, for releases that nobody waits for.
+    /// How many waiters there are, for releases that no task waits for.
     number: AtomicUsize,
 }
 
@@ -38,11 +39,11 @@ struct Queue {
 #[derive(Debug)]
 struct Waiter {
     bytes: usize,
-    /// None until it was polled.
+    /// `None` until it was polled.
     waker: Option<Waker>,
 }
 
-/// Waits for its turn. Dropping it gives the turn to the next.
+/// Waits for its turn. Dropping it passes the turn on to the next waiter.
 #[derive(Debug)]
 pub(super) struct Turn<W: Wakes> {
     place: Place,
@@ -50,16 +51,16 @@ pub(super) struct Turn<W: Wakes> {
     finished: bool,
 }
 
-/// What has waiters.
+/// A budget that has waiters.
 pub(super) trait Wakes: Send + Sync + 'static {
     fn waiters(&self) -> &Waiters;
 
-    /// Wakes those for whom there is memory now.
+    /// Wakes the waiters for which there is memory now.
     fn wake(&self);
 }
 
 impl Waiters {
-    /// Stands in line from now on. Whoever tries to reserve after this has either more memory or a turn.
+    /// Joins the queue. A caller that fails to reserve after this is woken by the next release that makes room for it.
     pub(super) fn wait<W: Wakes>(of: &Arc<W>, bytes: usize, priority: Priority) -> Turn<W> {
         let waiters = of.waiters();
         let mut queue = waiters.lock();
@@ -72,15 +73,14 @@ impl Waiters {
         Turn { place, of: of.clone(), finished: false }
     }
 
-    /// Whether somebody waits. Whoever has released memory before this and sees nobody has left it to be seen by whoever
-    /// comes.
+    /// Whether there are waiters. If a release is followed by this and finds none, a waiter that joins later sees the memory.
     pub(super) fn any(&self) -> bool {
         fence(Ordering::SeqCst);
         self.number.load(Ordering::Relaxed) > 0
     }
 
-    /// Gives a turn to the first in line for as long as they fit. `fits` is told what they would take in all, and how
-    /// urgent the one in question is.
+    /// Wakes waiters from the front of the queue for as long as they fit. `fits` is given the bytes that they ask for in total,
+    /// and the priority of the last of them.
     pub(super) fn wake(&self, fits: impl Fn(usize, Priority) -> bool) {
         let mut woken = Vec::new();
         let mut queue = self.lock();
@@ -120,7 +120,7 @@ impl<W: Wakes> Future for Turn<W> {
             return Poll::Ready(());
         };
         let same = waiter.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
-        // Wakers are foreign code: they are cloned and dropped elsewhere than under the lock.
+        // Wakers are code of the user's: they are cloned and dropped without the lock.
         drop(queue);
         if !same {
             let new = cx.waker().clone();
@@ -148,7 +148,7 @@ impl<W: Wakes> Drop for Turn<W> {
         waiters.number.store(queue.waiting.len(), Ordering::Relaxed);
         drop(queue);
         drop(left);
-        // Whether it was first in line or had its turn and did not take it: the next may go.
+        // It may have been the first in the queue, or have had its turn and not used it: the next one is woken.
         self.of.wake();
     }
 }

@@ -178,9 +178,9 @@ impl Mux {
         if bytes.is_empty() {
             return Ok(0);
         }
-        let closed = !stream.motion().woken && self.pool.is_closed_to(stream.priority, stream.send.turn);
-        let own = stream.motion().unsent.len();
-        let room = if closed { 0 } else { self.pool.room(stream.priority, own, bytes.len()) };
+        let (bucket, motion) = (stream.priority.bucket(), stream.motion());
+        let closed = self.pool.is_closed_to(bucket, stream.send.turn) && !motion.woken;
+        let room = if closed { 0 } else { self.pool.room(bucket, motion.unsent.len(), bytes.len()) };
         let wanted = bytes.len().min(room);
         let written = stream.send.window.take(wanted);
         if written == 0 {
@@ -203,12 +203,13 @@ impl Mux {
             return Err(WriteError::Blocked { growth });
         }
         let (stalled, priority) = (stream.stall.cause().is_some(), stream.priority);
-        stream.send.turn = self.pool.turn(priority);
+        stream.send.turn = self.pool.turn(bucket);
         let bytes = bytes.get(..written).unwrap_or(bytes);
-        let mut waited = false;
+        let (mut waited, mut queued) = (false, false);
         match &mut stream.motion {
             Some(motion) => {
                 (motion.woken, waited) = (false, motion.room_links.is_queued());
+                queued = motion.data_links.is_queued();
                 motion.unsent.push(bytes, &mut self.pool.spares);
             }
             None => {
@@ -216,7 +217,7 @@ impl Mux {
                 motion.into_iter().for_each(|motion| motion.unsent.push(bytes, &mut self.pool.spares));
             }
         }
-        self.pool.add(priority, written);
+        self.pool.add(bucket, written);
         if waited {
             self.pool.leave(&mut self.store, key, priority);
         }
@@ -225,7 +226,10 @@ impl Mux {
             self.end_stall(key);
         }
         self.hold_back(now);
-        self.queue_data(key);
+        match queued {
+            true => self.events.attention = true,
+            false => self.queue_data(key),
+        }
         Ok(written)
     }
 

@@ -10,7 +10,7 @@ use super::notes::Note;
 use super::spares::CHUNK;
 use super::store::Key;
 use super::stream::{Owed, ReceiveEvent, ResetBy, ResetCause};
-use crate::config::Charging;
+use crate::config::ReceiveCharge;
 use crate::memory::Reservation;
 use crate::stats::count;
 
@@ -18,7 +18,7 @@ impl Mux {
     /// Bytes that have to be reserved before the next `len` bytes of the body under way can be kept. Answered with
     /// [`Mux::provide`]; without that they end their stream.
     pub(crate) fn lacks(&self, len: usize) -> Option<usize> {
-        if self.config.charging() == Charging::Promised || len == 0 {
+        if self.config.receive_charge() == ReceiveCharge::Window || len == 0 {
             return None;
         }
         let needed = self.store.get(self.receiver()?)?.allocation(len);
@@ -45,7 +45,7 @@ impl Mux {
 
     /// Charges a stream for the next `len` bytes of its body; `false` where nothing is reserved for them.
     pub(super) fn charge(&mut self, key: Key, len: usize) -> bool {
-        if self.config.charging() == Charging::Promised {
+        if self.config.receive_charge() == ReceiveCharge::Window {
             return true;
         }
         let Some(stream) = self.store.get_mut(key) else { return true };
@@ -64,7 +64,7 @@ impl Mux {
 
     /// Bytes of a stream have been read: gives back what is not needed for the rest of them.
     pub(super) fn discharge(&mut self, key: Key) {
-        if self.config.charging() == Charging::Promised {
+        if self.config.receive_charge() == ReceiveCharge::Window {
             return;
         }
         let arriving = self.arriving(key);
@@ -85,7 +85,7 @@ impl Mux {
         let code = self.config.refusal_code();
         let Some(stream) = self.store.get(key) else { return };
         self.events.notes.debug(|| Note::OutOfMemory { stream: stream.id, code });
-        count(&mut self.ledger.resets.overrun);
+        count(&mut self.ledger.resets.out_of_memory);
         if self.leave_backlog(key) {
             self.end_with_reset(key, code);
             return;

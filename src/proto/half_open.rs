@@ -6,7 +6,7 @@
 //! has more to say wait for ever. It is left some time to read what was sent to it, and then told with a reset, once
 //! (Y-DROP-2 to Y-DROP-5).
 
-use super::limits::{HALF_OPEN, HALF_OPEN_CREDIT, HALF_OPEN_GRACE};
+use super::limits::{HALF_OPEN, HALF_OPEN_CREDIT, HALF_OPEN_GRACE, UNACKNOWLEDGED_TIME};
 use super::spread::{Spread, trim};
 use super::tombstones::Tombstone;
 use crate::wire::StreamId;
@@ -35,6 +35,10 @@ pub(super) struct HalfOpen {
     due: Option<Instant>,
     /// Streams that were forgotten and whose peers have not been told: they are when they write.
     forgotten: u32,
+    /// Streams of this end's that the peer has not acknowledged.
+    unacknowledged: usize,
+    /// Until when they keep their places, unless the peer acknowledges one before.
+    places_until: Option<Instant>,
 }
 
 /// A stream whose peer has not ended it.
@@ -54,12 +58,25 @@ const ARRIVING: u32 = NEVER - 1;
 impl HalfOpen {
     pub(super) fn new(spread: Spread, now: Instant) -> Self {
         let entries = HashMap::with_hasher(spread);
-        Self { entries, owed: VecDeque::new(), next: 0, since: now, due: None, forgotten: 0 }
+        Self {
+            entries,
+            owed: VecDeque::new(),
+            next: 0,
+            since: now,
+            due: None,
+            forgotten: 0,
+            unacknowledged: 0,
+            places_until: None,
+        }
     }
 
     /// Adds a stream; a part of its last body may be still to come, which is reported when it is there
     /// ([`arrived`](Self::arrived)).
     pub(super) fn insert(&mut self, id: StreamId, tombstone: Tombstone, arriving: bool, now: Instant) {
+        if tombstone.is_unacknowledged() {
+            self.unacknowledged = self.unacknowledged.saturating_add(1);
+            self.places_until = self.places_until.or_else(|| now.checked_add(UNACKNOWLEDGED_TIME));
+        }
         let number = self.next;
         self.next = self.next.wrapping_add(1);
         self.entries.insert(id, Entry { tombstone, number, until: ARRIVING });
@@ -70,6 +87,42 @@ impl HalfOpen {
 
     pub(super) fn get_mut(&mut self, id: StreamId) -> Option<&mut Tombstone> {
         self.entries.get_mut(&id).map(|entry| &mut entry.tombstone)
+    }
+
+    /// How many of the places for streams that the peer has not acknowledged are taken (Y-ACK-4).
+    pub(super) const fn unacknowledged(&self) -> usize {
+        self.unacknowledged
+    }
+
+    /// A frame of the peer has come for the stream; says whether that frees a place.
+    pub(super) fn acknowledged(&mut self, id: StreamId, now: Instant) -> bool {
+        let freed = self.give_up_place(id);
+        if freed && self.unacknowledged > 0 {
+            self.places_until = now.checked_add(UNACKNOWLEDGED_TIME);
+        }
+        freed
+    }
+
+    fn give_up_place(&mut self, id: StreamId) -> bool {
+        let freed = self.entries.get_mut(&id).is_some_and(|entry| entry.tombstone.acknowledge());
+        self.unacknowledged = self.unacknowledged.saturating_sub(freed.into());
+        if self.unacknowledged == 0 {
+            self.places_until = None;
+        }
+        freed
+    }
+
+    /// Frees all the places where the peer has acknowledged none for too long: there are peers that never do (Y-ACK-4). Says
+    /// whether there were any.
+    pub(super) fn free_places(&mut self, now: Instant) -> bool {
+        let over = self.places_until.is_some_and(|until| now >= until);
+        if over {
+            self.entries.values_mut().for_each(|entry| {
+                entry.tombstone.acknowledge();
+            });
+            (self.unacknowledged, self.places_until) = (0, None);
+        }
+        over
     }
 
     /// A body begins to arrive: its peer is not waiting.
@@ -93,6 +146,7 @@ impl HalfOpen {
 
     /// The peer has ended its half, or the id is being opened anew: what is left to remember of the stream.
     pub(super) fn remove(&mut self, id: StreamId) -> Option<Tombstone> {
+        self.give_up_place(id);
         let entry = self.entries.remove(&id)?;
         trim(&mut self.entries);
         if self.entries.is_empty() {
@@ -106,9 +160,9 @@ impl HalfOpen {
         self.owed.retain(|owed| *owed != id);
     }
 
-    /// When [`expired`](Self::expired) has something to say.
-    pub(super) const fn poll_timeout(&self) -> Option<Instant> {
-        self.due
+    /// When [`expired`](Self::expired) or [`free_places`](Self::free_places) has something to say.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.due.into_iter().chain(self.places_until).min()
     }
 
     /// Takes those out whose peers have waited for long enough: a reset is owed for each.
@@ -120,6 +174,8 @@ impl HalfOpen {
         let over = |entry: &Entry| entry.until < ARRIVING && TICK.saturating_mul(entry.until) <= passed;
         let expired = self.entries.extract_if(|_, entry| over(entry)).map(|(id, entry)| (id, entry.tombstone));
         let expired: Vec<_> = expired.collect();
+        let places = expired.iter().filter(|(_, tombstone)| tombstone.is_unacknowledged()).count();
+        self.unacknowledged = self.unacknowledged.saturating_sub(places);
         let next = self.entries.values().map(|entry| entry.until).filter(|until| *until < ARRIVING).min();
         self.due = next.and_then(|until| self.since.checked_add(TICK.saturating_mul(until)));
         self.owed.extend(expired.iter().map(|(id, _)| *id));
@@ -141,6 +197,7 @@ impl HalfOpen {
         places.sort_unstable();
         let (mut forgotten, mut told) = (0_u32, Vec::new());
         for ((may_wait, ..), id) in places {
+            self.give_up_place(id);
             match self.entries.remove(&id) {
                 Some(entry) if may_wait => told.push((id, entry.tombstone)),
                 _ => forgotten = forgotten.saturating_add(1),

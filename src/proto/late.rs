@@ -31,6 +31,7 @@ impl Mux {
         let arriving = self.receiver() == Some(key);
         let Some(stream) = self.store.get(key) else { return };
         let (id, tombstone) = (stream.id, Tombstone::new(stream.receive.window.credit(), stream.sent.data_bytes()));
+        let unacknowledged = stream.handshake.is_unacknowledged();
         match trace {
             Trace::None => {}
             // Y-RST-6.
@@ -45,11 +46,14 @@ impl Mux {
                     }
                 }
                 let before = self.half_open.poll_timeout();
+                // Y-ACK-4: the peer may not have accepted it yet, and would refuse what is beyond its backlog.
+                let tombstone = if unacknowledged { tombstone.unacknowledged() } else { tombstone };
                 self.half_open.insert(id, tombstone, arriving, self.ledger.latest());
                 // Y-DROP-3: a driver that sleeps learns of the time at which the peer is told.
                 self.events.outlook |= self.half_open.poll_timeout() != before;
                 // Y-DROP-4.
                 let (forgotten, told) = self.half_open.evicted();
+                self.events.openable |= forgotten > 0 || !told.is_empty();
                 self.tombstones.forget(forgotten);
                 self.told(told);
             }
@@ -66,8 +70,10 @@ impl Mux {
         }
     }
 
-    /// Peers that have waited for credit are told that there will be none (Y-DROP-3).
+    /// Peers that have waited for credit are told that there will be none (Y-DROP-3), and places are not kept for ever
+    /// (Y-ACK-4).
     pub(super) fn end_late(&mut self, now: Instant) {
+        self.events.openable |= self.half_open.free_places(now);
         let expired = self.half_open.expired(now);
         self.told(expired);
     }
@@ -103,6 +109,7 @@ impl Mux {
         let reset = flags.contains(Flags::RST);
         // The value of a reset is a code.
         let credit = if reset { 0 } else { credit };
+        self.events.openable |= self.half_open.acknowledged(id, self.ledger.latest());
         let expected = if let Some(tombstone) = self.half_open.get_mut(id) {
             let expected = tombstone.expects(credit);
             if reset || flags.contains(Flags::FIN) {
@@ -129,6 +136,7 @@ impl Mux {
         if len == 0 {
             return Ok(self.on_late_update(id, flags, 0));
         }
+        self.events.openable |= self.half_open.acknowledged(id, self.ledger.latest());
         if let Some(tombstone) = self.half_open.get_mut(id) {
             tombstone.body(len).map_err(|left| beyond(left.0))?;
             if flags.contains(Flags::RST) {

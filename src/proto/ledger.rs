@@ -170,7 +170,7 @@ impl Mux {
             streams: StreamCounts {
                 open: self.store.live() as u64,
                 unaccepted: self.incoming.len() as u64,
-                unacknowledged: self.unacknowledged as u64,
+                unacknowledged: self.awaiting_ack() as u64,
                 opened: *opened,
                 accepted: *accepted,
             },

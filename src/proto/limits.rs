@@ -114,6 +114,11 @@ pub(crate) const REFUSALS_OWED: usize = 2048;
 /// connection may take beside what is reserved.
 pub(crate) const REFUSALS_MOST: usize = 8192;
 
+/// How long streams that were dropped keep their places in the backlog while the peer acknowledges none of them (Y-ACK-4).
+/// Stops: opens from waiting for ever for a peer that acknowledges nothing. hashicorp/yamux gives a connection up after the
+/// same time without an ACK.
+pub(crate) const UNACKNOWLEDGED_TIME: Duration = Duration::from_secs(75);
+
 /// The most pongs, where `ping_backlog` is not more. There are peers that send a ping for each of a thousand tasks. 4 KiB.
 pub(crate) const PONGS_MOST: usize = 1024;
 
@@ -148,23 +153,23 @@ pub(crate) const RAPID_RESETS: Allowance = Allowance { burst: 5_000, per_second:
 /// How long what others write does not hold up a flush that somebody waits for: then nothing new is cut until it is done
 /// (Y-SEND-5). Longer than the flushes that are known to take time, which is 100 ms for a websocket in a browser; and a
 /// transport that flushes only when its buffer is empty would otherwise never do so beside bulk.
-pub(crate) const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
+pub(crate) const FLUSH_WAIT: Duration = Duration::from_secs(1);
 
 /// How long a go-away that reports a violation may take to reach the transport, and how long the peer's last bytes are
 /// read and discarded after the write side has been shut, so that the go-away is not lost with them (Y-CLOSE-3).
-pub(crate) const LAST_WORDS: Duration = Duration::from_secs(1);
+pub(crate) const LINGER_TIME: Duration = Duration::from_secs(1);
 
 /// What is still read after a write has failed, in bytes (Y-CLOSE-6): as much as four streams with their first windows may
 /// have sent. Stops: a peer that only sends from keeping a connection that cannot answer.
-pub(crate) const SALVAGE_BYTES: usize = 1024 * 1024;
+pub(crate) const FINAL_READ_BYTES: usize = 1024 * 1024;
 /// How long that may take, and how long nothing comes before there is nothing more: sockets say only that they have nothing
 /// at the moment, those of tokio also after 128 reads that brought something.
-pub(crate) const SALVAGE_TIME: Duration = Duration::from_secs(1);
-pub(crate) const SALVAGE_QUIET: Duration = Duration::from_millis(50);
+pub(crate) const FINAL_READ_TIME: Duration = Duration::from_secs(1);
+pub(crate) const FINAL_READ_QUIET: Duration = Duration::from_millis(50);
 /// How long a muxer keeps the end of its connection back for streams that nobody has accepted, after the last one that
 /// somebody has (Y-CLOSE-10).
 #[cfg(feature = "libp2p")]
-pub(crate) const BACKLOG_HOLD: Duration = Duration::from_secs(1);
+pub(crate) const ACCEPT_GRACE: Duration = Duration::from_secs(1);
 /// Bytes read in one poll before the driver yields.
 pub(crate) const POLL_READ_BYTES: usize = 128 * 1024;
 
@@ -174,23 +179,23 @@ pub(crate) const POLL_PIECES: usize = 4096;
 
 /// How long reading waits for somebody to accept a stream when more than half of the backlog is taken, and then once
 /// more (Y-OPEN-13).
-pub(crate) const BACKLOG_PATIENCE: Duration = Duration::from_millis(5);
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(5);
 
 /// Of how much time such waits may take one part. Stops: a slow acceptor from holding up the other streams.
-pub(crate) const BACKLOG_PATIENCE_SHARE: u32 = 10;
+pub(crate) const ACCEPT_PAUSE_SHARE: u32 = 10;
 
 /// The time over which that share is reckoned.
-pub(crate) const BACKLOG_PATIENCE_WINDOW: Duration = Duration::from_secs(1);
+pub(crate) const ACCEPT_PAUSE_WINDOW: Duration = Duration::from_secs(1);
 
 /// Bytes that a reader copies with the lock held at most: to hand it their chunks takes longer.
 pub(crate) const SMALL_READ: usize = 2 * 1024;
 
 /// How often a task that finds the lock of its connection taken lets others have their turn, until it waits for the lock
 /// once: each time costs a turn, and waiting costs the thread a sleep.
-pub(crate) const LOCK_TURNS: u8 = 64;
+pub(crate) const LOCK_ATTEMPTS: u8 = 64;
 
 /// How often a batch is put off at most for what others are about to write.
-pub(crate) const GATHER_TURNS: usize = 16;
+pub(crate) const COALESCE_TURNS: usize = 16;
 
 /// Bytes of batches written in one poll before the driver yields, but for the last one.
 pub(crate) const POLL_WRITE_BYTES: usize = 128 * 1024;

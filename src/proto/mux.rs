@@ -25,7 +25,7 @@ use super::tombstones::Tombstones;
 use super::urgency::Urgency;
 use super::windows::Windows;
 use super::withheld::Withheld;
-use crate::config::{Charging, Config};
+use crate::config::{Config, ReceiveCharge};
 use crate::error::{ConnectionError, OpenError, Side};
 use crate::memory::Reservation;
 use crate::mode::Mode;
@@ -233,11 +233,16 @@ impl Mux {
             Lifecycle::Open => match self.next_id {
                 None => OpenError::StreamsExhausted,
                 // Y-ACK-2, Y-ACK-4: derived from the streams' states, not a semaphore.
-                Some(_) if self.unacknowledged >= self.config.accept_backlog() => return Err(OpenBlocked::Backlog),
+                Some(_) if self.awaiting_ack() >= self.config.accept_backlog() => return Err(OpenBlocked::Backlog),
                 Some(id) => return Ok(id),
             },
         };
         Err(OpenBlocked::Failed(failed))
+    }
+
+    /// Streams of this end's that the peer has not acknowledged, those that are half open included.
+    pub(super) const fn awaiting_ack(&self) -> usize {
+        self.unacknowledged.saturating_add(self.half_open.unacknowledged())
     }
 
     /// Opens a stream with the window that `reservation` is for, [`first_reservation`] of bytes or, where that is promised,
@@ -365,9 +370,9 @@ impl Mux {
         self.forget(id);
         let priority = self.config.default_priority();
         self.ledger.reserved(priority, reservation.bytes());
-        let window = match self.config.charging() {
-            Charging::Promised => u32::try_from(reservation.bytes()).unwrap_or(u32::MAX),
-            Charging::Used => self.config.initial_stream_window(),
+        let window = match self.config.receive_charge() {
+            ReceiveCharge::Window => u32::try_from(reservation.bytes()).unwrap_or(u32::MAX),
+            ReceiveCharge::Buffered => self.config.initial_stream_window(),
         };
         let stream = Stream::new(id, handshake, priority, window, reservation);
         match handshake.is_unacknowledged() {

@@ -24,12 +24,13 @@ const CRUMB: usize = 1024;
 #[derive(Debug)]
 pub(super) struct Pool {
     used: usize,
-    /// The same by bucket.
-    by_bucket: [usize; Priority::BUCKETS],
-    /// Of that, what has been cut and not been written to the transport yet.
-    in_batch: [usize; Priority::BUCKETS],
+    lanes: [Lane; Priority::BUCKETS],
     max: usize,
     reservation: Option<Reservation>,
+    /// Bytes that may be used: the base and what is reserved.
+    capacity: usize,
+    /// How much of that each bucket has for itself.
+    part: usize,
     /// The highest priority at which more memory has been refused since anything left. Until something does it is not asked
     /// for again: a writer that is polled in vain would ask each time.
     refused: Option<Priority>,
@@ -37,9 +38,20 @@ pub(super) struct Pool {
     idle_since: Option<Instant>,
     /// Chunks in the part of the capacity that is not used.
     pub(super) spares: Spares,
-    /// Writers that found no room, by bucket. Each is there once, however often it asks, until it is served.
-    waiting: [Queue<RoomPlace>; Priority::BUCKETS],
-    turns: [Turn; Priority::BUCKETS],
+}
+
+/// What a bucket has of the pool.
+#[derive(Debug)]
+struct Lane {
+    /// Bytes in use by its streams.
+    used: usize,
+    /// Of that, what has been cut and not been written to the transport yet.
+    in_batch: usize,
+    /// Bytes of the pool beyond which it adds none, but for its own part.
+    share: usize,
+    /// Writers that found no room. Each is there once, however often it asks, until it is served.
+    waiting: Queue<RoomPlace>,
+    turn: Turn,
 }
 
 /// How those are served who wait in a bucket.
@@ -60,19 +72,21 @@ pub(super) struct Round {
 
 impl Pool {
     pub(super) fn new(max: usize) -> Self {
-        let waiting = std::array::from_fn(|_| Queue::new());
-        Self {
+        let turn = Turn { number: 1, ahead: 0 };
+        let lane = |_| Lane { used: 0, in_batch: 0, share: 0, waiting: Queue::new(), turn };
+        let mut pool = Self {
             used: 0,
-            by_bucket: [0; Priority::BUCKETS],
-            in_batch: [0; Priority::BUCKETS],
+            lanes: std::array::from_fn(lane),
             max: max.max(SEND_BASE),
             reservation: None,
+            capacity: 0,
+            part: 0,
             refused: None,
             idle_since: None,
             spares: Spares::default(),
-            waiting,
-            turns: [Turn { number: 1, ahead: 0 }; Priority::BUCKETS],
-        }
+        };
+        pool.measure();
+        pool
     }
 
     pub(super) const fn used(&self) -> usize {
@@ -83,48 +97,41 @@ impl Pool {
         self.reservation.as_ref().map_or(0, Reservation::bytes)
     }
 
-    fn capacity(&self) -> usize {
-        SEND_BASE.saturating_add(self.reserved())
+    /// How much is reserved has changed. Each write asks for what follows from it.
+    fn measure(&mut self) {
+        self.capacity = SEND_BASE.saturating_add(self.reserved());
+        self.part = self.capacity / SEND_PARTS;
+        for (bucket, lane) in self.lanes.iter_mut().enumerate() {
+            lane.share = Priority::level_of(bucket).threshold(self.capacity);
+        }
     }
 
-    /// Bytes that a stream of `priority`, which has `own` of them in the pool, may add now; it `wants` some.
+    /// Bytes that a stream of a bucket, which has `own` of them in the pool, may add now; it `wants` some.
     ///
     /// A stream gets half of what is free beyond what it has itself: busy ones always leave room for a small write of
     /// their bucket, and large writes are not cut to crumbs.
-    pub(super) fn room(&self, priority: Priority, own: usize, wants: usize) -> usize {
-        let room = self.free(priority.bucket()).saturating_sub(own).div_ceil(2);
+    pub(super) fn room(&self, bucket: usize, own: usize, wants: usize) -> usize {
+        let Some(lane) = self.lanes.get(bucket) else { return 0 };
+        // What is not used of its share, and of its own part at least (Y-MEM-6).
+        let free = self.shared(bucket, lane).max(self.part.saturating_sub(lane.used));
+        let room = free.saturating_sub(own).div_ceil(2);
         if room < wants.min(CRUMB) { 0 } else { room }
-    }
-
-    /// Bytes that a bucket may add: what is not used of its share, and of its own part at least (Y-MEM-6).
-    fn free(&self, bucket: usize) -> usize {
-        self.shared(bucket).max(self.own(bucket))
     }
 
     /// Bytes of a bucket's share that are not used. The shares below the highest leave more than the parts of all others
     /// free anyway.
-    fn shared(&self, bucket: usize) -> usize {
-        let mut share = Priority::level_of(bucket).threshold(self.capacity());
+    fn shared(&self, bucket: usize, lane: &Lane) -> usize {
+        let mut share = lane.share;
         if bucket == Priority::ALWAYS.bucket() {
-            share = (0..bucket).fold(share, |share, other| share.saturating_sub(self.own(other)));
+            let others = self.lanes.iter().take(bucket);
+            share = others.fold(share, |share, other| share.saturating_sub(self.part.saturating_sub(other.used)));
         }
         share.saturating_sub(self.used)
     }
 
-    /// Bytes of a bucket's own part that are not used.
-    fn own(&self, bucket: usize) -> usize {
-        self.part().saturating_sub(self.by_bucket.get(bucket).copied().unwrap_or_default())
-    }
-
-    /// How much each bucket has for itself.
-    fn part(&self) -> usize {
-        self.capacity() / SEND_PARTS
-    }
-
     /// Bytes by which the pool wants to be larger, for a writer of `priority` that found too little room.
     pub(super) fn growth(&self, priority: Priority) -> Option<usize> {
-        let capacity = self.capacity();
-        let growth = capacity.min(self.max.saturating_sub(capacity));
+        let growth = self.capacity.min(self.max.saturating_sub(self.capacity));
         Some(growth).filter(|growth| *growth > 0 && !self.is_refused(priority))
     }
 
@@ -139,44 +146,51 @@ impl Pool {
 
     /// Makes the pool larger; gives back what is beyond the maximum.
     pub(super) fn grow(&mut self, mut reservation: Reservation) -> Option<Reservation> {
-        let fits = self.max.saturating_sub(self.capacity());
+        let fits = self.max.saturating_sub(self.capacity);
         let beyond = reservation.bytes().saturating_sub(fits);
         let excess = (beyond > 0).then(|| reservation.split(beyond));
         match &mut self.reservation {
             Some(own) => own.merge(reservation),
             None => self.reservation = Some(reservation),
         }
+        self.measure();
         excess
     }
 
-    /// `bytes` of a stream of `priority` were taken in.
-    pub(super) fn add(&mut self, priority: Priority, bytes: usize) {
+    /// `bytes` of a stream of a bucket were taken in.
+    pub(super) fn add(&mut self, bucket: usize, bytes: usize) {
         self.idle_since = None;
         self.used = self.used.saturating_add(bytes);
-        more(&mut self.by_bucket, priority, bytes);
-        let bucket = priority.bucket();
-        if self.waiting.get(bucket).is_some_and(|waiting| !waiting.is_empty())
-            && let Some(turn) = self.turns.get_mut(bucket)
-        {
-            turn.ahead = turn.ahead.saturating_add(1);
-        }
-        let free = self.capacity().saturating_sub(self.used);
+        let free = self.capacity.saturating_sub(self.used);
         if self.spares.len() > free {
             self.spares.shrink(free);
         }
+        let Some(lane) = self.lanes.get_mut(bucket) else { return };
+        lane.used = lane.used.saturating_add(bytes);
+        if !lane.waiting.is_empty() {
+            lane.turn.ahead = lane.turn.ahead.saturating_add(1);
+        }
+    }
+
+    fn lane(&mut self, priority: Priority) -> Option<&mut Lane> {
+        self.lanes.get_mut(priority.bucket())
     }
 
     /// `bytes` of a stream of `priority` were put into a batch. It may be of another one when they have been written.
     pub(super) fn cut(&mut self, priority: Priority, bytes: usize) {
-        more(&mut self.in_batch, priority, bytes);
+        if let Some(lane) = self.lane(priority) {
+            lane.in_batch = lane.in_batch.saturating_add(bytes);
+        }
     }
 
     /// `bytes` of a batch have been written to the transport.
     pub(super) fn written(&mut self, bytes: usize) {
         let mut left = bytes;
-        for (used, batch) in self.by_bucket.iter_mut().zip(&mut self.in_batch) {
-            let gone = left.min(*batch);
-            (*batch, *used, left) = (batch.saturating_sub(gone), used.saturating_sub(gone), left.saturating_sub(gone));
+        for lane in &mut self.lanes {
+            let gone = left.min(lane.in_batch);
+            lane.in_batch = lane.in_batch.saturating_sub(gone);
+            lane.less(gone);
+            left = left.saturating_sub(gone);
         }
         debug_assert_eq!(left, 0, "more was written than was cut");
         self.less(bytes);
@@ -184,7 +198,7 @@ impl Pool {
 
     /// `bytes` of a stream of `priority` were dropped before they were put into a batch.
     pub(super) fn remove(&mut self, priority: Priority, bytes: usize) {
-        less(&mut self.by_bucket, priority, bytes);
+        self.lane(priority).into_iter().for_each(|lane| lane.less(bytes));
         self.less(bytes);
     }
 
@@ -195,8 +209,8 @@ impl Pool {
 
     /// A stream that has `bytes` here, and in no batch, is of another priority now.
     pub(super) fn shift(&mut self, before: Priority, after: Priority, bytes: usize) {
-        less(&mut self.by_bucket, before, bytes);
-        more(&mut self.by_bucket, after, bytes);
+        self.lane(before).into_iter().for_each(|lane| lane.less(bytes));
+        self.lane(after).into_iter().for_each(|lane| lane.used = lane.used.saturating_add(bytes));
     }
 
     /// There is nothing to send at the moment.
@@ -216,61 +230,65 @@ impl Pool {
         self.poll_timeout().filter(|at| now >= *at)?;
         self.idle_since = None;
         self.spares.shrink(0);
-        self.reservation.take()
+        self.take_reservation()
+    }
+
+    fn take_reservation(&mut self) -> Option<Reservation> {
+        let reservation = self.reservation.take();
+        self.measure();
+        reservation
     }
 
     /// Keeps chunks that were used, as far as there is capacity that nobody uses.
     pub(super) fn recycle(&mut self, spent: impl IntoIterator<Item = Bytes>) {
-        let most = self.capacity().saturating_sub(self.used);
+        let most = self.capacity.saturating_sub(self.used);
         spent.into_iter().for_each(|bytes| self.spares.put(bytes, most));
     }
 
     /// The same for a chunk that nobody else holds a part of.
     pub(super) fn reuse(&mut self, mut chunk: BytesMut) {
         chunk.clear();
-        self.spares.keep(chunk, self.capacity().saturating_sub(self.used));
+        self.spares.keep(chunk, self.capacity.saturating_sub(self.used));
     }
 
     /// Whether a stream that was last written to at this turn waits for its next one: it has gone before those who wait, and
     /// enough others have. While nothing is buffered nobody waits, since there may be no other occasion to wake anybody.
-    pub(super) fn is_closed_to(&self, priority: Priority, last: u16) -> bool {
-        let bucket = priority.bucket();
-        let passed = |turn: &Turn| turn.ahead >= WRITES_AHEAD && turn.number == last;
-        self.turns.get(bucket).is_some_and(passed)
-            && self.used > 0
-            && self.waiting.get(bucket).is_some_and(|waiting| !waiting.is_empty())
+    pub(super) fn is_closed_to(&self, bucket: usize, last: u16) -> bool {
+        let passed = |turn: Turn| turn.ahead >= WRITES_AHEAD && turn.number == last;
+        // Most often nobody waits.
+        let lane = self.lanes.get(bucket).filter(|lane| !lane.waiting.is_empty());
+        lane.is_some_and(|lane| passed(lane.turn)) && self.used > 0
     }
 
-    /// The turn at which a stream of this priority is written to now.
-    pub(super) fn turn(&self, priority: Priority) -> u16 {
-        self.turns.get(priority.bucket()).map_or(0, |turn| turn.number)
+    /// The turn at which a stream of a bucket is written to now.
+    pub(super) fn turn(&self, bucket: usize) -> u16 {
+        self.lanes.get(bucket).map_or(0, |lane| lane.turn.number)
     }
 
     /// A writer waits for room. One that was woken for some, and comes when others have had their turns, is the next.
     pub(super) fn wait(&mut self, store: &mut Store, key: Key, priority: Priority) {
         let late = store.motion(key).is_some_and(|motion| std::mem::take(&mut motion.woken));
-        if let Some(waiting) = self.waiting.get_mut(priority.bucket()) {
+        if let Some(lane) = self.lane(priority) {
             if late {
-                waiting.push_front(store, key)
+                lane.waiting.push_front(store, key)
             } else {
-                waiting.push(store, key)
+                lane.waiting.push(store, key)
             };
         }
     }
 
     /// The writer waits no more, or not at this priority.
     pub(super) fn leave(&mut self, store: &mut Store, key: Key, priority: Priority) {
-        let bucket = priority.bucket();
-        if let Some((waiting, turn)) = self.waiting.get_mut(bucket).zip(self.turns.get_mut(bucket))
-            && waiting.remove(store, key)
+        if let Some(lane) = self.lane(priority)
+            && lane.waiting.remove(store, key)
         {
-            *turn = Turn { number: turn.number.checked_add(1).unwrap_or(1), ahead: 0 };
+            lane.turn = Turn { number: lane.turn.number.checked_add(1).unwrap_or(1), ahead: 0 };
         }
     }
 
     /// Begins to look for writers to wake.
     pub(super) fn round(&self) -> Round {
-        Round { next: self.waiting.each_ref().map(Queue::first), woken: [0; Priority::BUCKETS] }
+        Round { next: self.lanes.each_ref().map(|lane| lane.waiting.first()), woken: [0; Priority::BUCKETS] }
     }
 
     /// The next writer to tell of the room that there is, the highest bucket first, and one of each bucket whose own part
@@ -284,11 +302,12 @@ impl Pool {
         (0..Priority::BUCKETS).rev().find_map(|bucket| {
             let (next, woken) = round.next.get_mut(bucket).zip(round.woken.get_mut(bucket))?;
             // One writer gets half of what there is: where more is left than that, there is room for another.
-            let own = *woken == 0 && self.own(bucket) > self.part() / 2;
-            if !own && self.used > 0 && self.shared(bucket) <= expected {
+            let lane = self.lanes.get(bucket)?;
+            let own = *woken == 0 && self.part.saturating_sub(lane.used) > self.part / 2;
+            if !own && self.used > 0 && self.shared(bucket, lane) <= expected {
                 return None;
             }
-            let waiting = self.waiting.get_mut(bucket)?;
+            let waiting = &mut self.lanes.get_mut(bucket)?.waiting;
             let key = (*next)?;
             *next = waiting.after(store, key);
             if let Some(motion) = store.motion(key) {
@@ -307,22 +326,16 @@ impl Pool {
     /// Forgets all bytes; gives back the reservation.
     pub(super) fn clear(&mut self) -> Option<Reservation> {
         (self.used, self.refused, self.idle_since) = (0, None, None);
-        (self.by_bucket, self.in_batch) = Default::default();
+        self.lanes.iter_mut().for_each(|lane| (lane.used, lane.in_batch) = (0, 0));
         self.spares.shrink(0);
-        self.reservation.take()
+        self.take_reservation()
     }
 }
 
-fn more(sums: &mut [usize; Priority::BUCKETS], priority: Priority, bytes: usize) {
-    if let Some(sum) = sums.get_mut(priority.bucket()) {
-        *sum = sum.saturating_add(bytes);
-    }
-}
-
-fn less(sums: &mut [usize; Priority::BUCKETS], priority: Priority, bytes: usize) {
-    if let Some(sum) = sums.get_mut(priority.bucket()) {
-        debug_assert!(*sum >= bytes, "bytes of another bucket");
-        *sum = sum.saturating_sub(bytes);
+impl Lane {
+    fn less(&mut self, bytes: usize) {
+        debug_assert!(self.used >= bytes, "bytes of another bucket");
+        self.used = self.used.saturating_sub(bytes);
     }
 }
 
@@ -332,6 +345,11 @@ mod tests {
     use crate::memory::{MemoryLimit, MemoryManager};
     use quickcheck::quickcheck;
     use std::sync::Arc;
+
+    /// Bytes of a bucket's own part that are not used.
+    fn own(pool: &Pool, bucket: usize) -> usize {
+        pool.part.saturating_sub(pool.lanes[bucket].used)
+    }
 
     fn reserve(bytes: usize) -> (Arc<MemoryLimit>, Reservation) {
         let limit = Arc::new(MemoryLimit::new(1 << 30));
@@ -344,8 +362,8 @@ mod tests {
         let mut pool = Pool::new(SEND_BASE);
         for priority in [Priority::new(0), Priority::LOW, Priority::MEDIUM, Priority::HIGH, Priority::ALWAYS] {
             let before = pool.used();
-            while pool.room(priority, 0, CRUMB) > 0 {
-                pool.add(priority, pool.room(priority, 0, CRUMB));
+            while pool.room(priority.bucket(), 0, CRUMB) > 0 {
+                pool.add(priority.bucket(), pool.room(priority.bucket(), 0, CRUMB));
             }
             let share = Priority::level_of(priority.bucket()).threshold(SEND_BASE);
             assert!(
@@ -363,18 +381,18 @@ mod tests {
             let (mut pool, mut own) = (Pool::new(SEND_BASE), vec![0; streams]);
             for turn in 0..1000 {
                 let own = &mut own[turn % streams];
-                let room = pool.room(Priority::MEDIUM, *own, SEND_BASE);
-                pool.add(Priority::MEDIUM, room);
+                let room = pool.room(Priority::MEDIUM.bucket(), *own, SEND_BASE);
+                pool.add(Priority::MEDIUM.bucket(), room);
                 *own += room;
             }
-            assert!(pool.room(Priority::MEDIUM, 0, CRUMB / 2) >= CRUMB / 2, "beside {streams}");
+            assert!(pool.room(Priority::MEDIUM.bucket(), 0, CRUMB / 2) >= CRUMB / 2, "beside {streams}");
         }
     }
 
     #[test]
     fn what_was_refused_is_not_asked_for_again_until_something_leaves() {
         let mut pool = Pool::new(3 * SEND_BASE);
-        pool.add(Priority::MEDIUM, SEND_BASE);
+        pool.add(Priority::MEDIUM.bucket(), SEND_BASE);
         pool.refuse(Priority::MEDIUM);
         pool.refuse(Priority::LOW);
         let asks = |pool: &Pool| [Priority::LOW, Priority::MEDIUM, Priority::HIGH].map(|p| pool.growth(p).is_some());
@@ -389,21 +407,21 @@ mod tests {
         assert_eq!(pool.growth(Priority::MEDIUM), Some(SEND_BASE));
         let (limit, reservation) = reserve(3 * SEND_BASE);
         let excess = pool.grow(reservation).expect("one base too much");
-        assert_eq!((excess.bytes(), pool.capacity(), pool.growth(Priority::MEDIUM)), (SEND_BASE, 3 * SEND_BASE, None));
+        assert_eq!((excess.bytes(), pool.capacity, pool.growth(Priority::MEDIUM)), (SEND_BASE, 3 * SEND_BASE, None));
         drop(excess);
         let now = Instant::now();
-        pool.add(Priority::LOW, 1);
+        pool.add(Priority::LOW.bucket(), 1);
         pool.idle(now);
         assert_eq!(pool.poll_timeout(), None);
         pool.remove(Priority::LOW, 1);
         pool.idle(now);
         assert!(pool.handle_timeout(now).is_none());
-        pool.add(Priority::LOW, 1);
+        pool.add(Priority::LOW.bucket(), 1);
         pool.remove(Priority::LOW, 1);
         assert!(pool.handle_timeout(now + POOL_IDLE).is_none());
         pool.idle(now + POOL_IDLE);
         drop(pool.handle_timeout(now + 2 * POOL_IDLE));
-        assert_eq!((limit.reserved(), pool.capacity(), pool.poll_timeout()), (0, SEND_BASE, None));
+        assert_eq!((limit.reserved(), pool.capacity, pool.poll_timeout()), (0, SEND_BASE, None));
     }
 
     #[test]
@@ -411,14 +429,14 @@ mod tests {
         const LEVELS: [Priority; 4] = [Priority::LOW, Priority::MEDIUM, Priority::HIGH, Priority::ALWAYS];
         for fills in LEVELS {
             let mut pool = Pool::new(SEND_BASE);
-            while pool.room(fills, 0, 1) > 0 {
-                pool.add(fills, pool.room(fills, 0, 1));
+            while pool.room(fills.bucket(), 0, 1) > 0 {
+                pool.add(fills.bucket(), pool.room(fills.bucket(), 0, 1));
             }
             let part = SEND_BASE / SEND_PARTS;
             for other in LEVELS.into_iter().filter(|other| *other != fills) {
-                assert!(pool.room(other, 0, 1) >= part / 2, "{other:?} beside {fills:?}");
-                while pool.room(other, 0, 1) > 0 && pool.own(other.bucket()) > 0 {
-                    pool.add(other, pool.room(other, 0, 1).min(pool.own(other.bucket())));
+                assert!(pool.room(other.bucket(), 0, 1) >= part / 2, "{other:?} beside {fills:?}");
+                while pool.room(other.bucket(), 0, 1) > 0 && own(&pool, other.bucket()) > 0 {
+                    pool.add(other.bucket(), pool.room(other.bucket(), 0, 1).min(own(&pool, other.bucket())));
                 }
             }
             assert!(pool.used() <= SEND_BASE, "{} beside {fills:?}", pool.used());
@@ -428,10 +446,10 @@ mod tests {
     #[test]
     fn y_mem_6_the_parts_grow_with_the_buffers() {
         let mut pool = Pool::new(4 * SEND_BASE);
-        assert_eq!(pool.part(), 4 * 1024);
+        assert_eq!(pool.part, 4 * 1024);
         let (_limit, reservation) = reserve(3 * SEND_BASE);
         assert!(pool.grow(reservation).is_none());
-        assert_eq!(pool.part(), 16 * 1024);
+        assert_eq!(pool.part, 16 * 1024);
     }
 
     quickcheck! {
@@ -444,31 +462,31 @@ mod tests {
             for (step, which, bytes) in steps {
                 let bucket = usize::from(which) % Priority::BUCKETS;
                 let (priority, bytes) = (Priority::level_of(bucket), usize::from(bytes));
-                let own = bytes.min(queued[bucket]);
+                let some = bytes.min(queued[bucket]);
                 match step % 5 {
                     0 | 1 => {
-                        let room = pool.room(priority, 0, bytes).min(bytes);
-                        pool.add(priority, room);
+                        let room = pool.room(priority.bucket(), 0, bytes).min(bytes);
+                        pool.add(priority.bucket(), room);
                         queued[bucket] += room;
                     }
                     2 => {
-                        pool.cut(priority, own);
-                        (queued[bucket], batch) = (queued[bucket] - own, batch + own);
+                        pool.cut(priority, some);
+                        (queued[bucket], batch) = (queued[bucket] - some, batch + some);
                     }
                     3 => {
-                        pool.remove(priority, own);
-                        queued[bucket] -= own;
+                        pool.remove(priority, some);
+                        queued[bucket] -= some;
                     }
                     _ => pool.written(std::mem::take(&mut batch)),
                 }
-                let kept: usize = (0..Priority::BUCKETS).map(|bucket| pool.own(bucket)).sum();
+                let kept: usize = (0..Priority::BUCKETS).map(|bucket| own(&pool, bucket)).sum();
                 if pool.used() + kept > SEND_BASE || pool.used() != batch + queued.iter().sum::<usize>() {
                     return false;
                 }
             }
             pool.written(batch);
             (0..).zip(queued).for_each(|(bucket, bytes)| pool.remove(Priority::level_of(bucket), bytes));
-            pool.used() == 0 && pool.by_bucket == [0; Priority::BUCKETS] && pool.in_batch == [0; Priority::BUCKETS]
+            pool.used() == 0 && pool.lanes.iter().all(|lane| (lane.used, lane.in_batch) == (0, 0))
         }
     }
 }

@@ -136,7 +136,17 @@ pub(super) fn allocation(chunks: &VecDeque<BytesMut>, len: usize) -> usize {
 }
 
 /// Appends `bytes` to the chunks of a buffer.
-pub(super) fn append(chunks: &mut VecDeque<BytesMut>, mut bytes: &[u8], spares: &mut Spares) {
+pub(super) fn append(chunks: &mut VecDeque<BytesMut>, bytes: &[u8], spares: &mut Spares) {
+    match chunks.back_mut().filter(|tail| tail.capacity().saturating_sub(tail.len()) >= bytes.len()) {
+        // Most writes fit into the last chunk.
+        Some(tail) => tail.extend_from_slice(bytes),
+        None => append_chunks(chunks, bytes, spares),
+    }
+}
+
+/// The same where the last chunk has too little room.
+#[inline(never)]
+fn append_chunks(chunks: &mut VecDeque<BytesMut>, mut bytes: &[u8], spares: &mut Spares) {
     while !bytes.is_empty() {
         let (last, room) = tail(chunks);
         if room == 0 {

@@ -24,6 +24,8 @@ pub(super) struct Tombstone {
     sent: u32,
     /// Other frames without a body that are still expected.
     patience: u8,
+    /// The peer has sent nothing on it yet: the stream takes a place of Y-ACK-2.
+    unacknowledged: bool,
 }
 
 /// Frames without a body that an honest peer may send on a stream that has ended here, credit for what it still reads not
@@ -40,7 +42,22 @@ pub(super) struct BeyondCredit(pub(super) u32);
 impl Tombstone {
     /// Of a stream on which the peer may still send `credit` bytes, and `sent` have been sent to it.
     pub(super) fn new(credit: u32, sent: u64) -> Self {
-        Self { credit, sent: u32::try_from(sent).unwrap_or(u32::MAX), patience: PATIENCE }
+        Self { credit, sent: u32::try_from(sent).unwrap_or(u32::MAX), patience: PATIENCE, unacknowledged: false }
+    }
+
+    /// The peer has not acknowledged the stream.
+    pub(super) const fn unacknowledged(mut self) -> Self {
+        self.unacknowledged = true;
+        self
+    }
+
+    pub(super) const fn is_unacknowledged(&self) -> bool {
+        self.unacknowledged
+    }
+
+    /// The peer has acknowledged the stream, or is not waited for any more; says whether it was.
+    pub(super) const fn acknowledge(&mut self) -> bool {
+        std::mem::replace(&mut self.unacknowledged, false)
     }
 
     /// Bytes that the peer could still send.

@@ -10,7 +10,7 @@ use super::mux::{Lifecycle, Mux};
 use super::store::Key;
 use super::stream::{Motion, ReceiveState, Stream};
 use super::withheld::{Asking, Withheld};
-use crate::config::{Charging, Config};
+use crate::config::{Config, ReceiveCharge};
 use crate::memory::{MemoryManager, Reservation};
 use crate::priority::Priority;
 use crate::stats::{add, count};
@@ -42,7 +42,7 @@ struct Usage {
 pub(crate) struct Wish {
     key: Key,
     priority: Priority,
-    charging: Charging,
+    charging: ReceiveCharge,
     /// Bytes by which it would be larger.
     growth: u32,
     /// Credit that is due at its present size: what counts of it, which is half of the window.
@@ -74,7 +74,7 @@ pub(crate) enum Answer {
 pub(crate) struct Growth {
     key: Key,
     priority: Priority,
-    charging: Charging,
+    charging: ReceiveCharge,
     bytes: u32,
 }
 
@@ -82,8 +82,12 @@ impl Growth {
     /// Asks, as a [`Wish`] does: [`Answer::Larger`] or [`Answer::Wider`], or it stays as it is.
     pub(crate) fn put_to(self, memory: &Arc<dyn MemoryManager>) -> Answer {
         match self.charging {
-            Charging::Promised => Reservation::new(memory, self.bytes as usize, self.priority).map(Answer::Larger).ok(),
-            Charging::Used => memory.has_room(self.bytes as usize, self.priority).then_some(Answer::Wider(self.bytes)),
+            ReceiveCharge::Window => {
+                Reservation::new(memory, self.bytes as usize, self.priority).map(Answer::Larger).ok()
+            }
+            ReceiveCharge::Buffered => {
+                memory.has_room(self.bytes as usize, self.priority).then_some(Answer::Wider(self.bytes))
+            }
         }
         .unwrap_or(Answer::AsItIs)
     }
@@ -91,9 +95,9 @@ impl Growth {
 
 /// Bytes that are reserved when a stream is opened or accepted (Y-MEM-1, Y-MEM-9).
 pub(crate) fn first_reservation(config: &Config) -> usize {
-    match config.charging() {
-        Charging::Promised => config.initial_stream_window() as usize,
-        Charging::Used => STREAM_BOOKS,
+    match config.receive_charge() {
+        ReceiveCharge::Window => config.initial_stream_window() as usize,
+        ReceiveCharge::Buffered => STREAM_BOOKS,
     }
 }
 
@@ -101,8 +105,8 @@ impl Wish {
     /// Asks. Called by whoever holds no lock: the manager is not ours.
     pub(crate) fn put_to(self, memory: &Arc<dyn MemoryManager>) -> Answer {
         match self.charging {
-            Charging::Promised => self.promised(memory),
-            Charging::Used => self.used(&**memory),
+            ReceiveCharge::Window => self.promised(memory),
+            ReceiveCharge::Buffered => self.used(&**memory),
         }
     }
 
@@ -112,7 +116,7 @@ impl Wish {
             Answer::Larger(granted) => self.growths().take_while(|bytes| *bytes as usize > granted.bytes()).count(),
             Answer::Wider(_) => 0,
             // It was only looked whether there is room.
-            _ if self.charging == Charging::Used => usize::from(self.growth > 0),
+            _ if self.charging == ReceiveCharge::Buffered => usize::from(self.growth > 0),
             _ => self.growths().count(),
         };
         refused as u64
@@ -156,16 +160,16 @@ impl Mux {
     /// A stream's credit is due, or its window is to be looked at: the memory manager is asked first. The answer comes
     /// before the next batch, so that credit and growth leave as one update.
     pub(super) fn wish(&mut self, key: Key) {
-        let (max, floor, charging) = (self.config.max_stream_window(), self.floor(), self.config.charging());
+        let (max, floor, charging) = (self.config.max_stream_window(), self.floor(), self.config.receive_charge());
         let asks = match self.lifecycle {
             Lifecycle::Open => true,
             // Nothing grows any more.
-            Lifecycle::Closing { .. } => charging == Charging::Used,
+            Lifecycle::Closing { .. } => charging == ReceiveCharge::Buffered,
             Lifecycle::Closed(_) => false,
         };
         let Some(stream) = self.store.get(key).filter(|stream| asks && is_reading(stream)) else { return };
         let (size, spent) = (stream.receive.window.size(), stream.receive.window.is_spent());
-        let matters = size < max || size > floor || charging == Charging::Used;
+        let matters = size < max || size > floor || charging == ReceiveCharge::Buffered;
         match stream.motion().asking {
             Asking::No if matters && (spent || stream.owes_credit()) => self.queue_wish(key),
             // What it waits for may never come: its peer can send nothing, and there is nothing left to read.
@@ -206,7 +210,7 @@ impl Mux {
     /// The next question to the memory manager; answered with [`Mux::answer`].
     pub(crate) fn next_wish(&mut self, now: Instant) -> Option<Wish> {
         let ((rtt, max), floor) = (self.reach(), self.floor());
-        let charging = self.config.charging();
+        let charging = self.config.receive_charge();
         while let Some(key) = self.windows.wishing.pop_front() {
             let queued = |stream: &&mut Stream| stream.motion().asking == Asking::Queued;
             let Some(stream) = self.store.get_mut(key).filter(queued) else { continue };
@@ -219,7 +223,7 @@ impl Mux {
             }
             // What is spent is not due: it is no more than a reason to grow.
             let idle = spent && !due && growth == 0;
-            if !idle && (growth > 0 || grown || charging == Charging::Used) {
+            if !idle && (growth > 0 || grown || charging == ReceiveCharge::Buffered) {
                 let credit = window.owed().min(window.size() / 2);
                 let least = if stands_still { credit.min(CREDIT_LEAST) } else { 0 };
                 return Some(Wish { key, priority, charging, growth, credit, grown, least });
@@ -260,7 +264,7 @@ impl Mux {
             Answer::AsItIs => {}
             Answer::Smaller => {
                 self.shrink(wish.key);
-                if self.config.charging() == Charging::Used {
+                if self.config.receive_charge() == ReceiveCharge::Buffered {
                     // As small as it is now it may still be owed some.
                     self.wish(wish.key);
                 }
@@ -297,7 +301,7 @@ impl Mux {
         let stream = self.store.get(key).filter(|stream| self.lifecycle_is_open() && is_reading(stream))?;
         let wanted = bytes.min(self.config.max_stream_window());
         let bytes = wanted.checked_sub(stream.receive.window.size()).filter(|bytes| *bytes > 0)?;
-        Some(Growth { key, priority: stream.priority, charging: self.config.charging(), bytes })
+        Some(Growth { key, priority: stream.priority, charging: self.config.receive_charge(), bytes })
     }
 
     /// What the memory manager has said to an application's wish.
@@ -342,11 +346,11 @@ impl Mux {
 
     /// Makes a window smaller by what the peer does not know of, and gives its memory back (Y-MEM-12).
     fn shrink(&mut self, key: Key) {
-        let (floor, charging) = (self.floor(), self.config.charging());
+        let (floor, charging) = (self.floor(), self.config.receive_charge());
         let Some(stream) = self.store.get_mut(key) else { return };
         let bytes = stream.receive.window.shrink(floor) as usize;
         if bytes > 0
-            && charging == Charging::Promised
+            && charging == ReceiveCharge::Window
             && let Some(own) = &mut stream.reservation
         {
             self.events.released.push(own.split(bytes));
@@ -404,7 +408,7 @@ impl Mux {
                 asked.push((stream.priority, key));
             }
         }
-        if self.config.charging() == Charging::Promised {
+        if self.config.receive_charge() == ReceiveCharge::Window {
             asked.sort_unstable();
             asked.into_iter().for_each(|(_, key)| self.queue_wish(key));
         }

@@ -1,29 +1,30 @@
-//! Owns [`AfterUnlock`]: what a critical section leaves to be done when the lock is open, since it runs code that is not ours.
+//! Owns [`AfterUnlock`]: what a critical section leaves to be done after the lock is released, since it runs code of the user's.
 
-use super::log::say;
+use super::log::emit;
 use crate::memory::Reservation;
 use crate::proto::Notes;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::task::Waker;
 
-/// What has to be done when the lock is open.
+/// What has to be done after the lock is released.
 pub(super) enum AfterUnlock {
-    /// Nothing, as most often.
+    /// Nothing, which is the most frequent case.
     None,
     /// One task is woken.
     One(Waker),
     Many(Deferred),
 }
 
-/// All whom it concerns, what is given back, and what there is to say.
+/// The tasks to wake, the memory to release and the events to emit.
 #[derive(Default)]
 pub(super) struct Deferred {
     pub(super) first: Option<Waker>,
     pub(super) others: Vec<Waker>,
     pub(super) released: Vec<Reservation>,
     pub(super) notes: Notes,
-    /// Wakers that nobody will use. The last one of a task may take the task with it, and its streams.
+    /// Wakers that are not used any more. Dropping the last waker of a task may drop the task, and its streams.
     pub(super) retired: Vec<Waker>,
+    /// What [`Mux::ends_with_held`](crate::proto::Mux::ends_with_held) returns.
     pub(super) ends: u64,
 }
 
@@ -35,13 +36,13 @@ impl Deferred {
         }
     }
 
-    /// A subscriber or a memory manager that panics keeps nothing from being given back, and nobody from being woken. What
-    /// room the wakers had is left.
+    /// Does it. If a subscriber or a memory manager panics, all memory is still released and all tasks are still woken. Returns
+    /// the emptied list of wakers, to be used again.
     pub(super) fn run(mut self, connection: u64) -> Vec<Waker> {
         let mut panicked = None;
-        // Before anybody acts on it.
+        // Before a task acts on it.
         if !self.notes.is_empty()
-            && let Err(panic) = catch_unwind(AssertUnwindSafe(|| say(connection, self.notes)))
+            && let Err(panic) = catch_unwind(AssertUnwindSafe(|| emit(connection, self.notes)))
         {
             panicked = Some(panic);
         }
@@ -50,7 +51,7 @@ impl Deferred {
                 panicked.get_or_insert(panic);
             }
         }
-        // Mostly there is nobody to wake.
+        // Mostly there is no task to wake.
         if let Some(first) = self.first {
             first.wake();
             self.others.drain(..).for_each(Waker::wake);

@@ -1,4 +1,4 @@
-//! Owns [`Deadline`]: until when one half of a stream may wait. No protocol state, no lock: it is set from any task while
+//! Owns [`Deadline`]: until when one half of a stream may wait. It has no protocol state and no lock: any task may set it while
 //! another one waits.
 
 use super::timer::Timer;
@@ -13,13 +13,13 @@ use web_time::Instant;
 /// Deadlines are kept as nanoseconds around this moment, which is [`ORIGIN`]: a clock in virtual time may be behind it.
 static START: LazyLock<Instant> = LazyLock::new(|| Time::Real.now());
 
-/// What [`START`] is kept as: 146 years before it are told from each other, and 438 after it.
+/// What [`START`] is kept as. In nanoseconds, 146 years before it can be represented, and 438 after it.
 const ORIGIN: u64 = 1 << 62;
 
 /// No deadline.
 const NEVER: u64 = u64::MAX;
 
-/// A deadline, and who waits for it.
+/// A deadline, and the waker of the task that waits for it.
 #[derive(Debug)]
 pub(crate) struct Deadline {
     at: AtomicU64,
@@ -33,7 +33,7 @@ impl Default for Deadline {
 }
 
 impl Deadline {
-    /// Changes it; whoever waits looks again.
+    /// Changes it; the task that waits is woken and checks it again.
     pub(crate) fn set(&self, at: Option<Instant>) {
         self.at.store(at.map_or(NEVER, encode), Ordering::Release);
         self.waiter.wake();
@@ -51,13 +51,13 @@ impl Deadline {
     }
 
     /// Ready when it has passed. Otherwise the task is woken then, and when it is changed.
-    pub(crate) fn poll_passed(&self, time: &Time, alarm: &mut Timer, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_passed(&self, time: &Time, timer: &mut Timer, cx: &mut Context<'_>) -> Poll<()> {
         self.waiter.register(cx.waker());
-        if alarm.poll(time, self.get(), time.now(), cx) { Poll::Ready(()) } else { Poll::Pending }
+        if timer.poll(time, self.get(), time.now(), cx) { Poll::Ready(()) } else { Poll::Pending }
     }
 }
 
-/// Deadlines before the first that can be told have passed; in more than 400 years is never.
+/// A deadline before the first that can be represented has passed; one in more than 400 years is never.
 fn encode(at: Instant) -> u64 {
     let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(NEVER);
     match at.checked_duration_since(*START) {
@@ -69,7 +69,7 @@ fn encode(at: Instant) -> u64 {
 fn decode(at: u64) -> Option<Instant> {
     match at.checked_sub(ORIGIN) {
         Some(after) => START.checked_add(Duration::from_nanos(after)),
-        // So long ago that the machine cannot tell it is as good as its start.
+        // What is before the first instant of this platform counts as the start.
         None => START.checked_sub(Duration::from_nanos(ORIGIN.saturating_sub(at))).or(Some(*START)),
     }
 }
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_wakes_whoever_waits() {
+    fn a_changed_deadline_is_used_from_the_next_poll_on() {
         let (deadline, mut alarm) = (Deadline::default(), Timer::default());
         let mut cx = Context::from_waker(futures::task::noop_waker_ref());
         assert!(deadline.poll_passed(&Time::Real, &mut alarm, &mut cx).is_pending());

@@ -1,11 +1,12 @@
-//! Owns the words of the events: says what the core has noted. A subscriber is foreign code, so this is never under the lock.
+//! Owns the text of the tracing events: emits what the core has noted. A subscriber is code of the user's, so this is never
+//! called with the lock held.
 
 use crate::logging::TARGET;
 use crate::proto::{Note, Notes};
 
-/// Says what has happened on a connection, in that order. Where several tasks work on it at once, what one of them has
-/// done may be said behind what another one did a moment later.
-pub(super) fn say(connection: u64, notes: Notes) {
+/// Emits what has happened on a connection, in that order. Where several tasks use it at once, what one of them did may be
+/// emitted after what another did a moment later.
+pub(super) fn emit(connection: u64, notes: Notes) {
     notes.into_iter().for_each(|note| match note {
         Note::Received(header) => tracing::trace!(target: TARGET, connection, ?header, "received"),
         Note::Sent(header) => tracing::trace!(target: TARGET, connection, ?header, "sent"),
@@ -14,9 +15,9 @@ pub(super) fn say(connection: u64, notes: Notes) {
         }
         Note::Reset { stream, code } => tracing::debug!(target: TARGET, connection, %stream, code, "reset by the peer"),
         Note::OutOfMemory { stream, code } => {
-            tracing::debug!(target: TARGET, connection, %stream, code, "there is no memory for what arrives");
+            tracing::debug!(target: TARGET, connection, %stream, code, "out of memory for what the peer sends");
         }
-        Note::GoesAway { code } => tracing::debug!(target: TARGET, connection, code, "the peer goes away"),
+        Note::GoesAway { code } => tracing::debug!(target: TARGET, connection, code, "the peer sent a go-away"),
         Note::Violated(violation) => tracing::debug!(target: TARGET, connection, %violation, "ending the connection"),
     });
 }

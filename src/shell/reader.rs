@@ -1,4 +1,4 @@
-//! Owns [`Reader`]: transport to frames. No protocol state, no lock.
+//! Owns [`Reader`]: reads from the transport and parses frames. It has no protocol state and no lock.
 
 use crate::error::Violation;
 use crate::wire::{Frame, HEADER_LEN, Parser};
@@ -7,10 +7,10 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-/// What a buffer starts with, in bytes. It grows when reads fill it.
+/// The first size of the buffer, in bytes: a page. It grows when reads fill it.
 const FIRST: usize = 4 * 1024;
 
-/// Reads as much as the transport has in one call, and cuts frames from it.
+/// Reads as much as the transport has in one call, and parses frames from it.
 #[derive(Debug)]
 pub(super) struct Reader {
     buffer: Vec<u8>,
@@ -83,21 +83,21 @@ impl Reader {
         self.start < self.end || !self.parser.is_between_frames()
     }
 
-    /// Gives the buffer back, but for what was not parsed yet. The next read makes one anew.
-    pub(super) fn rest(&mut self) {
+    /// Frees the buffer, except for what was not parsed yet. The next read allocates another.
+    pub(super) fn shrink(&mut self) {
         if !self.buffer.is_empty() {
             self.buffer = self.unparsed().to_vec();
             (self.start, self.end) = (0, self.buffer.len());
         }
     }
 
-    /// Moves what was not parsed to the front: the buffer does not grow for what is only looked at.
+    /// Moves what was not parsed to the front, so that the buffer does not grow for input that is only inspected.
     pub(super) fn rewind(&mut self) {
         self.buffer.copy_within(self.start..self.end, 0);
         (self.start, self.end) = (0, self.end.saturating_sub(self.start));
     }
 
-    /// Throws away what has been read.
+    /// Discards what has been read.
     pub(super) const fn discard(&mut self) {
         (self.start, self.end) = (0, 0);
     }
@@ -134,18 +134,18 @@ mod tests {
     }
 
     #[test]
-    fn a_buffer_that_was_given_back_holds_what_was_not_parsed_and_no_more() {
+    fn a_buffer_that_was_freed_holds_what_was_not_parsed_and_no_more() {
         let frame = Header::GoAway { code: 3 }.encode();
         let mut reader = Reader::new(16 * 1024);
         for split in [0, 5, 12] {
             let (head, tail) = frame.split_at(split);
             let _ = fill(&mut reader, head);
             assert!(split == 12 || reader.next().expect("legal").is_none());
-            reader.rest();
+            reader.shrink();
             assert_eq!(reader.buffer.capacity(), split);
             let _ = fill(&mut reader, tail);
             assert_eq!(reader.next().expect("legal"), Some(Frame::Header(Header::GoAway { code: 3 })));
-            reader.rest();
+            reader.shrink();
             assert_eq!(reader.buffer.capacity(), 0);
         }
     }

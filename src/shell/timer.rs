@@ -1,4 +1,4 @@
-//! Owns [`Timer`]: one alarm, set to the earliest deadline.
+//! Owns [`Timer`]: one alarm of the connection's clock, set to the earliest deadline. It knows nothing of what the deadline is for.
 
 use crate::clock::{Sleep, Time};
 use futures::FutureExt;
@@ -7,7 +7,7 @@ use std::task::Context;
 use std::time::Duration;
 use web_time::Instant;
 
-/// The longest time an alarm is set for. Deadlines further off are looked at again then.
+/// The longest time an alarm is set for, so that `now + LONGEST` can be represented. A later deadline is checked again then.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// An alarm. A deadline that moves away lets it ring early, which costs less than setting it again with every frame.
@@ -16,9 +16,9 @@ pub(crate) struct Timer {
     alarm: Option<(Sleep, Instant)>,
 }
 
-#[expect(clippy::arithmetic_side_effects, reason = "an instant at most LONGEST from now can be told")]
+#[expect(clippy::arithmetic_side_effects, reason = "an instant at most LONGEST from now can be represented")]
 impl Timer {
-    /// Makes sure that the task is woken at `deadline`. Says whether that has passed already.
+    /// Makes sure that the task is woken at `deadline`. Returns whether that has passed already.
     pub(crate) fn poll(&mut self, time: &Time, deadline: Option<Instant>, now: Instant, cx: &mut Context<'_>) -> bool {
         let Some(deadline) = deadline else { return false };
         let left = deadline.saturating_duration_since(now).min(LONGEST);

@@ -1,59 +1,59 @@
-//! Owns [`Waiters`]: who waits for one thing on a connection as a whole. No lock; wakers are put away and taken out, and
-//! never woken.
+//! Owns [`Waiters`]: the tasks that wait for one thing on a connection as a whole. It has no lock; wakers are stored and taken
+//! out, and never woken here.
 
 use std::task::{Context, Waker};
 
-/// Callers for whom room is kept.
-const MANY: usize = 16;
+/// For so many callers storage is kept: as many as tasks that open or accept side by side, and 384 bytes.
+const KEPT: usize = 16;
 
-/// Those who wait for a stream to accept, to open one, or for a pong.
+/// The tasks that wait to accept a stream, to open one, or for a pong.
 ///
-/// Y-OPEN-15: whatever happens wakes all of them, and each looks for itself, in the order in which they came as far as their tasks are
-/// polled in that in which they were woken. So nobody is held up by a future that is kept and not polled: it cannot be told
-/// from the others. A list under the lock of the connection, since a caller then waits from the moment at which it has seen
-/// that there is nothing, and `schedules/` sees both.
+/// Y-OPEN-15: an event wakes all of them, and each tries again, in the order in which they came as far as their tasks are polled
+/// in the order in which they were woken. So no task is held up by a future that is kept and not polled. Not an
+/// `event_listener::Event`, which wakes with its own lock held: a waker that drops its task, and with it a listener, would block
+/// for ever. This list is under the connection's lock, where `schedules/` sees it, and its wakers are woken after that.
 #[derive(Default)]
 pub(super) struct Waiters {
-    /// Of the connection's own `poll_*` method: the last caller's.
-    own: Option<Waker>,
-    /// Of the futures of a session, by their tickets.
+    /// Of a `poll_*` method of the connection: the last caller's.
+    single: Option<Waker>,
+    /// Of the futures of a session and of pings, by their tickets.
     callers: Vec<(u64, Waker)>,
     tickets: u64,
 }
 
-/// Where somebody waits.
+/// Where the waker of a caller is stored.
 #[derive(Debug)]
-pub(crate) enum Place {
-    /// In the one place of the connection itself, which whoever comes takes over.
-    Own,
-    /// Among the callers of a session; the ticket is drawn at the first wait.
-    Among(Option<u64>),
+pub(crate) enum WaiterSlot {
+    /// In the one slot of a `poll_*` method of the connection, which the last caller takes over.
+    Single,
+    /// In a slot of its own, by a ticket that is drawn at the first wait.
+    Ticket(Option<u64>),
 }
 
-impl Place {
-    /// Whether somebody may still wait there.
-    pub(crate) const fn is_taken(&self) -> bool {
-        matches!(self, Self::Own | Self::Among(Some(_)))
+impl WaiterSlot {
+    /// Whether a waker may still be stored there.
+    pub(crate) const fn may_wait(&self) -> bool {
+        matches!(self, Self::Single | Self::Ticket(Some(_)))
     }
 }
 
 impl Waiters {
-    /// Puts a task's waker away, and another one that was there to those that are retired.
-    pub(super) fn park(&mut self, place: &mut Place, cx: &Context<'_>, retired: &mut Vec<Waker>) {
-        match place {
-            Place::Own => match &mut self.own {
-                Some(own) if own.will_wake(cx.waker()) => {}
-                own => retired.extend(own.replace(cx.waker().clone())),
+    /// Stores a task's waker. The waker of another task that it replaces is moved to `retired`.
+    pub(super) fn park(&mut self, slot: &mut WaiterSlot, cx: &Context<'_>, retired: &mut Vec<Waker>) {
+        match slot {
+            WaiterSlot::Single => match &mut self.single {
+                Some(waker) if waker.will_wake(cx.waker()) => {}
+                waker => retired.extend(waker.replace(cx.waker().clone())),
             },
-            Place::Among(ticket) => {
+            WaiterSlot::Ticket(ticket) => {
                 let ticket = *ticket.get_or_insert_with(|| {
                     self.tickets = self.tickets.wrapping_add(1);
                     self.tickets
                 });
                 match self.position(ticket) {
                     Ok(at) => {
-                        if let Some((_, own)) = self.callers.get_mut(at).filter(|(_, own)| !own.will_wake(cx.waker())) {
-                            retired.push(std::mem::replace(own, cx.waker().clone()));
+                        if let Some((_, old)) = self.callers.get_mut(at).filter(|(_, old)| !old.will_wake(cx.waker())) {
+                            retired.push(std::mem::replace(old, cx.waker().clone()));
                         }
                     }
                     Err(at) => self.callers.insert(at, (ticket, cx.waker().clone())),
@@ -62,11 +62,11 @@ impl Waiters {
         }
     }
 
-    /// Whoever has this place waits no more.
-    pub(super) fn leave(&mut self, place: &mut Place, retired: &mut Vec<Waker>) {
-        match place {
-            Place::Own => retired.extend(self.own.take()),
-            Place::Among(ticket) => {
+    /// The caller with this slot waits no more.
+    pub(super) fn leave(&mut self, slot: &mut WaiterSlot, retired: &mut Vec<Waker>) {
+        match slot {
+            WaiterSlot::Single => retired.extend(self.single.take()),
+            WaiterSlot::Ticket(ticket) => {
                 let at = ticket.take().and_then(|ticket| self.position(ticket).ok());
                 retired.extend(at.map(|at| self.callers.remove(at).1));
             }
@@ -76,17 +76,17 @@ impl Waiters {
     /// Takes all wakers out.
     pub(super) fn take(&mut self) -> impl Iterator<Item = Waker> {
         if self.callers.len() < self.callers.capacity() / 4 {
-            self.callers.shrink_to(MANY);
+            self.callers.shrink_to(KEPT);
         }
-        self.own.take().into_iter().chain(self.callers.drain(..).map(|(_, waker)| waker))
+        self.single.take().into_iter().chain(self.callers.drain(..).map(|(_, waker)| waker))
     }
 
     pub(super) const fn is_empty(&self) -> bool {
-        self.own.is_none() && self.callers.is_empty()
+        self.single.is_none() && self.callers.is_empty()
     }
 
-    /// Gives back what holds nothing.
-    pub(super) fn rest(&mut self) {
+    /// Frees storage that holds nothing.
+    pub(super) fn shrink(&mut self) {
         self.callers.shrink_to_fit();
     }
 
@@ -102,13 +102,13 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::task::Wake;
 
-    /// Writes down when it was woken.
-    struct Turn {
+    /// Records when it was woken.
+    struct Task {
         clock: Arc<AtomicU64>,
         woken: AtomicU64,
     }
 
-    impl Wake for Turn {
+    impl Wake for Task {
         fn wake(self: Arc<Self>) {
             self.woken.store(self.clock.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
         }
@@ -117,15 +117,15 @@ mod tests {
     #[test]
     fn all_are_woken_in_the_order_in_which_they_came() {
         let (mut waiters, mut retired, clock) = (Waiters::default(), Vec::new(), Arc::new(AtomicU64::new(0)));
-        let tasks: Vec<_> = (0..4).map(|_| Arc::new(Turn { clock: clock.clone(), woken: AtomicU64::new(0) })).collect();
-        let mut places = [const { Place::Among(None) }; 4];
+        let tasks: Vec<_> = (0..4).map(|_| Arc::new(Task { clock: clock.clone(), woken: AtomicU64::new(0) })).collect();
+        let mut slots = [const { WaiterSlot::Ticket(None) }; 4];
         let mut park = |waiters: &mut Waiters, which: usize| {
             let waker = Waker::from(tasks[which].clone());
-            waiters.park(&mut places[which], &Context::from_waker(&waker), &mut retired);
+            waiters.park(&mut slots[which], &Context::from_waker(&waker), &mut retired);
         };
         (0..4).for_each(|which| park(&mut waiters, which));
         assert_eq!(waiters.take().map(Waker::wake).count(), 4);
-        // Those who come back stand where they stood, in whatever order they do.
+        // Callers who wait again keep their position, in whatever order they are polled.
         [2, 0, 3, 1].into_iter().for_each(|which| park(&mut waiters, which));
         assert_eq!(waiters.take().map(Waker::wake).count(), 4);
         let order: Vec<_> = tasks.iter().map(|task| task.woken.load(Ordering::Relaxed)).collect();
@@ -134,17 +134,17 @@ mod tests {
     }
 
     #[test]
-    fn whoever_leaves_leaves_nothing_behind() {
+    fn a_caller_that_leaves_leaves_nothing_behind() {
         let (mut waiters, mut retired) = (Waiters::default(), Vec::new());
         let cx = Context::from_waker(Waker::noop());
-        let mut places = [const { Place::Among(None) }; 3];
-        places.iter_mut().for_each(|place| waiters.park(place, &cx, &mut retired));
-        waiters.park(&mut places[1], &cx, &mut retired);
+        let mut slots = [const { WaiterSlot::Ticket(None) }; 3];
+        slots.iter_mut().for_each(|slot| waiters.park(slot, &cx, &mut retired));
+        waiters.park(&mut slots[1], &cx, &mut retired);
         assert!(retired.is_empty(), "the same waker is not cloned again");
-        places.iter_mut().for_each(|place| waiters.leave(place, &mut retired));
+        slots.iter_mut().for_each(|slot| waiters.leave(slot, &mut retired));
         assert_eq!((waiters.is_empty(), retired.len()), (true, 3));
-        places.iter_mut().for_each(|place| waiters.leave(place, &mut retired));
-        waiters.rest();
+        slots.iter_mut().for_each(|slot| waiters.leave(slot, &mut retired));
+        waiters.shrink();
         assert_eq!(waiters.callers.capacity(), 0);
     }
 }

@@ -1,4 +1,4 @@
-//! Owns [`Writer`]: a batch to the transport. No protocol state, no lock.
+//! Owns [`Writer`]: writes batches to the transport. It has no protocol state and no lock.
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures::AsyncWrite;
@@ -7,7 +7,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-/// Pieces offered to one vectored write.
+/// Pieces offered to one vectored write: 16 frames with their headers, and 512 bytes of stack.
 const SLICES: usize = 32;
 
 /// Writes a batch, in one call where the transport can.
@@ -23,7 +23,7 @@ pub(super) struct Writer {
     flush: Flush,
 }
 
-/// Whether the transport writes several pieces in one call. Transports do not say; the first write shows it.
+/// Whether the transport writes several pieces in one call. `AsyncWrite` cannot tell; the first write shows it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Vectored {
     #[default]
@@ -134,8 +134,8 @@ impl Writer {
         self.spent.drain(..)
     }
 
-    /// Gives back storage while there is nothing to write.
-    pub(super) fn rest(&mut self) {
+    /// Frees storage while there is nothing to write.
+    pub(super) fn shrink(&mut self) {
         if self.pieces.is_empty() {
             (self.pieces, self.joined, self.spent) = (VecDeque::new(), BytesMut::new(), Vec::new());
         }

@@ -1,7 +1,8 @@
-//! Pantry: figures of connections and streams, as they were at one moment.
+//! Figures of connections and streams, as they were at one moment: what [`Connection::stats`](crate::Connection::stats),
+//! [`Session::stats`](crate::Session::stats) and [`Stream::stats`](crate::Stream::stats) return. [`NodeStats`] adds up those of many
+//! connections.
 //!
-//! Owns the snapshots that users see, and [`NodeStats`], which adds up those of many connections. Uses `priority` only.
-//! Never counts anything itself: the core does.
+//! Owns these snapshots. Uses `priority` only. It counts nothing itself: the core does.
 
 mod node;
 
@@ -101,8 +102,8 @@ pub struct Resets {
     pub dropped: u64,
     /// Sent: the peer wrote after its FIN.
     pub after_fin: u64,
-    /// Sent: there was no memory for what the peer wrote. Only with [`Charging::Used`](crate::Charging::Used).
-    pub overrun: u64,
+    /// Sent: there was no memory for what the peer wrote. Only with [`ReceiveCharge::Buffered`](crate::ReceiveCharge::Buffered).
+    pub out_of_memory: u64,
     /// Received, for a stream that the application had.
     pub remote: u64,
     /// Received, for a stream that had not been accepted yet.
@@ -126,14 +127,14 @@ pub struct Refusals {
     /// Larger windows: the memory manager refused the difference, or had no room for it.
     pub windows: u64,
     /// Credit: there was no room for it at the stream's priority, so that the peer had to wait for it, or for most of it.
-    /// Only with [`Charging::Used`](crate::Charging::Used). Counted as often as the memory manager was asked in vain.
+    /// Only with [`ReceiveCharge::Buffered`](crate::ReceiveCharge::Buffered). Counted as often as the memory manager was asked in vain.
     pub credit: u64,
     /// Larger send buffers: the memory manager refused the difference.
     pub send_buffers: u64,
 }
 
 /// Bytes reserved from the memory manager: windows by the bucket of their stream's [`Priority`], and send buffers. With
-/// [`Charging::Used`](crate::Charging::Used) it is what has arrived and was not read, in place of windows.
+/// [`ReceiveCharge::Buffered`](crate::ReceiveCharge::Buffered) it is what has arrived and was not read, in place of windows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReservedBytes {
@@ -279,7 +280,7 @@ sums! {
     StreamCounts { open, unaccepted, unacknowledged, opened, accepted }
     Traffic { data_frames, data_bytes, window_update_frames, ping_frames, go_away_frames }
     Stalled { window, socket, memory }
-    Resets { application, dropped, after_fin, overrun, remote, remote_unaccepted }
+    Resets { application, dropped, after_fin, out_of_memory, remote, remote_unaccepted }
     Refusals {
         incoming_by_memory, incoming_by_backlog, incoming_by_limit, incoming_by_go_away, opens, windows, credit,
         send_buffers

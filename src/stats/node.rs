@@ -29,7 +29,7 @@ pub(crate) trait Source: Send + Sync {
 /// for this only when they come and go.
 ///
 /// ```
-/// let stats = sluicegate::NodeStats::default();
+/// let stats = sluicegate::stats::NodeStats::default();
 /// let config = sluicegate::Config::builder().stats(stats.clone()).build()?;
 /// # drop(config);
 /// for (id, connection) in stats.connections() {

@@ -1,25 +1,27 @@
-//! Roof: [`Stream`], what the application reads from and writes to.
+//! [`Stream`]: what the application reads from and writes to.
 //!
-//! Owns the handle of one stream and the chunk that it is reading; the rest is the core's, behind the connection's
-//! lock. `read` and `write` are its halves. Never does IO: that is `Connection::poll`'s.
+//! Owns the handle of one stream and the chunks that it is reading; all other state is in the core, behind the connection's lock.
+//! `read` and `write` are its halves, `deadlines` limits their waits, and `on_drop` is its end. It never does IO, which is for
+//! `Connection::poll`.
 
-mod leaving;
+mod deadlines;
+mod on_drop;
 mod read;
 mod write;
 
-use self::leaving::Conduct;
-pub use self::leaving::Resetter;
+pub use self::deadlines::Deadlines;
+pub use self::on_drop::Resetter;
+use self::on_drop::Usage;
 #[cfg(feature = "tokio")]
 pub(crate) use self::read::Got;
-use crate::deadlines::Deadlines;
 #[cfg(feature = "libp2p")]
 use crate::error::Side;
 use crate::error::StreamError;
 #[cfg(feature = "libp2p")]
-use crate::negotiation::{Negotiation, Seen};
+use crate::multistream::{Negotiation, Observed};
 use crate::priority::Priority;
 use crate::proto::{Chunks, Key};
-use crate::shell::{Shared, Timer, Yields};
+use crate::shell::{LockAttempts, Shared, Timer};
 use crate::stats::StreamStats;
 use std::fmt;
 use std::io;
@@ -60,23 +62,23 @@ pub struct Stream {
     shared: Arc<Shared>,
     key: Key,
     id: u32,
-    /// Taken off the connection and not read yet.
+    /// Taken from the core and not read yet.
     chunks: Chunks,
-    /// Bytes read and not reported, and how many of them make a report due.
+    /// Bytes read and not reported to the core, and how many of them make a report due.
     unreported: u32,
     due: u32,
-    /// What the connection had said of streams that end while chunks of them are held, when it was last asked.
+    /// [`Shared::ends_with_held`], when it was last read.
     ends: u64,
-    yields: Yields,
-    conduct: Conduct,
-    /// Until when operations wait, once somebody has asked for deadlines.
+    lock_attempts: LockAttempts,
+    usage: Usage,
+    /// Until when operations wait, once deadlines have been asked for.
     waits: Option<Box<Waits>>,
-    /// Looks on while a protocol is negotiated; then it is gone.
+    /// Follows the negotiation of a protocol; dropped when that is over.
     #[cfg(feature = "libp2p")]
     negotiation: Option<Box<Negotiation>>,
 }
 
-/// Deadlines, and an alarm for the task of each half.
+/// Deadlines, and a timer for the task of each half.
 #[derive(Default)]
 struct Waits {
     deadlines: Deadlines,
@@ -94,8 +96,8 @@ impl Stream {
             unreported: 0,
             due: u32::MAX,
             ends: 0,
-            yields: Yields::default(),
-            conduct: Conduct::default(),
+            lock_attempts: LockAttempts::default(),
+            usage: Usage::default(),
             waits: None,
             #[cfg(feature = "libp2p")]
             negotiation: None,
@@ -190,11 +192,13 @@ impl Stream {
         });
     }
 
-    /// A hint that the peer is about to send about `bytes`: where the window is smaller it is made as large at once, so
-    /// that they need not wait for credit. That is at most `max_stream_window`, and reserved from the memory manager at
-    /// the stream's priority, or only asked for with [`Charging::Used`](crate::Charging::Used); where it is refused, or where the read half has ended, the window stays as it is. What
-    /// the peer was granted by it cannot be taken back.
-    pub fn expect(&self, bytes: u32) {
+    /// Grows the receive window to `bytes` at once, if it is smaller, so that a peer that is about to send as much need not wait
+    /// for credit.
+    ///
+    /// It grows to `max_stream_window` at most. The difference is reserved from the memory manager at the stream's priority, or
+    /// only asked for with [`ReceiveCharge::Buffered`](crate::ReceiveCharge::Buffered); if that is refused, or the read half has
+    /// ended, the window stays as it is. Credit that was granted cannot be taken back.
+    pub fn grow_receive_window(&self, bytes: u32) {
         let growth = self.shared.with(|inner| inner.mux.shortfall(self.key, bytes));
         let Some(growth) = growth else { return };
         let answer = growth.put_to(self.shared.memory());
@@ -215,30 +219,30 @@ impl Stream {
         });
     }
 
-    /// Bytes that the core still counts as unread and that this handle has taken.
+    /// Drops the chunks. Returns how many bytes the core still counts as unread that this handle has taken.
     fn take_unread(&mut self) -> u32 {
         u32::try_from(self.chunks.clear()).unwrap_or(u32::MAX).saturating_add(std::mem::take(&mut self.unreported))
     }
 
-    /// Looks on while a protocol is negotiated on the stream, which has the priority of that as soon as it is known.
+    /// Follows the negotiation of a protocol on the stream, which gets the protocol's priority as soon as it is known.
     #[cfg(feature = "libp2p")]
-    pub(crate) fn watch(&mut self, negotiation: Negotiation) {
+    pub(crate) fn follow(&mut self, negotiation: Negotiation) {
         self.negotiation = Some(Box::new(negotiation));
     }
 
-    /// Bytes pass, sent `by` one of the ends, while a protocol is negotiated.
+    /// Bytes sent `by` one of the ends pass while a protocol is negotiated.
     #[cfg(feature = "libp2p")]
-    fn saw(&mut self, by: Side, bytes: &[u8]) {
+    fn observe(&mut self, by: Side, bytes: &[u8]) {
         let Some(mut negotiation) = self.negotiation.take() else { return };
-        let Seen { priority, data } = negotiation.saw(by, bytes);
+        let Observed { priority, data } = negotiation.observe(by, bytes);
         if let Some(priority) = priority {
             self.shared.with(|inner| inner.mux.suggest_priority(self.key, priority));
         }
-        self.conduct.used |= data;
+        self.usage.used |= data;
         self.negotiation = Some(negotiation).filter(|negotiation| !negotiation.is_over());
     }
 
-    /// Whether bytes that pass may be none of the application's.
+    /// Whether bytes that pass may belong to a negotiation.
     const fn negotiates(&self) -> bool {
         #[cfg(feature = "libp2p")]
         return self.negotiation.is_some();
@@ -246,10 +250,10 @@ impl Stream {
         false
     }
 
-    /// Bytes of the peer's that are still to come and none of the application's.
+    /// How many bytes of the negotiation the peer is still to send.
     fn negotiation_to_come(&self) -> usize {
         #[cfg(feature = "libp2p")]
-        return self.negotiation.as_ref().map_or(0, |negotiation| negotiation.to_come());
+        return self.negotiation.as_ref().map_or(0, |negotiation| negotiation.bytes_to_come());
         #[cfg(not(feature = "libp2p"))]
         0
     }

@@ -1,4 +1,5 @@
-//! The read half: chunks that arrived, handed out whole or piece by piece.
+//! The read half: chunks that arrived, returned whole or copied piece by piece. Credit is reported to the core when it is due,
+//! not with every read.
 
 use super::{Stream, exceeded};
 #[cfg(feature = "libp2p")]
@@ -37,9 +38,9 @@ impl Stream {
         let chunk = if more { self.chunks.pop() } else { None };
         if self.negotiates() {
             #[cfg(feature = "libp2p")]
-            self.saw(Side::Remote, chunk.as_deref().unwrap_or_default());
+            self.observe(Side::Remote, chunk.as_deref().unwrap_or_default());
         } else {
-            self.conduct.used |= chunk.is_some();
+            self.usage.used |= chunk.is_some();
         }
         self.report(chunk.as_ref().map_or(0, Bytes::len), chunk.is_some());
         Poll::Ready(Ok(chunk))
@@ -72,9 +73,9 @@ impl Stream {
     fn used(&mut self, amt: usize) -> bool {
         if self.negotiates() {
             #[cfg(feature = "libp2p")]
-            self.saw(Side::Remote, &self.chunks.first().slice(..amt));
+            self.observe(Side::Remote, &self.chunks.first().slice(..amt));
         } else {
-            self.conduct.used |= amt > 0;
+            self.usage.used |= amt > 0;
         }
         self.chunks.advance(amt)
     }
@@ -95,7 +96,7 @@ impl Stream {
                 (if over { 0 } else { u32::MAX }, inner.mux.ends_with_held())
             });
         } else if ends_chunk && self.chunks.is_empty() {
-            // Whoever knows that no more will come does not ask again.
+            // The caller may know that no more will come, and not read again.
             let (key, chunks) = (self.key, &mut self.chunks);
             self.shared.with(|inner| {
                 inner.mux.reuse(chunks);
@@ -116,9 +117,9 @@ impl Stream {
         if let Got::Copied(read) = got {
             if self.negotiates() {
                 #[cfg(feature = "libp2p")]
-                self.saw(Side::Remote, buf.get(..read).unwrap_or(buf));
+                self.observe(Side::Remote, buf.get(..read).unwrap_or(buf));
             } else {
-                self.conduct.used |= read > 0;
+                self.usage.used |= read > 0;
             }
         }
         Poll::Ready(Ok(got))
@@ -138,7 +139,7 @@ impl Stream {
         }
         let (key, unreported, chunks, ends) = (self.key, &mut self.unreported, &mut self.chunks, &mut self.ends);
         let now = (*unreported > 0).then(|| self.shared.now());
-        let got = ready!(self.shared.poll_with(&mut self.yields, cx, |inner| {
+        let got = ready!(self.shared.poll_with(&mut self.lock_attempts, cx, |inner| {
             if let Some(now) = now {
                 inner.mux.consume(key, std::mem::take(unreported), now);
             }

@@ -1,4 +1,5 @@
-//! The write half: bytes into the connection's send buffers, then flushed and finished.
+//! The write half: bytes are copied into the connection's send buffers, then flushed and finished. Memory for larger send buffers
+//! is reserved outside the lock.
 
 use super::{Stream, exceeded};
 #[cfg(feature = "libp2p")]
@@ -27,9 +28,9 @@ impl Stream {
     }
 
     fn try_write(&mut self, cx: &Context<'_>, buf: &[u8]) -> Poll<Result<usize, WriteError>> {
-        // Looked at before anybody is kept waiting for it.
+        // The clock may be slow: it is read before the lock is taken.
         let now = self.shared.now();
-        self.shared.poll_with(&mut self.yields, cx, |inner| {
+        self.shared.poll_with(&mut self.lock_attempts, cx, |inner| {
             let result = inner.mux.write(self.key, buf, now);
             if let Err(WriteError::Blocked { .. }) = result {
                 inner.park_stream(self.key, Ready::WRITE, cx);
@@ -44,9 +45,9 @@ impl Stream {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         let (key, unreported) = (self.key, &mut self.unreported);
-        let result = ready!(self.shared.poll_with(&mut self.yields, cx, |inner| {
+        let result = ready!(self.shared.poll_with(&mut self.lock_attempts, cx, |inner| {
             if inner.mux.closed().is_some() {
-                // What was read counts as read, though nobody asked for the end behind it.
+                // What was read counts as read, though the end behind it was not read.
                 inner.mux.consume_late(key, std::mem::take(unreported));
             }
             let result = result(&mut inner.mux, key);
@@ -62,7 +63,7 @@ impl Stream {
         }
     }
 
-    /// A write, a flush or a close has to wait: until when?
+    /// A write, a flush or a close has to wait, at most until its deadline.
     fn poll_write_deadline<R>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<R>> {
         match &mut self.waits {
             Some(waits) => {
@@ -79,9 +80,9 @@ impl AsyncWrite for Stream {
     /// a drop is a reset. An empty `buf` is `Ok(0)` at once.
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         // Y-DROP-6: until all of it has been taken, whatever keeps it from that.
-        let before = std::mem::replace(&mut self.conduct.cut, true);
+        let before = std::mem::replace(&mut self.usage.cut, true);
         if buf.is_empty() {
-            self.conduct.cut = before;
+            self.usage.cut = before;
         } else if self.waits.as_ref().is_some_and(|waits| waits.deadlines.write().has_passed(self.shared.time())) {
             return Poll::Ready(exceeded());
         }
@@ -95,13 +96,13 @@ impl AsyncWrite for Stream {
         match result {
             Ok(written) => {
                 if !buf.is_empty() {
-                    self.conduct.cut = written < buf.len();
+                    self.usage.cut = written < buf.len();
                 }
                 if self.negotiates() {
                     #[cfg(feature = "libp2p")]
-                    self.saw(Side::Local, buf.get(..written).unwrap_or(buf));
+                    self.observe(Side::Local, buf.get(..written).unwrap_or(buf));
                 } else {
-                    self.conduct.used |= written > 0;
+                    self.usage.used |= written > 0;
                 }
                 Poll::Ready(Ok(written))
             }
@@ -119,7 +120,7 @@ impl AsyncWrite for Stream {
         let first = bufs.iter().find(|buf| !buf.is_empty()).map_or(&[][..], |buf| &**buf);
         let written = ready!(self.as_mut().poll_write(cx, first))?;
         // It was offered all of them.
-        self.conduct.cut |= written < bufs.iter().map(|buf| buf.len()).sum();
+        self.usage.cut |= written < bufs.iter().map(|buf| buf.len()).sum();
         Poll::Ready(Ok(written))
     }
 
@@ -131,7 +132,7 @@ impl AsyncWrite for Stream {
 
     /// Finishes the write half; ready when its FIN was flushed. Reading goes on. Closing again is `Ok`.
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.conduct.closed = true;
+        self.usage.closed = true;
         let now = self.shared.now();
         let finish = |mux: &mut Mux, key| {
             mux.tick(now);

@@ -1,10 +1,8 @@
-//! Cellar: bytes to frames and back.
+//! Yamux frames: for tests, taps and replays. Nothing of this is needed to use connections.
 //!
-//! Owns the layout of a yamux frame. Total functions over bytes: nothing here panics, allocates by a length that a peer
-//! announced, or knows what a stream is. Uses the pantry's [`Violation`](crate::Violation) only.
-//!
-//! The room is public because whoever tests, taps or replays a connection needs to speak in frames; the muxer itself
-//! does not need you to.
+//! Owns the layout of a frame: bytes are parsed to frames, and frames are encoded. All functions are total: nothing here panics,
+//! allocates by a length that a peer announced, or knows what a stream is. Uses [`Violation`](crate::Violation) and the event of a
+//! tap only.
 
 mod codec;
 mod flags;
@@ -17,3 +15,5 @@ pub use flags::Flags;
 pub use header::{HEADER_LEN, Header, PingKind};
 pub use id::StreamId;
 pub use parser::{Frame, Parser};
+
+pub use crate::tap::{Direction, TapEvent};

@@ -1,8 +1,9 @@
 //! What dropping a stream means, as the application and the other end see it (Y-DROP), and resets from elsewhere (Y-RST-8).
 
+use crate::support::clock::{paused, run_paused};
 use crate::support::peer::{data, fin, update};
 use crate::support::stage::{Stage, WINDOW, drain, frugal, pattern, reset};
-use crate::support::{quiet, run, run_threaded, tcp};
+use crate::support::{pipe, quiet, run, run_threaded, tcp};
 use futures::future::join_all;
 use futures::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, FutureExt, poll};
 use sluicegate::wire::{Flags, Header};
@@ -294,4 +295,39 @@ fn y_rst_8_what_a_dropped_stream_has_written_goes_out_all_the_same() {
         stage.peer.expect(fin(1)).await;
         stage.expect_clean().await;
     });
+}
+
+// ---- Y-ACK-4 -----------------------------------------------------------------------------------------------------------
+
+/// Whoever opens faster than the peer accepts waits for it, though nothing is left of its streams here.
+#[test]
+fn y_ack_4_streams_that_were_closed_and_dropped_all_arrive_at_a_slow_acceptor() {
+    const STREAMS: usize = 3_000;
+    for backlog in [8, 256] {
+        run_paused(async {
+            let (near, far) = pipe(1 << 16);
+            let settings = || paused(quiet()).accept_backlog(backlog).build().expect("valid");
+            let (client, driver) = Session::new(near, settings(), Mode::Client);
+            tokio::spawn(driver);
+            let (server, driver) = Session::new(far, settings(), Mode::Server);
+            tokio::spawn(driver);
+            let message = pattern(100);
+            let firing = async {
+                for _ in 0..STREAMS {
+                    let mut stream = client.open().await.expect("opens");
+                    stream.write_all(&message).await.expect("writes");
+                    stream.close().await.expect("closes");
+                }
+            };
+            let accepting = async {
+                for n in 0..STREAMS {
+                    let mut stream = server.accept().await.expect("the next one");
+                    let (read, error) = drain(&mut stream).await;
+                    assert!(read == message && error.is_none(), "stream {n}, backlog {backlog}: {error:?}");
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            };
+            futures::join!(firing, accepting);
+        });
+    }
 }

@@ -3,8 +3,9 @@
 
 use crate::support::{pipe, quiet, run};
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt};
+use sluicegate::memory::Refused;
 use sluicegate::{
-    Config, Connection, ConnectionError, Mode, OpenError, PingError, Refused, Session, Side, StreamError, Violation,
+    Config, Connection, ConnectionError, Mode, OpenError, PingError, Session, Side, StreamError, Violation,
 };
 use std::error::Error;
 use std::fmt;

@@ -5,10 +5,13 @@ use crate::support::peer::{Peer, go_away, update};
 use crate::support::{Pipe, pipe, quiet};
 use futures::future::BoxFuture;
 use futures::{AsyncRead, AsyncWrite, FutureExt};
+use sluicegate::memory::Refused;
+use sluicegate::stats::NodeStats;
+use sluicegate::wire::TapEvent;
 use sluicegate::wire::{Flags, PingKind};
 use sluicegate::{
-    Charging, Clock, Config, Connection, ConnectionError, MemoryManager, Mode, NodeStats, OpenError, PingError,
-    Priority, Refused, RefusedOpen, Session, Stream, TapEvent,
+    Clock, Config, Connection, ConnectionError, MemoryManager, Mode, OpenError, PingError, Priority, ReceiveCharge,
+    RefusedOpen, Session, Stream,
 };
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -255,7 +258,7 @@ impl Foreign {
             let _ = (self.0.node.total(), self.0.node.connections());
             if let Some(Ok(mut stream)) = session.open().now_or_never() {
                 stream.set_priority(Priority::HIGH);
-                stream.expect(1 << 20);
+                stream.grow_receive_window(1 << 20);
                 let _ = Pin::new(&mut stream).poll_write(&mut Context::from_waker(Waker::noop()), b"from elsewhere");
                 let _figures = stream.stats();
                 stream.reset(7);
@@ -359,11 +362,11 @@ impl tracing::Subscriber for Foreign {
 }
 
 /// A conversation in which everything is called that is not ours.
-fn converse(foreign: &Foreign, charging: Charging) {
+fn converse(foreign: &Foreign, charging: ReceiveCharge) {
     let tapped = foreign.clone();
     let config = quiet()
         .memory(Arc::new(foreign.clone()))
-        .charging(charging)
+        .receive_charge(charging)
         .refused_open(RefusedOpen::Wait)
         .clock(Arc::new(foreign.clone()))
         .stats(foreign.0.node.clone())
@@ -426,7 +429,7 @@ fn converse(foreign: &Foreign, charging: Charging) {
 
 #[test]
 fn whatever_is_not_ours_may_use_the_connection_that_calls_it() {
-    for charging in [Charging::Promised, Charging::Used] {
+    for charging in [ReceiveCharge::Window, ReceiveCharge::Buffered] {
         unlocked(move || {
             let foreign = Foreign::default();
             tracing::subscriber::with_default(foreign.clone(), || converse(&foreign, charging));
@@ -445,7 +448,7 @@ fn whatever_is_not_ours_may_use_the_connection_that_calls_it() {
                 "refused an inbound stream",
                 "reset by the peer",
                 "sent",
-                "the peer goes away",
+                "the peer sent a go-away",
             ];
             assert_eq!(said.iter().map(String::as_str).collect::<Vec<_>>(), expected);
         });

@@ -1,11 +1,25 @@
-//! The small calls that `docs/from-go-yamux.md` promises, each in one test.
+//! The public API: the small calls that `docs/from-go-yamux.md` promises, each in one test, the traits of public types, and how many
+//! names and types of other crates there are.
 
 use crate::support::node::Node;
 use crate::support::peer::{Peer, go_away, update};
 use crate::support::{pattern, pipe, quiet, run, tcp};
 use futures::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
-use sluicegate::wire::Flags;
-use sluicegate::{Config, ConfigError, ConnectionError, MemoryLimit, Mode, Session, Side};
+use sluicegate::memory::{MemoryScope, Refused, Reservation, Unlimited};
+use sluicegate::stats::{
+    ConnectionStats, NodeStats, Refusals, ReservedBytes, Resets, Stalled, StreamCounts, StreamStats, Traffic,
+};
+use sluicegate::wire::{Codec, Direction, Flags, Frame, Header, Parser, PingKind, StreamId, TapEvent};
+use sluicegate::{
+    Clock, Config, ConfigBuilder, ConfigError, Connection, ConnectionError, Deadlines, MemoryLimit, MemoryManager,
+    Mode, OpenError, Ping, PingError, Priority, ReceiveCharge, RefusedOpen, Resetter, Session, SessionDriver, Side,
+    Stream, StreamError, Violation,
+};
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::fmt::Debug;
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
 #[test]
@@ -147,4 +161,109 @@ fn chunks_are_handed_over_whole_and_give_their_credit_back() {
 fn a_wrong_setting_is_an_error_that_names_it() {
     let wrong = Config::builder().accept_backlog(0).build().expect_err("no stream could be opened");
     assert!(matches!(wrong, ConfigError::OutOfRange { field: "accept_backlog", value: 0, min: 1, .. }), "{wrong:?}");
+}
+
+/// Every public type has them, so that users can log it, hold it in a task and share it.
+#[test]
+fn public_types_are_debug_send_and_sync() {
+    fn check<T: Debug + Send + Sync + ?Sized>() {}
+    fn plain<T: Debug + Send + Sync + Clone + 'static>() {}
+    fn value<T: Debug + Send + Sync + Copy + Eq + 'static>() {}
+    fn error<T: Error + Send + Sync + Clone + 'static>() {}
+    type Io = crate::support::Pipe;
+
+    check::<Connection<Io>>();
+    check::<SessionDriver<Io>>();
+    check::<Stream>();
+    check::<Ping>();
+    check::<dyn Clock>();
+    check::<dyn MemoryManager>();
+    check::<MemoryLimit>();
+    check::<Reservation>();
+    check::<Parser>();
+    check::<Codec>();
+    plain::<Session>();
+    plain::<Config>();
+    plain::<ConfigBuilder>();
+    plain::<Deadlines>();
+    plain::<Resetter>();
+    plain::<MemoryScope>();
+    plain::<Unlimited>();
+    plain::<NodeStats>();
+    plain::<ConnectionStats>();
+    plain::<StreamStats>();
+    plain::<TapEvent>();
+    plain::<Frame<&'static [u8]>>();
+    value::<Priority>();
+    value::<Mode>();
+    value::<Side>();
+    value::<ReceiveCharge>();
+    value::<RefusedOpen>();
+    value::<Direction>();
+    value::<Flags>();
+    value::<Header>();
+    value::<PingKind>();
+    value::<StreamId>();
+    value::<StreamCounts>();
+    value::<Traffic>();
+    value::<Stalled>();
+    value::<Resets>();
+    value::<Refusals>();
+    value::<ReservedBytes>();
+    error::<ConfigError>();
+    error::<ConnectionError>();
+    error::<OpenError>();
+    error::<PingError>();
+    error::<StreamError>();
+    error::<Violation>();
+    error::<Refused>();
+}
+
+#[test]
+fn a_transport_that_is_not_sync_makes_a_connection_that_can_be_sent() {
+    fn check<T: Send>() {}
+    check::<Connection<std::cell::Cell<u8>>>();
+    check::<SessionDriver<std::cell::Cell<u8>>>();
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect("is there")
+}
+
+#[test]
+fn the_root_has_at_most_26_names() {
+    let lib = read("src/lib.rs");
+    let mut names = BTreeSet::new();
+    for item in lib.split(';') {
+        if let Some((_, path)) = item.rsplit_once("\npub use ") {
+            let inside = path.split_once('{').map_or(path.rsplit("::").next().unwrap_or(path), |(_, inside)| inside);
+            names.extend(inside.trim_end_matches('}').split(',').map(str::trim).filter(|name| !name.is_empty()));
+        } else if let Some((_, module)) = item.rsplit_once("\npub mod ") {
+            names.insert(module);
+        }
+    }
+    assert!(names.contains("Config") && names.contains("stats") && names.contains("Session"), "{names:?}");
+    assert!(names.len() <= 26, "{} names: {names:?}", names.len());
+}
+
+/// A dependency that is not in the table of `src/lib.rs` is not part of the API, and says so here.
+#[test]
+fn every_dependency_is_in_the_table_of_the_api_or_private() {
+    const PRIVATE: [&str; 7] = ["event-listener", "futures-timer", "loom", "rand", "shuttle", "thiserror", "tracing"];
+    let (lib, manifest) = (read("src/lib.rs"), read("Cargo.toml"));
+    let (_, table) = lib.split_once("# Types of other crates").expect("a table");
+    let rows = table.lines().take_while(|line| line.starts_with("//!") || line.is_empty());
+    let listed: BTreeSet<_> = rows
+        .filter_map(|line| line.strip_prefix("//! | `"))
+        .filter_map(|row| row.split(" | ").next())
+        .flat_map(|cell| cell.split(" (").next().unwrap_or(cell).split(", ").map(|name| name.trim_matches('`')))
+        .collect();
+    let (_, dependencies) = manifest.split_once("[dependencies]").expect("dependencies");
+    let (dependencies, _) = dependencies.split_once("\n[").expect("another table");
+    for line in dependencies.lines() {
+        let Some((name, _)) = line.split_once(" = ") else { continue };
+        assert!(listed.contains(name) != PRIVATE.contains(&name), "{name}: in the table or private?");
+    }
+    let stale: Vec<_> = listed.iter().filter(|name| !dependencies.contains(&format!("\n{name} = "))).collect();
+    assert!(stale.is_empty() && listed.len() >= 6, "{stale:?}");
 }

@@ -228,7 +228,7 @@ impl Oracle {
         let (own, peer, facts) = (&both.ends[side], &both.ends[1 - side], &self.facts);
         match error {
             StreamError::Reset { by: Side::Local, code } => own.reset == Some(*code),
-            StreamError::Overrun => facts.scarce[side],
+            StreamError::OutOfMemory => facts.scarce[side],
             StreamError::Reset { by: Side::Remote, code } => {
                 let dropped = match peer.dropped_as() {
                     Some(Drop::Reset | Drop::Either) => true,

@@ -13,7 +13,8 @@ use crate::weather::{self, Weather};
 use crate::wire::{self, Path, Wire};
 use crate::world::{Flag, Order, World};
 use futures::future::{self, Either};
-use sluicegate::{Charging, Config, MemoryLimit, Mode, NodeStats, RefusedOpen, Session, SessionDriver};
+use sluicegate::stats::NodeStats;
+use sluicegate::{Config, MemoryLimit, Mode, ReceiveCharge, RefusedOpen, Session, SessionDriver};
 use std::cell::{Cell, RefCell};
 use std::pin::pin;
 use std::rc::Rc;
@@ -95,13 +96,13 @@ impl Draw {
     ) -> Config {
         let small = self.kinds[side].contains(&Kind::Low);
         let bursts = self.kinds[side].contains(&Kind::Burst);
-        let charging = chance.pick(&[Charging::Promised, Charging::Used]);
+        let charging = chance.pick(&[ReceiveCharge::Window, ReceiveCharge::Buffered]);
         let mut settings = Config::builder()
             .clock(Arc::new(view))
             .memory(memory)
             .stats(stats)
             .refusal_code(REFUSAL)
-            .charging(charging)
+            .receive_charge(charging)
             .refused_open(chance.pick(&[RefusedOpen::Fail, RefusedOpen::Wait]))
             .accept_backlog(if bursts { 4_096 } else { 256 })
             .max_send_buffer(chance.pick(&[64, 256, 256, if small { 256 } else { 4_096 }]) << 10)

@@ -14,7 +14,7 @@ use floods::{FLOODS, Flood};
 use libtest_mimic::{Arguments, Failed, Trial};
 use node::Node;
 use peak_alloc::PeakAlloc;
-use sluicegate::Charging;
+use sluicegate::ReceiveCharge;
 use std::env;
 use std::process::{Command, ExitCode};
 
@@ -35,11 +35,11 @@ fn main() -> ExitCode {
     if is_alone {
         arguments.test_threads = Some(1);
         // What is allocated once and for all, by the runtime of the timers and by thread locals, is not a connection's.
-        FLOODS.iter().for_each(|flood| drop(Node::new(flood, 1, Charging::Promised)));
+        FLOODS.iter().for_each(|flood| drop(Node::new(flood, 1, ReceiveCharge::Window)));
     }
     let cases = FLOODS.iter().flat_map(|flood| flood.connections.iter().map(move |number| (flood, *number)));
     let trials = cases.flat_map(|(flood, number)| {
-        [(Charging::Promised, "promised"), (Charging::Used, "used")].map(|(charging, kind)| {
+        [(ReceiveCharge::Window, "window"), (ReceiveCharge::Buffered, "buffered")].map(|(charging, kind)| {
             let name = format!("{}_on_{number}_{kind}", flood.name);
             if is_alone {
                 Trial::test(name, move || {
@@ -65,7 +65,7 @@ fn run_alone(name: &str) -> Result<(), Failed> {
     Ok(())
 }
 
-fn withstands(flood: &'static Flood, connections: usize, charging: Charging) {
+fn withstands(flood: &'static Flood, connections: usize, charging: ReceiveCharge) {
     let mut node = Node::new(flood, connections, charging);
     node.run();
     let Node { before, beside, .. } = node;

@@ -4,7 +4,7 @@ use crate::floods::{Application, Ends, Flood};
 use crate::live;
 use crate::script::Script;
 use futures::{AsyncReadExt, AsyncWriteExt, FutureExt};
-use sluicegate::{Charging, Config, Connection, ConnectionError, MemoryLimit, Mode, Stream};
+use sluicegate::{Config, Connection, ConnectionError, MemoryLimit, Mode, ReceiveCharge, Stream};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,11 +36,15 @@ impl Wake for Woken {
 
 impl Node {
     /// Everything that is not a connection's is made before anything is counted.
-    pub fn new(flood: &'static Flood, connections: usize, charging: Charging) -> Self {
+    pub fn new(flood: &'static Flood, connections: usize, charging: ReceiveCharge) -> Self {
         let budget = Arc::new(MemoryLimit::new(flood.budget));
         let config = Config::builder().keep_alive_interval(None).max_incoming_streams(flood.streams);
-        let config =
-            config.accept_backlog(flood.backlog).charging(charging).memory(budget.clone()).build().expect("valid");
+        let config = config
+            .accept_backlog(flood.backlog)
+            .receive_charge(charging)
+            .memory(budget.clone())
+            .build()
+            .expect("valid");
         let scripts: Vec<_> = (0..connections).map(|number| (flood.script)(number as u64)).collect();
         let mut node = Self {
             flood,

@@ -10,7 +10,7 @@ mod pair;
 use libtest_mimic::{Arguments, Failed, Trial};
 use pair::Pair;
 use peak_alloc::PeakAlloc;
-use sluicegate::Charging;
+use sluicegate::ReceiveCharge;
 use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::Duration;
@@ -38,10 +38,10 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
     // What is allocated once and for all, by the runtime of the timers and by thread locals, is not a connection's.
-    drop(Pair::new(Charging::Promised));
-    let trials =
-        [(Charging::Promised, "promised"), (Charging::Used, "used")].into_iter().flat_map(|(charging, name)| {
-            let trial = |what: &str, run: fn(Charging) -> Result<(), Failed>| {
+    drop(Pair::new(ReceiveCharge::Window));
+    let trials = [(ReceiveCharge::Window, "window"), (ReceiveCharge::Buffered, "buffered")].into_iter().flat_map(
+        |(charging, name)| {
+            let trial = |what: &str, run: fn(ReceiveCharge) -> Result<(), Failed>| {
                 Trial::test(format!("{what}_{name}"), move || run(charging))
             };
             [
@@ -50,7 +50,8 @@ fn main() -> ExitCode {
                 trial("a_fresh_connection", a_fresh_connection),
                 trial("a_connection_after_bulk_and_many_streams", a_connection_after_bulk_and_many_streams),
             ]
-        });
+        },
+    );
     libtest_mimic::run(&arguments, trials.collect()).exit_code()
 }
 
@@ -61,7 +62,7 @@ fn check(what: &str, held: usize, number: usize, most: usize) -> Result<(), Fail
 }
 
 /// At once, not after a while.
-fn streams_after_a_byte_each_way(charging: Charging) -> Result<(), Failed> {
+fn streams_after_a_byte_each_way(charging: ReceiveCharge) -> Result<(), Failed> {
     let mut pair = Pair::new(charging);
     let mut streams = Vec::with_capacity(2 * STREAMS);
     let before = live();
@@ -76,7 +77,7 @@ fn streams_after_a_byte_each_way(charging: Charging) -> Result<(), Failed> {
 }
 
 /// Somebody has waited on every stream, on both ends, and does so no more.
-fn streams_whose_readers_gave_up(charging: Charging) -> Result<(), Failed> {
+fn streams_whose_readers_gave_up(charging: ReceiveCharge) -> Result<(), Failed> {
     let mut pair = Pair::new(charging);
     let mut streams = Vec::with_capacity(2 * STREAMS);
     let before = live();
@@ -89,7 +90,7 @@ fn streams_whose_readers_gave_up(charging: Charging) -> Result<(), Failed> {
     check("a stream, both ends", live().saturating_sub(before), STREAMS, STREAM)
 }
 
-fn a_fresh_connection(charging: Charging) -> Result<(), Failed> {
+fn a_fresh_connection(charging: ReceiveCharge) -> Result<(), Failed> {
     let mut pair = Pair::new(charging);
     pair.run();
     pair.ping();
@@ -98,7 +99,7 @@ fn a_fresh_connection(charging: Charging) -> Result<(), Failed> {
     check("a quiet end", pair.held(), 2, CONNECTION)
 }
 
-fn a_connection_after_bulk_and_many_streams(charging: Charging) -> Result<(), Failed> {
+fn a_connection_after_bulk_and_many_streams(charging: ReceiveCharge) -> Result<(), Failed> {
     let mut pair = Pair::new(charging);
     let mut streams = Vec::with_capacity(2 * 1000);
     pair.run();

@@ -2,7 +2,7 @@
 
 use crate::live;
 use futures::{AsyncReadExt, AsyncWriteExt, FutureExt};
-use sluicegate::{Charging, Config, Connection, Mode, Stream};
+use sluicegate::{Config, Connection, Mode, ReceiveCharge, Stream};
 use std::future::poll_fn;
 use std::task::{Context, Waker};
 use tokio::io::DuplexStream;
@@ -21,8 +21,8 @@ pub struct Pair {
 const PIPE: usize = 64 * 1024;
 
 impl Pair {
-    pub fn new(charging: Charging) -> Self {
-        let config = Config::builder().charging(charging).max_incoming_streams(1 << 20).accept_backlog(1 << 10);
+    pub fn new(charging: ReceiveCharge) -> Self {
+        let config = Config::builder().receive_charge(charging).max_incoming_streams(1 << 20).accept_backlog(1 << 10);
         let config = config.build().expect("valid");
         let (mut near, mut far) = tokio::io::duplex(PIPE);
         fill(&mut near, &mut far);

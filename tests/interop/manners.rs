@@ -1,6 +1,6 @@
 //! How near honest peers come to the budgets that end a connection: nowhere near.
 
-use sluicegate::ConnectionStats;
+use sluicegate::stats::ConnectionStats;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A budget of the crate (SECURITY.md), and the most of it that a cell has taken.

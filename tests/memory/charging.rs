@@ -8,7 +8,7 @@ use crate::support::peer::{Peer, fin, scripted, update};
 use crate::support::{Pipe, quiet, run};
 use futures::AsyncReadExt;
 use sluicegate::wire::{Flags, Header};
-use sluicegate::{Charging, MemoryLimit, MemoryManager, Mode, Priority, Stream, StreamError};
+use sluicegate::{MemoryLimit, MemoryManager, Mode, Priority, ReceiveCharge, Stream, StreamError};
 use std::io;
 use std::sync::Arc;
 
@@ -16,8 +16,8 @@ const MIB: usize = 1 << 20;
 const REFUSAL: u32 = 77;
 
 /// A node of this budget, and its peer.
-async fn charged(memory: Arc<dyn MemoryManager>, charging: Charging) -> (Node<Pipe>, Peer<Pipe>) {
-    let settings = quiet().memory(memory).charging(charging).refusal_code(REFUSAL).max_incoming_streams(100_000);
+async fn charged(memory: Arc<dyn MemoryManager>, charging: ReceiveCharge) -> (Node<Pipe>, Peer<Pipe>) {
+    let settings = quiet().memory(memory).receive_charge(charging).refusal_code(REFUSAL).max_incoming_streams(100_000);
     scripted(Mode::Server, 8 << 20, settings).await
 }
 
@@ -33,7 +33,7 @@ async fn stream(node: &Node<Pipe>, peer: &mut Peer<Pipe>, id: u32, unread: usize
 
 #[test]
 fn y_mem_9_a_budget_has_room_for_many_more_idle_streams() {
-    for (charging, expected) in [(Charging::Promised, MIB / WINDOW), (Charging::Used, MIB / BOOKS)] {
+    for (charging, expected) in [(ReceiveCharge::Window, MIB / WINDOW), (ReceiveCharge::Buffered, MIB / BOOKS)] {
         run(async {
             let budget = Arc::new(MemoryLimit::new(MIB));
             let (node, mut peer) = charged(budget.clone(), charging).await;
@@ -63,12 +63,12 @@ fn y_mem_10_withheld_credit_comes_when_memory_is_released_elsewhere() {
 }
 
 async fn gives_back(memory: Arc<dyn MemoryManager>, reserved: impl Fn() -> usize) {
-    let (hoarder, mut hoarders_peer) = charged(memory.clone(), Charging::Used).await;
+    let (hoarder, mut hoarders_peer) = charged(memory.clone(), ReceiveCharge::Buffered).await;
     let mut hoards = Vec::new();
     for id in [1, 3] {
         hoards.push(stream(&hoarder, &mut hoarders_peer, id, WINDOW).await);
     }
-    let (node, mut peer) = charged(memory, Charging::Used).await;
+    let (node, mut peer) = charged(memory, ReceiveCharge::Buffered).await;
     let mut waiting = stream(&node, &mut peer, 1, WINDOW / 2).await;
     let mut received = vec![0; WINDOW / 2];
     waiting.read_exact(&mut received).await.expect("it is there");
@@ -93,7 +93,7 @@ fn whoever_becomes_urgent_need_not_wait_for_the_others() {
     run(async {
         // LOW may fill 408 KiB of it, HIGH 816.
         let budget = Arc::new(MemoryLimit::new(MIB));
-        let (node, mut peer) = charged(budget.clone(), Charging::Used).await;
+        let (node, mut peer) = charged(budget.clone(), ReceiveCharge::Buffered).await;
         let hoard = stream(&node, &mut peer, 1, WINDOW).await;
         let second = stream(&node, &mut peer, 3, WINDOW / 2).await;
         let mut waiting = Vec::new();
@@ -133,7 +133,7 @@ fn is_credit(header: Header) -> bool {
 fn y_mem_11_bytes_without_memory_end_their_stream_alone() {
     run(async {
         let budget = Arc::new(MemoryLimit::new(400 << 10));
-        let (node, mut peer) = charged(budget.clone(), Charging::Used).await;
+        let (node, mut peer) = charged(budget.clone(), ReceiveCharge::Buffered).await;
         let mut first = stream(&node, &mut peer, 1, 200_000).await;
         peer.send(update(3, Flags::SYN, 0)).await;
         let mut second = node.accept().await.expect("a stream");
@@ -148,12 +148,12 @@ fn y_mem_11_bytes_without_memory_end_their_stream_alone() {
         let (received, error) = read_to_error(&mut second).await;
         assert!(sent.starts_with(&received) && received.len() > 100_000, "{} bytes", received.len());
         assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
-        assert!(matches!(stream_error(&error), StreamError::Overrun), "{error:?}");
+        assert!(matches!(stream_error(&error), StreamError::OutOfMemory), "{error:?}");
         let mut all = vec![0; 200_000];
         first.read_exact(&mut all).await.expect("it is there");
         assert!(all == pattern(1, 200_000));
         let stats = node.call(|connection| connection.stats()).await;
-        assert_eq!((stats.resets.overrun, stats.streams.open), (1, 1));
+        assert_eq!((stats.resets.out_of_memory, stats.streams.open), (1, 1));
         drop((first, second));
     });
 }
@@ -162,7 +162,7 @@ fn y_mem_11_bytes_without_memory_end_their_stream_alone() {
 fn a_stream_that_nobody_has_accepted_is_not_handed_out_after_it() {
     run(async {
         let budget = Arc::new(MemoryLimit::new(100 << 10));
-        let (node, mut peer) = charged(budget.clone(), Charging::Used).await;
+        let (node, mut peer) = charged(budget.clone(), ReceiveCharge::Buffered).await;
         peer.send(update(1, Flags::SYN, 0)).await;
         peer.send_data(1, Flags::NONE, &pattern(1, 200_000)).await;
         peer.expect(update(1, Flags::RST, REFUSAL)).await;
@@ -178,7 +178,7 @@ fn a_stream_that_nobody_has_accepted_is_not_handed_out_after_it() {
 fn a_transfer_needs_no_more_memory_than_what_is_unread() {
     run(async {
         let budget = Arc::new(MemoryLimit::new(4 * MIB));
-        let (node, mut peer) = charged(budget.clone(), Charging::Used).await;
+        let (node, mut peer) = charged(budget.clone(), ReceiveCharge::Buffered).await;
         let mut reader = stream(&node, &mut peer, 1, 0).await;
         let sent = pattern(1, 64 * WINDOW);
         let mut received = Vec::new();

@@ -7,8 +7,9 @@ use crate::support::quiet;
 use futures::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, FutureExt};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use sluicegate::stats::NodeStats;
 use sluicegate::wire::Flags;
-use sluicegate::{Charging, MemoryLimit, NodeStats, Priority, Stream};
+use sluicegate::{MemoryLimit, Priority, ReceiveCharge, Stream};
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
@@ -42,9 +43,10 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(seed: u64, charging: Charging) -> Self {
+    fn new(seed: u64, charging: ReceiveCharge) -> Self {
         let (stats, budget) = (NodeStats::default(), Arc::new(MemoryLimit::new(1 << 30)));
-        let settings = quiet().charging(charging).stats(stats.clone()).memory(budget.clone()).max_send_buffer(65_536);
+        let settings =
+            quiet().receive_charge(charging).stats(stats.clone()).memory(budget.clone()).max_send_buffer(65_536);
         let mut line = Line::new(settings);
         let streams: [Stream; 3] = line.open(Priority::MEDIUM, 0);
         let held = streams.map(|stream| Held { stream, credit: WINDOW, finished: false, reset: false, late: 0 }).into();
@@ -164,7 +166,7 @@ impl Bench {
 fn y_mem_13_all_figures_agree_at_every_moment_of_streams_that_have_ended() {
     let mut outlived = 0;
     for seed in 0..300 {
-        for charging in [Charging::Promised, Charging::Used] {
+        for charging in [ReceiveCharge::Window, ReceiveCharge::Buffered] {
             let mut bench = Bench::new(seed, charging);
             // Long runs have few streams left at their end.
             (0..200 >> (seed % 5)).for_each(|_| bench.step());
@@ -195,11 +197,11 @@ fn y_mem_13_all_figures_agree_at_every_moment_of_streams_that_have_ended() {
 
 #[test]
 fn y_mem_13_a_grown_window_is_released_with_its_connection() {
-    for charging in [Charging::Promised, Charging::Used] {
+    for charging in [ReceiveCharge::Window, ReceiveCharge::Buffered] {
         let (stats, budget) = (NodeStats::default(), Arc::new(MemoryLimit::new(1 << 30)));
-        let mut line = Line::new(quiet().charging(charging).stats(stats.clone()).memory(budget.clone()));
+        let mut line = Line::new(quiet().receive_charge(charging).stats(stats.clone()).memory(budget.clone()));
         let [mut stream] = line.open(Priority::MEDIUM, 0);
-        stream.expect(16 << 20);
+        stream.grow_receive_window(16 << 20);
         line.feed(data(stream.id(), Flags::NONE, 2), b"ab");
         line.poll();
         assert_eq!(stream.read(&mut [0]).now_or_never().expect("at once").expect("lives"), 1);

@@ -27,12 +27,12 @@ fn y_flow_11_what_is_expected_needs_no_further_credit() {
         let mut stream = node.accept().await.expect("a stream");
         peer.expect(update(1, Flags::ACK, 0)).await;
         const COMING: usize = 3 << 20;
-        stream.expect(COMING as u32);
+        stream.grow_receive_window(COMING as u32);
         peer.expect(update(1, Flags::NONE, (COMING - WINDOW) as u32)).await;
         assert_eq!(budget.reserved(), COMING);
         // Less than it has is nothing new, and neither is the same again.
-        stream.expect(1);
-        stream.expect(COMING as u32);
+        stream.grow_receive_window(1);
+        stream.grow_receive_window(COMING as u32);
         let bytes = pattern(1, COMING);
         for frame in bytes.chunks(1 << 20) {
             peer.send_data(1, Flags::NONE, frame).await;
@@ -54,11 +54,11 @@ fn y_flow_11_the_syn_announces_what_is_expected() {
     run(async {
         let (node, mut peer, budget) = budgeted(Mode::Client, 64 << 20).await;
         let mut stream = node.open().await.expect("opens");
-        stream.expect(1 << 20);
+        stream.grow_receive_window(1 << 20);
         stream.flush().await.expect("announces itself");
         peer.expect(update(1, Flags::SYN, (1 << 20) - WINDOW as u32)).await;
         // Never past the largest window there may be.
-        stream.expect(u32::MAX);
+        stream.grow_receive_window(u32::MAX);
         peer.expect(update(1, Flags::NONE, (MAX - (1 << 20)) as u32)).await;
         assert_eq!(budget.reserved(), MAX);
         peer.expect_quiet().await;
@@ -74,11 +74,11 @@ fn y_flow_11_a_refused_hint_changes_nothing() {
         peer.expect(update(1, Flags::SYN, 0)).await;
         // A stream of this priority may bring the budget to two fifths.
         stream.set_priority(Priority::LOW);
-        stream.expect(512 << 10);
+        stream.grow_receive_window(512 << 10);
         peer.expect_quiet().await;
         assert_eq!(budget.reserved(), WINDOW);
         stream.set_priority(Priority::HIGH);
-        stream.expect(512 << 10);
+        stream.grow_receive_window(512 << 10);
         peer.expect(update(1, Flags::NONE, (512 << 10) - WINDOW as u32)).await;
         assert_eq!(budget.reserved(), 512 << 10);
     });
@@ -96,7 +96,7 @@ fn nothing_is_reserved_on_a_connection_that_is_over() {
         drop(peer);
         node.ended().await.expect_err("it was cut");
         let before = budget.reserved();
-        stream.expect(1 << 20);
+        stream.grow_receive_window(1 << 20);
         assert_eq!(budget.reserved(), before);
         let mut received = [0; 6];
         stream.read_exact(&mut received).await.expect("arrived before the end");
@@ -125,7 +125,7 @@ fn nothing_is_reserved_for_a_half_that_has_ended() {
             }
             peer.expect_quiet().await;
             let before = budget.reserved();
-            stream.expect(1 << 20);
+            stream.grow_receive_window(1 << 20);
             peer.expect_quiet().await;
             assert_eq!(budget.reserved(), before, "{end}");
             stream.reset(2);

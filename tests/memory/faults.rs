@@ -7,8 +7,9 @@ use crate::support::outcome::{lost, reset, stream_error};
 use crate::support::pair::*;
 use crate::support::{Pipe, pipe, quiet, run};
 use futures::{AsyncRead, AsyncReadExt, AsyncWriteExt, FutureExt};
+use sluicegate::memory::Refused;
 use sluicegate::{
-    Charging, Config, Connection, ConnectionError, MemoryLimit, MemoryManager, Mode, Priority, Refused, Side, Stream,
+    Config, Connection, ConnectionError, MemoryLimit, MemoryManager, Mode, Priority, ReceiveCharge, Side, Stream,
     StreamError, Violation,
 };
 use std::fmt;
@@ -62,9 +63,10 @@ async fn attempt((client, server): Ends<'_>) -> Option<(Stream, Stream)> {
 
 /// Everything that reserves and releases, with one reservation refused: the `n`-th. Says whether there were so many,
 /// and whether a window has grown.
-async fn scenario(n: usize, charging: Charging, end: End) -> (bool, bool) {
+async fn scenario(n: usize, charging: ReceiveCharge, end: End) -> (bool, bool) {
     let memory = Recorder::granting(move |asked, _, _| asked != n);
-    let settings = || paused(quiet()).charging(charging).memory(memory.clone()).max_send_buffer(65_536 + SEND_GROWTH);
+    let settings =
+        || paused(quiet()).receive_charge(charging).memory(memory.clone()).max_send_buffer(65_536 + SEND_GROWTH);
     let settings = || settings().build().unwrap();
     let (near, far) = slow(Duration::from_millis(2));
     let (near, gate) = Gate::around(near);
@@ -133,7 +135,7 @@ async fn scenario(n: usize, charging: Charging, end: End) -> (bool, bool) {
 
 #[test]
 fn y_mem_3_any_reservation_may_be_refused_and_nothing_leaks() {
-    for charging in [Charging::Promised, Charging::Used] {
+    for charging in [ReceiveCharge::Window, ReceiveCharge::Buffered] {
         let mut windows_grew = false;
         for end in [End::Close, End::Drop, End::Violation] {
             run_paused(async {

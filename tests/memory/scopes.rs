@@ -4,8 +4,9 @@ use crate::support::node::Node;
 use crate::support::pair::{WINDOW, pair, settle, stream};
 use crate::support::peer::{Peer, ping, pong, update};
 use crate::support::{Pipe, pipe, quiet, run};
+use sluicegate::memory::{MemoryScope, Unlimited};
 use sluicegate::wire::{Flags, Header};
-use sluicegate::{Config, MemoryLimit, MemoryManager, MemoryScope, OpenError, Priority, RefusedOpen, Unlimited};
+use sluicegate::{Config, MemoryLimit, MemoryManager, OpenError, Priority, RefusedOpen};
 use std::sync::Arc;
 
 fn config(memory: impl MemoryManager) -> Config {

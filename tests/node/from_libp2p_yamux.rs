@@ -174,7 +174,7 @@ async fn of_a_stream(mut stream: Stream, cx: &mut Context<'_>) -> io::Result<()>
     stream.set_read_deadline(None);
     stream.set_write_deadline(None);
     let _ = (stream.deadlines(), stream.resetter(), stream.stats());
-    stream.expect(1 << 20);
+    stream.grow_receive_window(1 << 20);
     stream.close_read();
     let code = 7;
     stream.reset_on_drop(code);

@@ -3,13 +3,14 @@
 
 use crate::support::clock::{now, paused, run_paused};
 use crate::support::pair::{default, session};
-use crate::support::peer::{Peer, data, fin, go_away, update};
+use crate::support::peer::{Peer, data, fin, go_away, ping, pong, update};
 use crate::support::stage::{WINDOW, assert_same, drain, pattern, reason};
 use crate::support::tricky::{Fault, Tricky, Write};
 use crate::support::{Pipe, pipe, quiet, run, tcp};
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt};
+use sluicegate::stats::NodeStats;
 use sluicegate::wire::Flags;
-use sluicegate::{Connection, ConnectionError, MemoryLimit, Mode, NodeStats, Session, Side, Stream};
+use sluicegate::{Connection, ConnectionError, MemoryLimit, Mode, Session, Side, Stream};
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -106,7 +107,7 @@ fn y_close_9_streams_are_accepted_when_the_driver_is_long_gone() {
             }
             if ending == "read error" {
                 // It notices with its next turn.
-                peer.send(crate::support::peer::ping(1)).await;
+                peer.send(ping(1)).await;
             }
             drop(peer);
             let _ = driven.await;
@@ -239,7 +240,7 @@ fn y_close_6_a_transport_that_can_only_be_read_ends_in_a_second() {
         let begun = now();
         let pinging = tokio::spawn(async move {
             loop {
-                peer.send(crate::support::peer::pong(1)).await;
+                peer.send(pong(1)).await;
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         });
@@ -473,7 +474,7 @@ fn y_close_11_only_a_close_that_stands_still_fails() {
             let talking = tokio::spawn(async move {
                 // Until it is aborted.
                 for _ in 0..if heard { u64::MAX } else { 0 } {
-                    peer.send(crate::support::peer::pong(1)).await;
+                    peer.send(pong(1)).await;
                     tokio::time::sleep(SECOND).await;
                 }
                 peer
@@ -537,28 +538,35 @@ fn y_close_13_an_orderly_close_takes_no_time_where_no_end_is_told() {
     }
 }
 
-/// A peer that wants no more streams goes on with those that are open: what it sends must not destroy our go-away.
+/// A peer that wants no more streams goes on with those that are open: what it sends must not destroy our go-away, whether or
+/// not it has sent anything between its go-away and ours.
 #[test]
 fn y_close_13_a_peer_that_goes_on_after_its_go_away_is_listened_to() {
-    run_paused(async {
-        let (near, far) = pipe(1 << 16);
-        let (client, driven) = session(Mute(near), paused(quiet()).build().expect("valid"), Mode::Client);
-        let mut peer = Peer::new(far);
-        peer.greet().await;
-        let mut stream = client.open().await.expect("opens");
-        stream.flush().await.expect("flushes");
-        peer.expect(update(1, Flags::SYN, 0)).await;
-        peer.send(go_away(0)).await;
-        peer.send_data(1, Flags::NONE, b"on it goes").await;
-        stream.read_exact(&mut [0; 10]).await.expect("it lives");
-        let begun = now();
-        let closing = tokio::spawn(async move { client.close().await });
-        peer.expect(go_away(0)).await;
-        peer.send_data(1, Flags::NONE, b"and on").await;
-        closing.await.expect("no panic").expect("in good order");
-        driven.await.expect("no panic").expect("in good order");
-        assert!(now() - begun >= SECOND, "{:?}", now() - begun);
-    });
+    for between in [&b""[..], b"on it goes"] {
+        run_paused(async {
+            let (near, far) = pipe(1 << 16);
+            let (client, driven) = session(Mute(near), paused(quiet()).build().expect("valid"), Mode::Client);
+            let mut peer = Peer::new(far);
+            peer.greet().await;
+            let mut stream = client.open().await.expect("opens");
+            stream.flush().await.expect("flushes");
+            peer.expect(update(1, Flags::SYN, 0)).await;
+            peer.send(go_away(0)).await;
+            if !between.is_empty() {
+                peer.send_data(1, Flags::NONE, between).await;
+            }
+            peer.send(ping(7)).await;
+            peer.expect(pong(7)).await;
+            stream.read_exact(&mut vec![0; between.len()]).await.expect("it lives");
+            let begun = now();
+            let closing = tokio::spawn(async move { client.close().await });
+            peer.expect(go_away(0)).await;
+            peer.send_data(1, Flags::NONE, b"and on").await;
+            closing.await.expect("no panic").expect("in good order");
+            driven.await.expect("no panic").expect("in good order");
+            assert!(now() - begun >= SECOND, "{:?}", now() - begun);
+        });
+    }
 }
 
 #[test]

@@ -28,12 +28,11 @@ const FLOORS: &[(&str, Floor)] = &[
     ("wire", Floor::Wire),
     ("proto", Floor::Proto),
     ("shell", Floor::Shell),
-    ("muxer", Floor::Roof),
+    ("libp2p", Floor::Roof),
     ("connection", Floor::Roof),
     ("session", Floor::Roof),
     ("stream", Floor::Roof),
     ("ping", Floor::Roof),
-    ("deadlines", Floor::Roof),
     ("tokio_io", Floor::Roof),
     ("metrics", Floor::Roof),
     ("config", Floor::Pantry),
@@ -46,7 +45,7 @@ const FLOORS: &[(&str, Floor)] = &[
     ("sync", Floor::Pantry),
     ("tap", Floor::Pantry),
     ("clock", Floor::Pantry),
-    ("negotiation", Floor::Pantry),
+    ("multistream", Floor::Pantry),
     ("lib", Floor::FrontDoor),
 ];
 
@@ -75,7 +74,7 @@ enum Rooms {
 
 /// The words that are kept to some rooms. A word of several parts is a path, found in a `use` too.
 const WORDS: &[(&[&str], Rooms)] = &[
-    (&["libp2p_core"], Rooms::Only(&["muxer"])),
+    (&["libp2p_core"], Rooms::Only(&["libp2p"])),
     (&["prometheus_client"], Rooms::Only(&["metrics"])),
     (&["Mutex"], Rooms::Only(&["shell", "memory", "sync"])),
     // What is not taken from the room `sync` is not seen where the orders of tasks are tried.
@@ -549,7 +548,7 @@ fn words_out_of_their_rooms_are_found() {
 
 #[test]
 fn words_in_their_rooms_are_free() {
-    holds("muxer.rs", "use libp2p_core::StreamMuxer;");
+    holds("libp2p.rs", "use libp2p_core::StreamMuxer;");
     holds("shell/log.rs", "fn f() { tracing::debug!(code, \"gone\") }");
     holds("proto/mux.rs", "#[cfg(test)]\nmod tests { use tracing::debug; }");
     holds("shell/shared.rs", "use crate::sync::Mutex; fn f(then: Instant) { then.elapsed(); }");

@@ -3,7 +3,8 @@
 #![allow(unreachable_pub, reason = "a module of a test binary")]
 
 use futures::future::BoxFuture;
-use sluicegate::{MemoryLimit, MemoryManager, Priority, Refused};
+use sluicegate::memory::Refused;
+use sluicegate::{MemoryLimit, MemoryManager, Priority};
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

@@ -163,8 +163,11 @@ fn y_ack_4_what_the_peer_has_not_answered_keeps_its_place() {
         assert!(waits(&node, &mut opening).await);
         peer.expect_quiet().await;
         assert!(waits(&node, &mut opening).await);
-        // Dropped, too, it is the peer's to end: our FIN has gone, so this ends it here.
+        // Dropped, too: the peer has not accepted it, and would refuse what is beyond its backlog.
         drop(stream);
+        peer.expect_quiet().await;
+        assert!(waits(&node, &mut opening).await);
+        peer.send(update(1, Flags::ACK, 0)).await;
         assert_eq!(opening.await.expect("opens").id(), 3);
     });
 }
@@ -280,7 +283,7 @@ fn y_ack_4_many_streams_may_be_dropped_before_any_answer() {
         let (node, mut peer) = scripted(Mode::Client, 64 * 1024, roomy()).await;
         let opening = async {
             for _ in 0..STREAMS {
-                let mut stream = node.open().await.expect("a drop frees the place");
+                let mut stream = node.open().await.expect("an acknowledgement frees the place");
                 stream.write_all(b"x").await.expect("credit");
             }
         };
@@ -288,12 +291,17 @@ fn y_ack_4_many_streams_may_be_dropped_before_any_answer() {
             // A SYN, the data and a FIN: nobody is told that it is one of too many before it writes.
             for _ in 0..3 * STREAMS {
                 let (header, _) = peer.next().await.expect("a frame");
-                assert!(!matches!(header, Header::WindowUpdate { flags: Flags::RST, .. }), "{header:?}");
+                match header {
+                    Header::WindowUpdate { flags: Flags::RST, .. } => panic!("{header:?}"),
+                    Header::WindowUpdate { id, flags: Flags::SYN, .. } | Header::Data { id, flags: Flags::SYN, .. } => {
+                        peer.send(update(id.value(), Flags::ACK, 0)).await;
+                    }
+                    _ => {}
+                }
             }
         };
         futures::join!(opening, receiving);
         for n in 0..STREAMS {
-            peer.feed(update(2 * n + 1, Flags::ACK, 0)).await;
             peer.send(update(2 * n + 1, Flags::FIN, 0)).await;
         }
         peer.expect_quiet().await;

@@ -1,10 +1,10 @@
 //! More streams at once than the backlog holds, from a peer that waits for no acknowledgement. That is no
 //! overflow for one who accepts them as they come (Y-OPEN-13).
 
-use crate::support::line::{Line, queue};
+use crate::support::line::{HEADER, Line, queue};
 use crate::support::node::Node;
 use crate::support::pair::Counter;
-use crate::support::peer::{Peer, data, update};
+use crate::support::peer::{Peer, data, ping, update};
 use crate::support::{pipe, quiet, run};
 use sluicegate::wire::Flags;
 use sluicegate::{Mode, Priority, Stream};
@@ -99,6 +99,24 @@ fn y_limit_4_thousands_of_streams_in_one_read_cost_the_surplus_of_them() {
             peer.expect_quiet().await;
         });
     }
+}
+
+/// Pongs that are in a batch are not owed any more, though the transport has taken none of it: reading goes on, and nobody
+/// else wakes it.
+#[test]
+fn y_limit_4_reading_goes_on_once_the_pongs_owed_are_encoded() {
+    const PINGS: u32 = 1024;
+    let mut line = Line::new(quiet());
+    let [mut writing, reading] = line.open(Priority::MEDIUM, 0);
+    queue(&mut writing, 1000);
+    line.poll();
+    (0..=PINGS).for_each(|nonce| line.feed(ping(nonce), &[]));
+    line.feed(data(reading.id(), Flags::NONE, 3), b"new");
+    line.poll();
+    assert_eq!(reading.stats().unread, 0, "no more pongs than these may be owed");
+    // The rest of the batch before, and half of a pong.
+    line.give(HEADER + 1000 + HEADER / 2);
+    assert_eq!(reading.stats().unread, 3);
 }
 
 /// All of them are given up at once, before any was accepted.

@@ -51,7 +51,7 @@ impl End for Ours {
         stream.set_priority(Priority::HIGH);
     }
 
-    fn expect(stream: &Stream, bytes: usize) {
-        stream.expect(u32::try_from(bytes).unwrap_or(u32::MAX));
+    fn grow_receive_window(stream: &Stream, bytes: usize) {
+        stream.grow_receive_window(u32::try_from(bytes).unwrap_or(u32::MAX));
     }
 }

@@ -3,7 +3,7 @@
 use futures::AsyncReadExt;
 use shuttle::future::spawn;
 use sluicegate::wire::Flags;
-use sluicegate::{Charging, MemoryLimit, Mode};
+use sluicegate::{MemoryLimit, Mode, ReceiveCharge};
 use sluicegate_schedules::{Node, WINDOW, explore, settings};
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ fn credit_that_waits_leaves_when_memory_is_released() {
     explore(|| async {
         // A stream of the default priority may fill 239 KiB of it: what is held and half a window are more.
         let budget = Arc::new(MemoryLimit::new(400 * 1024));
-        let settings = settings().charging(Charging::Used);
+        let settings = settings().receive_charge(ReceiveCharge::Buffered);
         let session = || Node::sharing(budget.clone(), Mode::Server, 2 * WINDOW, settings.clone());
         let ((holding, mut near), (waiting, mut far)) = (session(), session());
         near.send_update(1, Flags::SYN, 0).await;

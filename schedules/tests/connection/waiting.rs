@@ -4,7 +4,7 @@
 use futures::{AsyncReadExt, AsyncWriteExt, FutureExt};
 use shuttle::future::spawn;
 use sluicegate::wire::Flags;
-use sluicegate::{Charging, MemoryLimit, Mode, Priority, RefusedOpen, Session, Stream};
+use sluicegate::{MemoryLimit, Mode, Priority, ReceiveCharge, RefusedOpen, Session, Stream};
 use sluicegate_schedules::{Node, Peer, WINDOW, explore, settings};
 use std::sync::Arc;
 
@@ -150,7 +150,7 @@ fn y_open_15_a_ping_that_is_not_polled_holds_up_nobody() {
 
 /// Of a budget of 400 KiB, of which so much is held by another connection: LOW may fill 159 KiB, MEDIUM 239, HIGH 319.
 async fn holding(budget: &Arc<MemoryLimit>) -> (Node, Peer, Stream) {
-    let settings = settings().charging(Charging::Used);
+    let settings = settings().receive_charge(ReceiveCharge::Buffered);
     let (node, mut peer) = Node::sharing(budget.clone(), Mode::Server, 2 * WINDOW, settings);
     peer.send_update(1, Flags::SYN, 0).await;
     peer.send_data(1, Flags::NONE, &[1; WINDOW / 2]).await;
@@ -179,7 +179,7 @@ fn y_prio_1_a_priority_that_changes_while_credit_is_asked_for_counts() {
     explore(|| async {
         let budget = Arc::new(MemoryLimit::new(400 * 1024));
         let (holding, _near, held) = holding(&budget).await;
-        let settings = settings().charging(Charging::Used);
+        let settings = settings().receive_charge(ReceiveCharge::Buffered);
         let (waiting, mut far) = Node::sharing(budget.clone(), Mode::Server, 2 * WINDOW, settings);
         let stream = accepted(&waiting, &mut far, 1, Priority::LOW).await;
         let reader = spawn(async move {
@@ -211,7 +211,7 @@ fn y_mem_10_whoever_is_next_in_line_has_its_turn_when_the_first_leaves_it() {
             // While half a window is held, what LOW may fill is less than another half; all that arrives fits.
             let budget = Arc::new(MemoryLimit::new(600 * 1024));
             let (holding, _near, held) = holding(&budget).await;
-            let settings = settings().charging(Charging::Used);
+            let settings = settings().receive_charge(ReceiveCharge::Buffered);
             let (waiting, mut far) = Node::sharing(budget.clone(), Mode::Server, 4 * WINDOW, settings);
             let first = accepted(&waiting, &mut far, 1, Priority::LOW).await;
             let second = accepted(&waiting, &mut far, 3, Priority::new(95)).await;

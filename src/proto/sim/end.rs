@@ -3,7 +3,7 @@
 use super::moody::Moody;
 use super::oracle::{Oracle, REFUSAL, ReadEnd, pattern};
 use super::{Chance, Load, Reached, Weather};
-use crate::config::{Charging, Config};
+use crate::config::{Config, ReceiveCharge};
 use crate::error::StreamError;
 use crate::memory::{MemoryManager, Reservation};
 use crate::mode::Mode;
@@ -86,7 +86,7 @@ impl End {
         let manager: Arc<dyn MemoryManager> = limit.clone();
         let config = Config::builder()
             .memory(manager.clone())
-            .charging(if used { Charging::Used } else { Charging::Promised })
+            .receive_charge(if used { ReceiveCharge::Buffered } else { ReceiveCharge::Window })
             .accept_backlog(chance.pick(&[1, 4, 256]) as usize)
             .max_incoming_streams(chance.pick(&[3, 1000]) as usize)
             .initial_stream_window(chance.pick(&[256 << 10, 300_000]) as u32)
@@ -129,7 +129,7 @@ impl End {
     pub(super) fn reached(&mut self) -> Reached {
         let stats = self.mux.stats(self.mux.ledger.latest());
         Reached {
-            overruns: stats.resets.overrun,
+            overruns: stats.resets.out_of_memory,
             withheld: stats.refusals.credit,
             smaller: self.smaller,
             paced: self.paced,
@@ -213,7 +213,7 @@ impl End {
 
     /// Whether this end may keep credit back, and end streams for want of memory.
     pub(super) fn may_withhold(&self) -> bool {
-        self.mux.config().charging() == Charging::Used
+        self.mux.config().receive_charge() == ReceiveCharge::Buffered
     }
 
     /// Cuts a batch when the last one has gone; then gives the socket up to `room` bytes.

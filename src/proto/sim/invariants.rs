@@ -1,7 +1,7 @@
 //! Owns what must hold after every step, whatever has happened.
 
 use super::end::End;
-use crate::config::Charging;
+use crate::config::ReceiveCharge;
 use crate::proto::mux::Mux;
 use crate::proto::stall::Cause;
 use crate::proto::stream::{Handle, ReceiveState, SendState};
@@ -27,7 +27,7 @@ impl End {
         assert_eq!(live.len(), mux.store.live());
         let unacknowledged = live.iter().filter(|(_, stream)| stream.handshake.is_unacknowledged()).count();
         assert_eq!(unacknowledged, mux.unacknowledged, "places are derived from states");
-        assert!(unacknowledged <= mux.config.accept_backlog());
+        assert!(mux.awaiting_ack() <= mux.config.accept_backlog());
         let inbound = live.iter().filter(|(_, stream)| stream.id.is_client() != mux.mode.is_client()).count();
         assert_eq!(inbound, mux.inbound);
         assert!(inbound <= mux.config.max_incoming_streams());
@@ -45,15 +45,15 @@ impl End {
             let receives = stream.receive.state == ReceiveState::Open && stream.handle == Handle::Held;
             if receives && linked(&key, stream) {
                 let own = stream.reservation.as_ref().expect("an open stream holds its window");
-                let needed = match mux.config.charging() {
-                    Charging::Promised => window.size() as usize,
-                    Charging::Used => {
+                let needed = match mux.config.receive_charge() {
+                    ReceiveCharge::Window => window.size() as usize,
+                    ReceiveCharge::Buffered => {
                         assert!(own.bytes() >= limits::STREAM_BOOKS);
                         assert!(window.held() > mux.arriving(key) || own.bytes() == limits::STREAM_BOOKS, "{stream:?}");
                         limits::STREAM_BOOKS + stream.motion().unread.capacity()
                     }
                 };
-                let exact = mux.config.charging() == Charging::Promised;
+                let exact = mux.config.receive_charge() == ReceiveCharge::Window;
                 assert!(own.bytes() == needed || !exact && own.bytes() > needed, "what is held is reserved");
             }
             let own = stream.reservation.as_ref().map_or(0, |reservation| reservation.bytes());
@@ -61,7 +61,8 @@ impl End {
                 let unread = stream.motion().unread.capacity() + stream.receive.lent as usize;
                 let kept = if stream.linked { unread + limits::STREAM_BOOKS } else { unread };
                 // A window of small pieces takes a little more than was promised for it.
-                let whole = mux.config.charging() == Charging::Promised && own >= window.size() as usize && own < kept;
+                let whole =
+                    mux.config.receive_charge() == ReceiveCharge::Window && own >= window.size() as usize && own < kept;
                 assert!(own == kept || whole, "{own} of {kept} for what is unread: {stream:?}");
             }
             if linked(&key, stream) {

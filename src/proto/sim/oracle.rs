@@ -108,7 +108,7 @@ impl Oracle {
                 let going_away = *code == 0 && connection_may_end;
                 peer_did || refused || overrun || going_away || (*code == 0 && peer.may_answer_with_reset(&own))
             }
-            StreamError::Overrun => self.may_overrun[side],
+            StreamError::OutOfMemory => self.may_overrun[side],
             StreamError::WriteClosed => own.finished,
             StreamError::ReadClosed => own.stopped,
             // The core knows of none.

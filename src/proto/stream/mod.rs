@@ -203,7 +203,7 @@ impl Stream {
         match self.reset {
             Some(ResetCause { by: ResetBy::Local, code }) => StreamError::Reset { by: Side::Local, code },
             Some(ResetCause { by: ResetBy::Remote, code }) => StreamError::Reset { by: Side::Remote, code },
-            Some(ResetCause { by: ResetBy::Overrun, .. }) => StreamError::Overrun,
+            Some(ResetCause { by: ResetBy::Overrun, .. }) => StreamError::OutOfMemory,
             None => StreamError::WriteClosed,
         }
     }

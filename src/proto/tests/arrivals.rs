@@ -1,7 +1,7 @@
 //! Memory that is charged as it is used (Y-MEM-9 to Y-MEM-11).
 
 use super::Bench;
-use crate::config::{Charging, Config};
+use crate::config::{Config, ReceiveCharge};
 use crate::error::StreamError;
 use crate::memory::Reservation;
 use crate::priority::Priority;
@@ -13,7 +13,7 @@ const KIB: usize = 1024;
 const WINDOW: usize = INITIAL_WINDOW as usize;
 
 fn bench(limit: usize) -> Bench {
-    Bench::with(limit, Config::builder().charging(Charging::Used).refusal_code(77))
+    Bench::with(limit, Config::builder().receive_charge(ReceiveCharge::Buffered).refusal_code(77))
 }
 
 fn update(id: StreamId, flags: Flags, value: u32) -> Header {
@@ -118,7 +118,7 @@ fn what_arrives_without_memory_ends_its_stream_and_no_other() {
     bench.receive_data(second.1, 50 * KIB);
     assert_eq!(bench.send(), [update(second.1, Flags::RST, 77)]);
     assert!(bench.limit.reserved() <= 300 * KIB);
-    assert_eq!(bench.mux.stats(bench.now).resets.overrun, 1);
+    assert_eq!(bench.mux.stats(bench.now).resets.out_of_memory, 1);
     // What had arrived is still there, and is reserved until it is read; then comes the reason.
     let stats = bench.mux.stream_stats(second.0, bench.now).expect("it is held");
     assert_eq!(stats.unread as usize, 50 * KIB);
@@ -128,8 +128,8 @@ fn what_arrives_without_memory_ends_its_stream_and_no_other() {
     assert_eq!(chunks.clear(), 50 * KIB);
     bench.mux.consume(second.0, 50 * KIB as u32, bench.now);
     let error = bench.mux.read(second.0, &mut chunks).expect_err("nothing is left");
-    assert!(matches!(error, ReadError::Failed(StreamError::Overrun)), "{error:?}");
-    assert!(matches!(bench.mux.flush(second.0), Err(crate::proto::FlushError::Failed(StreamError::Overrun))));
+    assert!(matches!(error, ReadError::Failed(StreamError::OutOfMemory)), "{error:?}");
+    assert!(matches!(bench.mux.flush(second.0), Err(crate::proto::FlushError::Failed(StreamError::OutOfMemory))));
     // The peer cannot know yet; the other stream does not notice.
     bench.receive(Header::Data { id: second.1, flags: Flags::NONE, len: 0 });
     assert_eq!(bench.read(first.0), 200 * KIB);

@@ -1,7 +1,7 @@
 //! How connections end, and what of their streams stays: for the application to accept and read, and in memory.
 
 use super::{Bench, id};
-use crate::config::{Charging, Config, ConfigBuilder};
+use crate::config::{Config, ConfigBuilder, ReceiveCharge};
 use crate::error::{ConnectionError, OpenError, Side, StreamError, Violation};
 use crate::priority::Priority;
 use crate::proto::limits::STREAM_BOOKS;
@@ -17,8 +17,8 @@ fn io_error(kind: io::ErrorKind) -> ConnectionError {
     ConnectionError::Io(Arc::new(kind.into()))
 }
 
-fn settings(charging: Charging) -> ConfigBuilder {
-    Config::builder().charging(charging)
+fn settings(charging: ReceiveCharge) -> ConfigBuilder {
+    Config::builder().receive_charge(charging)
 }
 
 impl Bench {
@@ -83,7 +83,7 @@ fn y_close_9_what_waits_in_the_backlog_outlives_the_connection() {
         ConnectionError::Dropped,
     ];
     for reason in orderly.into_iter().chain(others) {
-        for charging in [Charging::Promised, Charging::Used] {
+        for charging in [ReceiveCharge::Window, ReceiveCharge::Buffered] {
             let mut bench = Bench::with(1 << 30, settings(charging));
             WAITING.into_iter().for_each(|(stream, len, fin)| bench.incoming(stream, len, fin));
             bench.mux.fail(reason.clone());
@@ -409,7 +409,7 @@ enum Over {
 
 #[test]
 fn y_mem_13_what_nothing_can_arrive_into_is_given_back_but_for_what_is_unread() {
-    for charging in [Charging::Promised, Charging::Used] {
+    for charging in [ReceiveCharge::Window, ReceiveCharge::Buffered] {
         for over in [Over::Lost, Over::Reset, Over::Finished] {
             let mut bench = Bench::with(1 << 30, settings(charging));
             let (key, stream) = bench.stream(Priority::MEDIUM);

@@ -1,10 +1,12 @@
-//! What an open that waits for the backlog does about it (Y-OPEN-14).
+//! When an open waits for the backlog (Y-ACK-4), and what it does about it (Y-OPEN-14).
 
 use super::{Bench, id};
 use crate::config::Config;
 use crate::priority::Priority;
+use crate::proto::limits::{HALF_OPEN, UNACKNOWLEDGED_TIME};
 use crate::proto::{Announced, OpenBlocked};
 use crate::wire::{Flags, Header};
+use std::time::Duration;
 
 const BACKLOG: usize = 256;
 
@@ -106,4 +108,83 @@ fn y_open_14_a_thousand_opens_take_a_round_trip_each_at_most() {
         bench.open();
     }
     assert_eq!(waits, 996);
+}
+
+impl Bench {
+    /// A message and its end leave, and the stream is dropped.
+    fn fire(&mut self) -> u32 {
+        let (key, stream) = self.open();
+        assert_eq!(self.mux.write(key, b"x", self.now).expect("room"), 1);
+        let _ = self.mux.finish(key);
+        self.release(key);
+        self.send();
+        stream
+    }
+
+    fn is_blocked(&self) -> bool {
+        matches!(self.mux.can_open(), Err(OpenBlocked::Backlog))
+    }
+}
+
+#[test]
+fn y_ack_4_a_dropped_stream_keeps_its_place_until_the_peer_answers() {
+    let answers = |stream| {
+        let stream = id(stream);
+        [
+            Header::WindowUpdate { id: stream, flags: Flags::ACK, value: 0 },
+            Header::WindowUpdate { id: stream, flags: Flags::FIN, value: 0 },
+            Header::WindowUpdate { id: stream, flags: Flags::RST, value: 0 },
+            Header::Data { id: stream, flags: Flags::NONE, len: 0 },
+            Header::Data { id: stream, flags: Flags::NONE, len: 3 },
+            Header::Data { id: stream, flags: Flags::ACK | Flags::FIN, len: 0 },
+        ]
+    };
+    for which in 0..answers(1).len() {
+        let mut bench = bench(2);
+        let [first, _] = [bench.fire(), bench.fire()];
+        assert!(bench.is_blocked());
+        bench.mux.events_mut().openable = false;
+        bench.receive(answers(first)[which]);
+        assert!(bench.mux.events_mut().openable && !bench.is_blocked(), "{:?}", answers(first)[which]);
+        bench.open();
+        // A place is freed once.
+        bench.receive(ack(first));
+        assert!(bench.is_blocked());
+    }
+}
+
+#[test]
+fn y_ack_4_a_peer_that_acknowledges_nothing_is_waited_for_so_long() {
+    let mut bench = bench(3);
+    let start = bench.now;
+    let first = bench.fire();
+    bench.wait(Duration::from_secs(60));
+    bench.fire();
+    bench.fire();
+    bench.wait(Duration::from_secs(10));
+    // One acknowledgement, and the time begins anew for the others.
+    bench.receive(ack(first));
+    bench.fire();
+    bench.wait(UNACKNOWLEDGED_TIME - Duration::from_millis(1));
+    assert!(bench.is_blocked());
+    bench.mux.events_mut().openable = false;
+    bench.wait(Duration::from_millis(1));
+    assert_eq!(bench.now - start, Duration::from_secs(70) + UNACKNOWLEDGED_TIME);
+    assert!(bench.mux.events_mut().openable && !bench.is_blocked());
+    // What comes too late frees no place of another's.
+    for _ in 0..3 {
+        bench.fire();
+    }
+    bench.receive(ack(first + 2));
+    assert!(bench.is_blocked());
+}
+
+#[test]
+fn y_ack_4_streams_that_are_forgotten_give_their_places_up() {
+    let mut bench = bench(2 * HALF_OPEN);
+    for _ in 0..2 * HALF_OPEN {
+        bench.fire();
+    }
+    assert!(!bench.is_blocked());
+    assert!(bench.mux.stats(bench.now).streams.unacknowledged as usize <= HALF_OPEN);
 }

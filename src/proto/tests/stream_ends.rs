@@ -665,7 +665,7 @@ fn y_rst_8_a_reset_from_elsewhere_does_what_one_here_does() {
 // What the application has taken and not looked at since is in memory: it stays reserved, and nothing else does.
 #[test]
 fn y_rst_8_what_was_taken_stays_reserved_until_it_is_given_up() {
-    for settings in [Config::builder(), Config::builder().charging(crate::config::Charging::Used)] {
+    for settings in [Config::builder(), Config::builder().receive_charge(crate::config::ReceiveCharge::Buffered)] {
         let mut bench = Bench::with(1 << 30, settings);
         let (key, id) = bench.stream(Priority::MEDIUM);
         bench.receive_data(id, 200_000);

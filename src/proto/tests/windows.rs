@@ -1,7 +1,7 @@
 //! Windows that become smaller again (Y-MEM-12).
 
 use super::Bench;
-use crate::config::{Charging, Config};
+use crate::config::{Config, ReceiveCharge};
 use crate::priority::Priority;
 use crate::proto::limits::{INITIAL_WINDOW, WINDOW_QUIET};
 use crate::proto::store::Key;
@@ -156,9 +156,9 @@ fn a_stream_that_ends_is_not_looked_at_any_more() {
 
 #[test]
 fn where_so_much_is_refused_a_window_grows_by_half_of_it_and_so_on() {
-    for charging in [Charging::Promised, Charging::Used] {
+    for charging in [ReceiveCharge::Window, ReceiveCharge::Buffered] {
         // MEDIUM may fill 4.75 MiB of it.
-        let mut bench = Bench::with(8 * MIB, Config::builder().charging(charging));
+        let mut bench = Bench::with(8 * MIB, Config::builder().receive_charge(charging));
         bench.mux.liveness.rtt.sample(bench.now, bench.now + Duration::from_millis(100));
         let (key, id) = bench.stream(Priority::MEDIUM);
         // 125 MB/s, so it should have 24 MiB, and 16 MiB is the most.
@@ -170,7 +170,7 @@ fn where_so_much_is_refused_a_window_grows_by_half_of_it_and_so_on() {
         }
         assert_eq!(bench.window(key), WINDOW + (16 * MIB - WINDOW) / 4, "{charging:?}");
         // All of it was refused, and half of it. Where what arrives is charged it was only looked whether there is room.
-        let refused = if charging == Charging::Promised { 2 } else { 0 };
+        let refused = if charging == ReceiveCharge::Window { 2 } else { 0 };
         assert_eq!(bench.mux.stats(bench.now).refusals.windows, refused);
         let given: u32 = credit(&bench.send()).iter().map(|(_, value)| value).sum();
         assert_eq!(given as usize, bench.window(key));

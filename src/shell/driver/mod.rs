@@ -1,24 +1,28 @@
-//! Owns [`Driver`]: one poll of it reads what there is, applies it, cuts a batch, writes it, flushes once, and parks.
+//! Owns [`Driver`]: one poll of it reads what there is, applies it, encodes a batch, writes it, flushes once, and parks.
 //!
-//! It alone touches the transport. Memory is reserved, tasks are woken and bytes are moved outside the lock. Here are the
-//! phases and the clock; `reading` and `writing` are the two directions, and `memory` is what has to be asked for.
+//! It alone touches the transport. Memory is reserved, tasks are woken and bytes are moved outside the lock. This file has the
+//! phases and the timeouts; `read` and `write` are the two directions, and `memory` is what the memory manager is asked for.
 
-mod closing;
+mod accept_pause;
+mod close_timeout;
+mod final_read;
+mod linger;
 mod memory;
-mod reading;
-mod salvage;
-mod writing;
+mod read;
+mod tap;
+mod write;
 
-use self::closing::Closing;
-use self::memory::Wait;
-use self::salvage::Salvage;
-use self::writing::{Gathered, Stalled, Written};
-use super::last_words::{Gone, LastWords, Peer};
-use super::patience::Patience;
+use self::accept_pause::AcceptPause;
+use self::close_timeout::CloseTimeout;
+use self::final_read::FinalRead;
+use self::linger::{Done, Linger, Peer};
+use self::memory::MemoryWait;
+use self::tap::WireTap;
+use self::write::{Postponed, TransportStall, WriteReport};
+use super::inner::Inner;
 use super::reader::Reader;
-use super::shared::{Inner, Shared};
+use super::shared::Shared;
 use super::timer::Timer;
-use super::wire_tap::WireTap;
 use super::writer::Writer;
 use crate::config::Config;
 use crate::error::ConnectionError;
@@ -40,23 +44,22 @@ pub(crate) struct Driver<T> {
     batch: Batch,
     timer: Timer,
     /// Since when the transport has taken no bytes though some are waiting.
-    stalled: Option<Stalled>,
-    /// How far a graceful close has come.
-    closing: Closing,
-    patience: Patience,
-    /// What credit that is withheld waits for.
-    credit: Option<Wait>,
-    /// What those wait for who open streams and were refused the memory.
-    opening: Option<Wait>,
-    /// How often a batch has been put off for more to come, and how much waited then.
-    gathered: Option<Gathered>,
+    stall: Option<TransportStall>,
+    close_timeout: CloseTimeout,
+    accept_pause: AcceptPause,
+    /// The wait for memory of credit that is withheld.
+    credit: Option<Box<MemoryWait>>,
+    /// The wait for memory of streams that are to be opened and were refused it.
+    opening: Option<Box<MemoryWait>>,
+    /// How often a batch has been postponed for more writes, and how much was waiting then.
+    postponed: Option<Postponed>,
     /// What has been done with the transport and not been reported to the core.
-    written: Written,
-    /// Whether somebody waits for what was cut to be flushed.
-    awaited: bool,
+    report: WriteReport,
+    /// Whether a task waits for what was encoded to be flushed.
+    flush_awaited: bool,
     /// Since when such a flush is pending.
-    flushing: Option<Instant>,
-    /// Whether something was read and not applied yet: a poll had done enough.
+    flush_pending: Option<Instant>,
+    /// Whether something was read and not applied yet, since a poll had spent its budget.
     unapplied: bool,
     tap: Option<WireTap>,
     phase: Phase,
@@ -66,42 +69,44 @@ pub(crate) struct Driver<T> {
 enum Phase {
     Running,
     /// A write has failed: what the peer has sent is read.
-    Salvaging(Salvage),
-    Leaving(LastWords),
+    FinalRead(FinalRead),
+    /// The connection is over, and the peer is being told.
+    Lingering(Linger),
     Ended,
 }
 
-/// What a connection waits for.
+/// What the core said when the driver was parked: until when it may sleep, and how the connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Outlook {
+struct ParkState {
     deadline: Option<Instant>,
     /// When the peer last gave a sign of life.
     heard: Instant,
     closing: bool,
     closed: bool,
-    /// It is at rest.
-    rests: bool,
+    idle: bool,
 }
 
-impl Outlook {
-    /// Also gives back what a connection at rest has no use for.
+impl ParkState {
+    /// Also frees what an idle connection has no use for.
     fn of(inner: &mut Inner) -> Self {
-        let rests = inner.mux.is_at_rest();
-        if rests {
-            inner.rest();
+        let idle = inner.mux.is_at_rest();
+        if idle {
+            inner.shrink();
         }
         let (closing, closed) = (inner.mux.is_closing(), inner.mux.closed().is_some());
-        Self { deadline: inner.mux.poll_timeout(), heard: inner.mux.heard_at(), closing, closed, rests }
+        Self { deadline: inner.mux.poll_timeout(), heard: inner.mux.heard_at(), closing, closed, idle }
     }
 }
 
-/// Whether a part of a poll has stopped because it waits, or because it has done enough for now.
+/// Why one direction has stopped in a poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stop {
-    Waits,
-    Yields,
-    /// It waits for the transport to take what is owed.
-    Holds,
+    /// It waits to be woken.
+    Pending,
+    /// It has done as much as one poll may do, and goes on in the next.
+    BudgetSpent,
+    /// It waits for the transport to take what is owed to the peer.
+    TransportFull,
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
@@ -115,15 +120,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             batch: if tap.is_some() { Batch::showing_headers() } else { Batch::default() },
             tap,
             timer: Timer::default(),
-            stalled: None,
-            closing: Closing::default(),
-            patience: Patience::default(),
+            stall: None,
+            close_timeout: CloseTimeout::default(),
+            accept_pause: AcceptPause::default(),
             credit: None,
             opening: None,
-            gathered: None,
-            written: Written::default(),
-            awaited: false,
-            flushing: None,
+            postponed: None,
+            report: WriteReport::default(),
+            flush_awaited: false,
+            flush_pending: None,
             unapplied: false,
             phase: Phase::Running,
             config,
@@ -134,14 +139,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         &self.io
     }
 
-    /// Drives the connection until it is over; then says why, again and again.
+    /// Drives the connection until it is over. From then on every poll returns the reason.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionError> {
         loop {
             let now = self.shared.now();
             let changed = match &self.phase {
                 Phase::Running => self.poll_running(now, cx),
-                Phase::Salvaging(_) => self.poll_salvaging(now, cx),
-                Phase::Leaving(_) => self.poll_leaving(now, cx),
+                Phase::FinalRead(_) => self.poll_final_read(now, cx),
+                Phase::Lingering(_) => self.poll_lingering(now, cx),
                 Phase::Ended => return Poll::Ready(self.reason()),
             };
             if changed.is_pending() {
@@ -157,74 +162,75 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     /// Ready when the phase has changed.
     fn poll_running(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let read = self.poll_read(now, cx);
-        // Time passes after what had arrived before it was read: a task that slept is not a peer that was silent.
+        // Timeouts are checked after what had arrived is read: a task that slept is not a peer that was silent.
         let (closed, asks, lacks) = self.shared.with(|inner| {
             inner.mux.handle_timeout(now);
             let asks = inner.mux.has_wishes() || inner.mux.withheld().is_some();
             (inner.mux.closed().is_some(), asks, inner.lacks_memory())
         });
         if closed || !matches!(self.phase, Phase::Running) {
-            self.take_leave(now);
+            self.start_linger(now);
             return Poll::Ready(());
         }
         if asks || self.credit.is_some() {
-            self.ask_for_windows(now, cx);
+            self.request_windows(now, cx);
         }
         if lacks || self.opening.is_some() {
-            self.wait_for_openers(lacks, cx);
+            self.wait_to_open(lacks, cx);
         }
-        let (write, outlook) = self.poll_write(now, cx);
-        // What was read and had to wait for writing goes on when the transport has taken something.
-        let goes_on = read == Stop::Holds && (!self.is_full() || !self.shared.with(|inner| inner.mux.must_write()));
-        if read == Stop::Yields || write == Stop::Yields || goes_on {
+        let (write, parked) = self.poll_write(now, cx);
+        // Reading that had to wait for the transport continues when that has taken something.
+        let unblocked =
+            read == Stop::TransportFull && (!self.is_full() || !self.shared.with(|inner| inner.mux.must_write()));
+        if read == Stop::BudgetSpent || write == Stop::BudgetSpent || unblocked {
             cx.waker().wake_by_ref();
         }
-        let outlook = outlook.unwrap_or_else(|| self.park_full(cx));
-        match self.check_time(outlook, now, cx) {
+        let parked = parked.unwrap_or_else(|| self.park_writing(cx));
+        match self.check_timeouts(parked, now, cx) {
             true => Poll::Ready(()),
             false => Poll::Pending,
         }
     }
 
-    /// Parks the task, which waits for the transport or goes on in a moment: what it waits for besides may change while the
-    /// transport takes nothing.
-    fn park_full(&self, cx: &Context<'_>) -> Outlook {
-        let (outlook, overlooks) = self.shared.with(|inner| {
-            inner.park_full_driver(cx);
-            (Outlook::of(inner), Self::overlooks(self.credit.as_ref(), self.opening.is_some(), inner))
+    /// Parks the task, which waits for the transport or continues in a moment: the other things that it waits for may change
+    /// while the transport takes nothing.
+    fn park_writing(&self, cx: &Context<'_>) -> ParkState {
+        let (parked, outdated) = self.shared.with(|inner| {
+            inner.park_writing_driver(cx);
+            (ParkState::of(inner), Self::waits_are_outdated(self.credit.as_deref(), self.opening.is_some(), inner))
         });
-        if overlooks {
+        if outdated {
             cx.waker().wake_by_ref();
         }
-        outlook
+        parked
     }
 
-    /// Sets the alarm, by what was seen when the task was parked; says whether the phase has changed.
-    fn check_time(&mut self, outlook: Outlook, now: Instant, cx: &mut Context<'_>) -> bool {
+    /// Checks the timeouts and sets the timer, by what was seen when the task was parked. Returns whether the phase has changed.
+    fn check_timeouts(&mut self, parked: ParkState, now: Instant, cx: &mut Context<'_>) -> bool {
         let timeout = self.config.connection_write_timeout();
-        let Outlook { deadline, heard, closing, closed, rests } = outlook;
+        let ParkState { deadline, heard, closing, closed, idle } = parked;
         if closed || !matches!(self.phase, Phase::Running) {
-            self.take_leave(now);
+            self.start_linger(now);
             return true;
         }
-        if rests {
-            self.rest();
+        if idle {
+            self.shrink();
         }
-        // Y-CLOSE-5: neither has it taken anything in that time, nor has the peer been heard.
+        // Y-CLOSE-5: in that time the transport has taken nothing, and the peer has given no sign of life.
         let ours = if closing {
-            self.closing.deadline(timeout, self.config.close_timeout(), now)
+            self.close_timeout.deadline(timeout, self.config.close_timeout(), now)
         } else {
-            self.stalled.and_then(|stalled| stalled.since.max(heard).checked_add(timeout))
+            self.stall.and_then(|stall| stall.since.max(heard).checked_add(timeout))
         };
         if ours.is_some_and(|deadline| now >= deadline) {
             // Y-CLOSE-1.
             self.end(ConnectionError::WriteTimeout);
             return true;
         }
-        // A deadline that passes while it is being set is looked at in the next poll.
+        // A deadline that passes while it is being set is checked in the next poll.
         if self.timer.poll(
             self.shared.time(),
-            deadline.into_iter().chain(ours).chain(self.patience.deadline()).min(),
+            deadline.into_iter().chain(ours).chain(self.accept_pause.deadline()).min(),
             now,
             cx,
         ) {
@@ -233,44 +239,44 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         false
     }
 
-    /// Gives back the storage that only a connection which moves has a use for. A read that finds nothing takes some, too.
-    fn rest(&mut self) {
-        self.reader.rest();
-        self.writer.rest();
+    /// Frees the storage that an idle connection has no use for. A read that finds nothing takes some, too.
+    fn shrink(&mut self) {
+        self.reader.shrink();
+        self.writer.shrink();
         self.batch.rest();
     }
 
-    /// The connection is over, as far as its streams go.
-    fn take_leave(&mut self, now: Instant) {
+    /// The connection is over for its streams: tells the peer, unless there is no use in that.
+    fn start_linger(&mut self, now: Instant) {
         if !matches!(self.phase, Phase::Running) {
             return;
         }
         match self.reason() {
             ConnectionError::KeepAliveTimeout | ConnectionError::WriteTimeout | ConnectionError::Io(_) => self.ended(),
             _ => {
-                // The go-away that says why, behind what is half written.
+                // The go-away with the reason, behind what is half written.
                 let batch = &mut self.batch;
                 let left = self.shared.with(|inner| {
                     inner.mux.poll_transmit(batch, BATCH_BYTES, now);
-                    // A go-away that came before ours was not the peer's last word.
+                    // After a clean close the peer may still answer ours: only after an error is its go-away its last frame.
                     inner.mux.peer_has_left() && inner.mux.closed().is_some_and(|reason| !reason.is_clean())
                 });
                 self.load();
                 (self.credit, self.opening) = (None, None);
-                self.phase = Phase::Leaving(LastWords::new(if left { Peer::Left } else { Peer::Talks }, now));
+                self.phase = Phase::Lingering(Linger::new(if left { Peer::GoneAway } else { Peer::Open }, now));
             }
         }
     }
 
-    fn poll_leaving(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        let Phase::Leaving(last_words) = &mut self.phase else { return Poll::Ready(()) };
-        match last_words.poll(&mut self.io, &mut self.reader, &mut self.writer, now, cx) {
-            Poll::Ready(Gone) => {
+    fn poll_lingering(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let Phase::Lingering(linger) = &mut self.phase else { return Poll::Ready(()) };
+        match linger.poll(&mut self.io, &mut self.reader, &mut self.writer, now, cx) {
+            Poll::Ready(Done) => {
                 self.ended();
                 Poll::Ready(())
             }
             Poll::Pending => {
-                let deadline = last_words.deadline();
+                let deadline = linger.deadline();
                 if self.timer.poll(self.shared.time(), Some(deadline), now, cx) {
                     cx.waker().wake_by_ref();
                 }
@@ -293,6 +299,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         (self.credit, self.opening) = (None, None);
         self.phase = Phase::Ended;
         self.shared.with(Inner::end);
-        self.rest();
+        self.shrink();
     }
 }

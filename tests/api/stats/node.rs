@@ -5,7 +5,9 @@ use crate::support::node::Node;
 use crate::support::pair::{WINDOW, settle, stream};
 use crate::support::{pipe, quiet, run};
 use futures::AsyncWriteExt;
-use sluicegate::{MemoryLimit, MemoryManager, NodeStats, Priority, Refused, ReservedBytes};
+use sluicegate::memory::Refused;
+use sluicegate::stats::{NodeStats, ReservedBytes};
+use sluicegate::{MemoryLimit, MemoryManager, Priority};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -26,7 +28,7 @@ fn reserved_bytes_by_bucket_are_what_the_manager_has_granted() {
         let mut expected = ReservedBytes::default();
         (expected.low, expected.high, expected.always) = (WINDOW, 2 * WINDOW, WINDOW);
         assert_eq!((stats.total().reserved, budget.reserved()), (expected, 4 * WINDOW));
-        streams[0].0.expect(3 * WINDOW as u32);
+        streams[0].0.grow_receive_window(3 * WINDOW as u32);
         expected.low = 3 * WINDOW;
         assert_eq!((stats.total().reserved, budget.reserved()), (expected, 6 * WINDOW));
         drop(streams);

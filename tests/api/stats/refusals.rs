@@ -7,8 +7,9 @@ use crate::support::pair::{pattern, settle, slow, stream};
 use crate::support::peer::{Peer, update};
 use crate::support::{Pipe, Transport, pipe, quiet, run};
 use futures::{AsyncReadExt, AsyncWriteExt};
+use sluicegate::stats::Refusals;
 use sluicegate::wire::Flags;
-use sluicegate::{Charging, Config, ConfigBuilder, MemoryLimit, Priority, Refusals, RefusedOpen};
+use sluicegate::{Config, ConfigBuilder, MemoryLimit, Priority, ReceiveCharge, RefusedOpen};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -147,9 +148,9 @@ fn windows_that_an_application_expects() {
     let manager = Recorder::granting(|_, _, priority| priority == Priority::ALWAYS);
     let mut line = crate::support::line::Line::new(quiet().memory(manager));
     let [stream] = line.open(Priority::MEDIUM, 0);
-    stream.expect(WINDOW as u32);
+    stream.grow_receive_window(WINDOW as u32);
     assert_eq!(list(line.connection.stats().refusals), [0, 0, 0, 0, 0, 0, 0, 0]);
-    stream.expect(2 * WINDOW as u32);
+    stream.grow_receive_window(2 * WINDOW as u32);
     assert_eq!(list(line.connection.stats().refusals), [0, 0, 0, 0, 0, 1, 0, 0]);
 }
 
@@ -170,7 +171,7 @@ fn send_buffers() {
 fn credit_by_memory() {
     run(async {
         // LOW may fill 408 KiB of it.
-        let settings = quiet().memory(Arc::new(MemoryLimit::new(1 << 20))).charging(Charging::Used);
+        let settings = quiet().memory(Arc::new(MemoryLimit::new(1 << 20))).receive_charge(ReceiveCharge::Buffered);
         let (client, mut peer) = client(settings.default_priority(Priority::LOW)).await;
         let mut streams = Vec::new();
         for stream in [2, 4] {

@@ -5,8 +5,9 @@ use crate::support::node::Node;
 use crate::support::peer::{Peer, data, fin, update};
 use crate::support::{pipe, quiet, run};
 use futures::AsyncWriteExt;
+use sluicegate::Priority;
+use sluicegate::stats::Resets;
 use sluicegate::wire::Flags;
-use sluicegate::{Priority, Resets};
 
 fn list(resets: Resets) -> [u64; 5] {
     [resets.application, resets.dropped, resets.after_fin, resets.remote, resets.remote_unaccepted]

@@ -5,8 +5,10 @@ use crate::support::pair::{WINDOW, pair, pattern, settle, slow, stream};
 use crate::support::peer::{Peer, data, pong, update};
 use crate::support::{pipe, quiet, run};
 use futures::{AsyncReadExt, AsyncWriteExt};
+use sluicegate::stats::Traffic;
+use sluicegate::wire::{Direction, TapEvent};
 use sluicegate::wire::{Flags, Header};
-use sluicegate::{ConfigBuilder, ConnectionError, Direction, TapEvent, Traffic, Violation};
+use sluicegate::{ConfigBuilder, ConnectionError, Violation};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -178,7 +180,7 @@ fn windows_now_and_at_their_largest() {
         assert_eq!((after.send_window, after.largest_send_window), (window + 995, window + 995));
         assert_eq!((after.receive_window, after.largest_receive_window, after.unread), (window, window, 7));
         assert_eq!(after.reserved, WINDOW);
-        stream.expect(3 * window);
+        stream.grow_receive_window(3 * window);
         assert_eq!((stream.stats().receive_window, stream.stats().reserved), (3 * window, 3 * WINDOW));
         assert_eq!(client.call(|c| c.stats().largest_window).await, 3 * window);
     });

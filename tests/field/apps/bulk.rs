@@ -33,7 +33,7 @@ async fn exchange(stream: Watched, (out, expected): (u64, u64), end: &Rc<End>, c
         stream.stream().set_priority(any_priority(chance));
     }
     if chance.of(8) {
-        stream.stream().expect(expected as u32);
+        stream.stream().grow_receive_window(expected as u32);
     }
     let mut reading = chance.fork();
     let (mut reader, mut writer) = stream.split();

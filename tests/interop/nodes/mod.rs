@@ -17,7 +17,8 @@ use crate::verdict::{Role, Verdict, within};
 use futures::future::LocalBoxFuture;
 use host::{ECHO, Host, Muxer};
 use libp2p::core::upgrade::Version;
-use sluicegate::{Config, MemoryLimit, NodeStats, Priority};
+use sluicegate::stats::NodeStats;
+use sluicegate::{Config, MemoryLimit, Priority};
 use std::fmt;
 use std::sync::{Arc, Mutex};
 

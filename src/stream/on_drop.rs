@@ -1,18 +1,19 @@
-//! How the application lets go of a stream: what its handle has seen of it, what dropping it means then, and a reset from
-//! elsewhere.
+//! What dropping a stream means, by how the application has used it, and [`Resetter`], a reset from another task.
+//!
+//! Owns what the handle has recorded of its use. What leaves then is decided by the core.
 
 use super::Stream;
-use crate::deadlines::Deadlines;
+use super::deadlines::Deadlines;
 use crate::proto::{Key, Leave};
 use crate::shell::Shared;
 use std::fmt;
 use std::sync::{Arc, Weak};
 use std::thread;
 
-/// What the application has done with a stream, as far as that matters when it is dropped.
+/// How the application has used a stream, as far as that matters when it is dropped.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Conduct {
-    /// Bytes of the application's have been read or written.
+pub(super) struct Usage {
+    /// Bytes of the application have been read or written.
     pub(super) used: bool,
     /// The last write was pending or took less than it was offered.
     pub(super) cut: bool,
@@ -22,8 +23,8 @@ pub(super) struct Conduct {
     on_drop: Option<u32>,
 }
 
-impl Conduct {
-    /// The first of these that fits: `read` is as in [`Leave::Done`], and `setting` what the configuration says of drops.
+impl Usage {
+    /// The first case that applies: `read` is as in [`Leave::Done`], and `setting` is what the configuration says of drops.
     fn leave(self, read: u32, setting: Option<u32>) -> Leave {
         let on_drop = self.on_drop.or(setting);
         if self.closed {
@@ -57,7 +58,7 @@ impl Stream {
     /// # }
     /// ```
     pub const fn reset_on_drop(&mut self, code: u32) {
-        self.conduct.on_drop = Some(code);
+        self.usage.on_drop = Some(code);
     }
 
     /// A handle that resets the stream while its halves are in use elsewhere.
@@ -81,12 +82,12 @@ impl Stream {
 impl Drop for Stream {
     fn drop(&mut self) {
         let aside = u32::try_from(self.negotiation_to_come()).unwrap_or(u32::MAX);
-        let (conduct, read) = (self.conduct, self.unreported.saturating_add(aside));
+        let (usage, read) = (self.usage, self.unreported.saturating_add(aside));
         let unread = self.take_unread();
         let now = self.shared.now();
         self.shared.with(|inner| {
             inner.forget(self.key);
-            let leave = conduct.leave(read, inner.mux.config().reset_on_drop());
+            let leave = usage.leave(read, inner.mux.config().reset_on_drop());
             inner.mux.release(self.key, unread, leave, now);
         });
     }

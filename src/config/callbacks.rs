@@ -1,6 +1,6 @@
-//! `Tap`, `ProtocolPriorities`: functions of the user's that connections call.
+//! `Tap`, `ProtocolPriorities`: functions of the user that connections call.
 //!
-//! Owns nothing but the shape: who calls them sees to it that no lock is held.
+//! Owns their types only. The caller makes sure that no lock is held.
 
 use crate::tap::TapEvent;
 use std::{fmt, sync::Arc};
@@ -8,7 +8,7 @@ use std::{fmt, sync::Arc};
 #[cfg(feature = "libp2p")]
 use crate::priority::Priority;
 
-/// What is shown every header.
+/// Is called with every header.
 #[derive(Clone)]
 pub(crate) struct Tap(Arc<dyn Fn(&TapEvent) + Send + Sync>);
 
@@ -28,7 +28,7 @@ impl fmt::Debug for Tap {
     }
 }
 
-/// What says how urgent a protocol is.
+/// Returns the priority of a protocol.
 #[cfg(feature = "libp2p")]
 #[derive(Clone)]
 pub(crate) struct ProtocolPriorities(Arc<dyn Fn(&str) -> Priority + Send + Sync>);

@@ -8,13 +8,13 @@ use super::{ConfigError, KIB, MIB, Settings, YAMUX_WINDOW};
 
 impl Settings {
     /// The first fault: counts, then sizes, then times.
-    pub(super) fn check(&self) -> Result<(), ConfigError> {
-        self.check_counts()?;
-        self.check_sizes()?;
-        self.check_times()
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        self.validate_counts()?;
+        self.validate_sizes()?;
+        self.validate_times()
     }
 
-    fn check_counts(&self) -> Result<(), ConfigError> {
+    fn validate_counts(&self) -> Result<(), ConfigError> {
         within(
             "accept_backlog",
             self.accept_backlog as u64,
@@ -30,7 +30,7 @@ impl Settings {
         more_than_zero("max_incoming_streams", self.max_incoming_streams > 0, "every inbound stream would be refused")
     }
 
-    fn check_sizes(&self) -> Result<(), ConfigError> {
+    fn validate_sizes(&self) -> Result<(), ConfigError> {
         let windows = u64::from(YAMUX_WINDOW)..=u64::from(1024 * MIB);
         for (field, bytes) in
             [("initial_stream_window", self.initial_stream_window), ("max_stream_window", self.max_stream_window)]
@@ -65,7 +65,7 @@ impl Settings {
         )
     }
 
-    fn check_times(&self) -> Result<(), ConfigError> {
+    fn validate_times(&self) -> Result<(), ConfigError> {
         const TIMES: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(24 * 60 * 60);
         let pause = "less would ping the peer without pause, and more would never ping it";
         if let Some(interval) = self.keep_alive_interval {

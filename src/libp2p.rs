@@ -1,13 +1,12 @@
-//! Roof: the libp2p face. The only room that names `libp2p_core`.
+//! The traits of libp2p: connection upgrades and `StreamMuxer`. The only module that names `libp2p_core`.
 //!
-//! Owns the upgrade from a connection to a muxer, and what `libp2p` expects of one: an error ends everything, so what
-//! concerns one stream is never an error here.
+//! Owns what `libp2p` expects of a muxer: an error ends the whole connection, so what concerns one stream is never an error here.
 
 use crate::config::{Config, RefusedOpen};
 use crate::connection::Connection;
 use crate::error::{ConnectionError, OpenError, Side};
 use crate::mode::Mode;
-use crate::negotiation::Negotiation;
+use crate::multistream::Negotiation;
 use crate::stream::Stream;
 use futures::future::{Ready, ready};
 use futures::{AsyncRead, AsyncWrite};
@@ -66,9 +65,9 @@ where
 
     fn poll_inbound(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Stream, ConnectionError>> {
         let this = self.get_mut();
-        let accepted = Self::poll_inbound(this, cx).map_ok(|stream| watched(this.config(), stream, Side::Remote));
+        let accepted = Self::poll_inbound(this, cx).map_ok(|stream| negotiating(this.config(), stream, Side::Remote));
         if accepted.is_ready() {
-            this.backlog_moves(cx);
+            this.has_accepted(cx);
         }
         accepted
     }
@@ -79,7 +78,7 @@ where
     fn poll_outbound(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Stream, ConnectionError>> {
         let this = self.get_mut();
         match this.poll_open(RefusedOpen::Wait, cx) {
-            Poll::Ready(Ok(stream)) => Poll::Ready(Ok(watched(this.config(), stream, Side::Local))),
+            Poll::Ready(Ok(stream)) => Poll::Ready(Ok(negotiating(this.config(), stream, Side::Local))),
             Poll::Ready(Err(OpenError::Connection(reason))) => this.poll_backlog(cx).map(|()| Err(reason)),
             Poll::Ready(Err(_)) => {
                 let reason = ready!(this.poll_opener_end(cx));
@@ -112,7 +111,7 @@ where
 }
 
 /// A protocol is going to be negotiated on a stream that was opened `by` one of the ends.
-fn watched(config: &Config, mut stream: Stream, by: Side) -> Stream {
-    stream.watch(Negotiation::new(config.priority_by_protocol().cloned(), by));
+fn negotiating(config: &Config, mut stream: Stream, by: Side) -> Stream {
+    stream.follow(Negotiation::new(config.priority_by_protocol().cloned(), by));
     stream
 }

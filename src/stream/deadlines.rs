@@ -1,7 +1,6 @@
-//! Roof: [`Deadlines`], until when the two halves of a stream may wait.
+//! [`Deadlines`]: until when the two halves of a stream may wait.
 //!
-//! Owns the handle that sets them, from whichever task, and the mark of a reset that came from elsewhere. How they are waited
-//! for is the shell's.
+//! Owns the handle that sets them, from any task, and the mark of a reset that came from another task. The shell waits for them.
 
 use crate::shell::Deadline;
 use crate::sync::{AtomicBool, Ordering};
@@ -21,7 +20,7 @@ pub struct Deadlines(Arc<Both>);
 struct Both {
     read: Deadline,
     write: Deadline,
-    /// The stream was reset by somebody who does not hold it.
+    /// The stream was reset through a [`Resetter`](super::Resetter).
     reset: AtomicBool,
 }
 
@@ -50,7 +49,7 @@ impl Deadlines {
         &self.0.write
     }
 
-    /// There is nothing to wait for any more, and nothing to read: the stream was reset from elsewhere.
+    /// Marks the stream as reset by another task: there is nothing to wait for any more, and nothing to read.
     pub(crate) fn reset(&self) {
         self.0.reset.store(true, Ordering::Release);
     }

@@ -1,10 +1,9 @@
-//! Pantry: looks on while a protocol is negotiated on a stream.
+//! Follows the negotiation of a protocol on a stream, for its priority.
 //!
-//! Owns [`Negotiation`], which reads multistream-select 1.0 from what passes in both directions: the dialler proposes
-//! protocols, the listener repeats the one that it takes and answers `na` to others. A dialler that has only one to
-//! propose may send data right after it, before the answer (the lazy variant). It tells the priority of the protocol, and
-//! which bytes are the application's. Uses `config` and `priority`. Never alters a byte; what it does not understand ends
-//! its watch and nothing else.
+//! Owns [`Negotiation`], which parses multistream-select 1.0 from the bytes in both directions: the dialler proposes protocols,
+//! the listener repeats the one that it accepts and answers `na` to others. A dialler that has only one to propose may send data
+//! right after it, before the answer (the lazy variant). It returns the priority of the protocol, and which bytes are the
+//! application's. Uses `config` and `priority`. It never alters a byte; where it cannot parse, it stops, and nothing else happens.
 
 use crate::config::ProtocolPriorities;
 use crate::error::Side;
@@ -16,7 +15,7 @@ const LONGEST: usize = 448;
 const HEADER: &[u8] = b"/multistream/1.0.0\n";
 const NOT_AVAILABLE: &[u8] = b"na\n";
 
-/// The watch on one stream.
+/// The negotiation on one stream.
 #[derive(Debug)]
 pub(crate) struct Negotiation {
     priorities: Option<ProtocolPriorities>,
@@ -37,98 +36,98 @@ struct Messages {
     greeted: bool,
 }
 
-/// What bytes have told that passed.
+/// What the bytes that passed have shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Seen {
+pub(crate) struct Observed {
     /// How urgent the stream is, where that has become known and makes a difference.
     pub(crate) priority: Option<Priority>,
     /// Some of them were the application's.
     pub(crate) data: bool,
 }
 
-/// This is not multistream-select, or not as it is known here.
+/// This is not multistream-select 1.0.
 #[derive(Debug)]
-struct Confused;
+struct Unknown;
 
 impl Negotiation {
-    /// A watch on a stream that `dialler` has opened.
+    /// On a stream that `dialler` has opened.
     pub(crate) fn new(priorities: Option<ProtocolPriorities>, dialler: Side) -> Self {
         let (proposing, answering) = Default::default();
         Self { priorities, dialler, proposing, answering, proposal: None, over: false }
     }
 
-    /// Bytes pass, sent `by` one of the sides. How urgent the stream is becomes known on the dialler's side with the
-    /// proposal, since its first data may come with it; on the listener's when it accepts.
-    pub(crate) fn saw(&mut self, by: Side, bytes: &[u8]) -> Seen {
+    /// Bytes sent `by` one of the sides pass. The priority becomes known on the dialler's side with the proposal, since its first
+    /// data may come with it; on the listener's when it accepts.
+    pub(crate) fn observe(&mut self, by: Side, bytes: &[u8]) -> Observed {
         let seen = if by == self.dialler { self.proposed(bytes) } else { self.answered(bytes) };
-        seen.unwrap_or_else(|Confused| {
+        seen.unwrap_or_else(|Unknown| {
             self.over = true;
-            Seen { priority: None, data: true }
+            Observed { priority: None, data: true }
         })
     }
 
-    /// Whether there is nothing more to see.
+    /// Whether the negotiation is over, or cannot be followed.
     pub(crate) const fn is_over(&self) -> bool {
         self.over
     }
 
     /// How many bytes of the negotiation the listener is still to send at most, on the dialler's side, to a proposal behind
     /// which there may be data.
-    pub(crate) fn to_come(&self) -> usize {
+    pub(crate) fn bytes_to_come(&self) -> usize {
         let Some(proposal) = self.proposal.as_ref().filter(|_| self.dialler == Side::Local) else { return 0 };
         let message = |len: usize| len.saturating_add(if len < 0x80 { 1 } else { 2 });
         let greeting = if self.answering.greeted { 0 } else { message(HEADER.len()) };
         greeting.saturating_add(message(proposal.len())).saturating_sub(self.answering.partial.len())
     }
 
-    fn proposed(&mut self, mut bytes: &[u8]) -> Result<Seen, Confused> {
+    fn proposed(&mut self, mut bytes: &[u8]) -> Result<Observed, Unknown> {
         // What comes behind a proposal is data, or the next proposal once this one is refused.
         if self.proposal.is_some() {
-            return Ok(Seen { priority: None, data: !bytes.is_empty() });
+            return Ok(Observed { priority: None, data: !bytes.is_empty() });
         }
-        let Some(message) = self.proposing.next(&mut bytes)? else { return Ok(Seen::default()) };
+        let Some(message) = self.proposing.next(&mut bytes)? else { return Ok(Observed::default()) };
         let priority = if self.dialler == Side::Local { self.priority_of(&message)? } else { None };
         self.proposal = Some(message);
-        Ok(Seen { priority, data: !bytes.is_empty() })
+        Ok(Observed { priority, data: !bytes.is_empty() })
     }
 
-    fn answered(&mut self, mut bytes: &[u8]) -> Result<Seen, Confused> {
-        let Some(answer) = self.answering.next(&mut bytes)? else { return Ok(Seen::default()) };
-        let proposal = self.proposal.take().ok_or(Confused)?;
+    fn answered(&mut self, mut bytes: &[u8]) -> Result<Observed, Unknown> {
+        let Some(answer) = self.answering.next(&mut bytes)? else { return Ok(Observed::default()) };
+        let proposal = self.proposal.take().ok_or(Unknown)?;
         if answer == NOT_AVAILABLE {
-            return Ok(Seen::default());
+            return Ok(Observed::default());
         }
         if answer != proposal {
-            return Err(Confused);
+            return Err(Unknown);
         }
         self.over = true;
         let priority = if self.dialler == Side::Remote { self.priority_of(&proposal)? } else { None };
-        Ok(Seen { priority, data: !bytes.is_empty() })
+        Ok(Observed { priority, data: !bytes.is_empty() })
     }
 
-    fn priority_of(&self, message: &[u8]) -> Result<Option<Priority>, Confused> {
-        let name = message.strip_suffix(b"\n").filter(|name| name.starts_with(b"/")).ok_or(Confused)?;
-        let name = std::str::from_utf8(name).map_err(|_| Confused)?;
+    fn priority_of(&self, message: &[u8]) -> Result<Option<Priority>, Unknown> {
+        let name = message.strip_suffix(b"\n").filter(|name| name.starts_with(b"/")).ok_or(Unknown)?;
+        let name = std::str::from_utf8(name).map_err(|_| Unknown)?;
         Ok(self.priorities.as_ref().map(|priorities| priorities.of(name)))
     }
 }
 
 impl Messages {
     /// The next message but the header, if it is complete.
-    fn next(&mut self, bytes: &mut &[u8]) -> Result<Option<Vec<u8>>, Confused> {
+    fn next(&mut self, bytes: &mut &[u8]) -> Result<Option<Vec<u8>>, Unknown> {
         while let Some(message) = self.take(bytes)? {
             if self.greeted {
                 return Ok(Some(message));
             }
             if message != HEADER {
-                return Err(Confused);
+                return Err(Unknown);
             }
             self.greeted = true;
         }
         Ok(None)
     }
 
-    fn take(&mut self, bytes: &mut &[u8]) -> Result<Option<Vec<u8>>, Confused> {
+    fn take(&mut self, bytes: &mut &[u8]) -> Result<Option<Vec<u8>>, Unknown> {
         loop {
             if let Some((prefix, len)) = length(&self.partial)? {
                 let whole = prefix.saturating_add(len);
@@ -154,10 +153,10 @@ impl Messages {
     }
 
     /// What does not begin with the header is seen to be something else with its first byte that differs.
-    fn check_greeting(&self) -> Result<(), Confused> {
+    fn check_greeting(&self) -> Result<(), Unknown> {
         match self.partial.split_first() {
             Some((len, text)) if !self.greeted && (usize::from(*len) != HEADER.len() || !HEADER.starts_with(text)) => {
-                Err(Confused)
+                Err(Unknown)
             }
             _ => Ok(()),
         }
@@ -165,14 +164,14 @@ impl Messages {
 }
 
 /// How long the length is, and what it says; `None` while it is not complete.
-fn length(partial: &[u8]) -> Result<Option<(usize, usize)>, Confused> {
+fn length(partial: &[u8]) -> Result<Option<(usize, usize)>, Unknown> {
     let (prefix, len) = match partial {
         [] | [0x80..=0xff] => return Ok(None),
         [len @ ..0x80, ..] => (1, usize::from(*len)),
         [low, high @ ..0x80, ..] => (2, usize::from(low & 0x7f) | usize::from(*high) << 7),
-        _ => return Err(Confused),
+        _ => return Err(Unknown),
     };
-    if (1..=LONGEST).contains(&len) { Ok(Some((prefix, len))) } else { Err(Confused) }
+    if (1..=LONGEST).contains(&len) { Ok(Some((prefix, len))) } else { Err(Unknown) }
 }
 
 #[cfg(test)]
@@ -200,7 +199,7 @@ mod tests {
         message("/multistream/1.0.0")
     }
 
-    /// What a watch made of a conversation.
+    /// What a negotiation made of a conversation.
     #[derive(Debug, PartialEq, Eq)]
     struct Outcome {
         asked: Vec<String>,
@@ -210,11 +209,11 @@ mod tests {
 
     /// For each piece that passed whether some of it was the application's, and what was still to come then.
     fn data(dialler: Side, conversation: &[(Speaker, Vec<u8>)]) -> Vec<(bool, usize)> {
-        let mut watch = Negotiation::new(None, dialler);
+        let mut negotiation = Negotiation::new(None, dialler);
         let see = |(speaker, bytes): &(Speaker, Vec<u8>)| {
-            let Seen { priority, data } = watch.saw(side(*speaker, dialler), bytes);
+            let Observed { priority, data } = negotiation.observe(side(*speaker, dialler), bytes);
             assert_eq!(priority, None);
-            (data, watch.to_come())
+            (data, negotiation.bytes_to_come())
         };
         conversation.iter().map(see).collect()
     }
@@ -227,8 +226,8 @@ mod tests {
         }
     }
 
-    /// Lets the watch of `dialler` see the conversation in pieces of `step` bytes; it ends when it says so.
-    fn watch(dialler: Side, step: usize, conversation: &[(Speaker, Vec<u8>)]) -> Outcome {
+    /// Lets the negotiation of `dialler` see the conversation in pieces of `step` bytes; it ends when it says so.
+    fn negotiation(dialler: Side, step: usize, conversation: &[(Speaker, Vec<u8>)]) -> Outcome {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let names = asked.clone();
         let by_name = move |name: &str| {
@@ -237,7 +236,7 @@ mod tests {
         };
         let config = Config::builder().priority_by_protocol(by_name).build().expect("valid");
         let priorities = config.priority_by_protocol().expect("set").clone();
-        let mut watch = Negotiation::new(Some(priorities), dialler);
+        let mut negotiation = Negotiation::new(Some(priorities), dialler);
         let (mut priority, mut over) = (None, false);
         for (speaker, bytes) in conversation {
             let by = side(*speaker, dialler);
@@ -245,24 +244,25 @@ mod tests {
                 if over {
                     break;
                 }
-                priority = watch.saw(by, piece).priority.or(priority);
-                over = watch.is_over();
-                assert!(held(&watch) <= 1024, "{} bytes", held(&watch));
+                priority = negotiation.observe(by, piece).priority.or(priority);
+                over = negotiation.is_over();
+                assert!(held(&negotiation) <= 1024, "{} bytes", held(&negotiation));
             }
         }
-        drop(watch);
+        drop(negotiation);
         Outcome { asked: std::mem::take(&mut *asked.lock().unwrap()), priority, over }
     }
 
-    fn held(watch: &Negotiation) -> usize {
-        let buffers = [Some(&watch.proposing.partial), Some(&watch.answering.partial), watch.proposal.as_ref()];
+    fn held(negotiation: &Negotiation) -> usize {
+        let buffers =
+            [Some(&negotiation.proposing.partial), Some(&negotiation.answering.partial), negotiation.proposal.as_ref()];
         size_of::<Negotiation>() + buffers.into_iter().flatten().map(Vec::capacity).sum::<usize>()
     }
 
     fn each_way(conversation: &[(Speaker, Vec<u8>)], check: impl Fn(Side, Outcome)) {
         for step in [1, 2, 3, 7, 20, 1000] {
             for dialler in [Side::Local, Side::Remote] {
-                check(dialler, watch(dialler, step, conversation));
+                check(dialler, negotiation(dialler, step, conversation));
             }
         }
     }
@@ -390,7 +390,7 @@ mod tests {
     }
 
     quickcheck! {
-        /// Whatever passes, at most 1 KiB is held (asserted in `watch`), and nothing panics.
+        /// Whatever passes, at most 1 KiB is held (asserted in `negotiation`), and nothing panics.
         fn any_bytes_at_all(conversation: Vec<(bool, Vec<u8>)>, step: u8, greeted: bool) -> bool {
             let mut parts = Vec::new();
             if greeted {
@@ -398,7 +398,7 @@ mod tests {
             }
             parts.extend(conversation.into_iter().map(|(dialler, bytes)| (if dialler { Dialler } else { Listener }, bytes)));
             for dialler in [Side::Local, Side::Remote] {
-                watch(dialler, usize::from(step).max(1), &parts);
+                negotiation(dialler, usize::from(step).max(1), &parts);
             }
             true
         }

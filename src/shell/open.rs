@@ -1,36 +1,35 @@
-//! Owns [`Opener`]: opening a stream, which may have to wait for the peer or for memory.
+//! Owns [`PendingOpen`]: opening a stream, which may have to wait for the peer or for memory. Memory is reserved with no lock
+//! held.
 
-use super::shared::{Inner, Shared, What};
-use super::waiters::Place;
+use super::inner::{Inner, WaitFor};
+use super::reserve::reserve_stream;
+use super::shared::Shared;
+use super::waiters::WaiterSlot;
 use crate::config::{Config, RefusedOpen};
 use crate::error::OpenError;
-use crate::memory::{MemoryManager, Refused, Reservation};
-use crate::priority::Priority;
-use crate::proto::limits::INITIAL_WINDOW;
-use crate::proto::{Announced, Key, OpenBlocked, first_reservation};
-use std::sync::Arc;
+use crate::proto::{Announced, Key, OpenBlocked};
 use std::task::{Context, Poll};
 
-/// What an open that waits has done about it. Dropping it leaves nothing behind: the waits themselves are the driver's,
-/// which is polled whether the open is or not.
+/// The state of an open that waits. Dropping it leaves nothing behind: the driver waits for the peer and for memory, and it is
+/// polled whether the open is or not.
 #[derive(Debug, Default)]
-pub(crate) struct Opener {
+pub(crate) struct PendingOpen {
     announced: Announced,
-    /// Its memory was refused, which is counted once.
+    /// Its memory was refused, and that has been counted.
     refused: bool,
 }
 
-impl Opener {
-    /// Opens a stream, or waits in this place. What happens when memory is refused is `refused`'s to say (Y-MEM-1).
+impl PendingOpen {
+    /// Opens a stream, or waits in this slot. `refused` says what happens when memory is refused (Y-MEM-1).
     pub(crate) fn poll(
         &mut self,
         shared: &Shared,
         config: &Config,
         refused: RefusedOpen,
-        place: &mut Place,
+        slot: &mut WaiterSlot,
         cx: &Context<'_>,
     ) -> Poll<Result<(Key, u32), OpenError>> {
-        let opened = self.poll_open(shared, config, refused, place, cx);
+        let opened = self.poll_open(shared, config, refused, slot, cx);
         if opened.is_ready() {
             *self = Self::default();
         }
@@ -42,12 +41,12 @@ impl Opener {
         shared: &Shared,
         config: &Config,
         refused: RefusedOpen,
-        place: &mut Place,
+        slot: &mut WaiterSlot,
         cx: &Context<'_>,
     ) -> Poll<Result<(Key, u32), OpenError>> {
         let blocked = shared.with(|inner| {
             let why = inner.mux.can_open().err()?;
-            Some(self.blocked(inner, why, place, cx))
+            Some(self.blocked(inner, why, slot, cx))
         });
         if let Some(blocked) = blocked {
             return blocked;
@@ -55,22 +54,22 @@ impl Opener {
         match (reserve_stream(config, shared.memory()), refused) {
             (Ok(reservation), _) => shared.with(|inner| match inner.mux.open(reservation) {
                 Ok((key, id)) => {
-                    inner.leave(What::Outbound, place);
+                    inner.leave(WaitFor::Outbound, slot);
                     Poll::Ready(Ok((key, id.value())))
                 }
-                Err(why) => self.blocked(inner, why, place, cx),
+                Err(why) => self.blocked(inner, why, slot, cx),
             }),
             (Err(error), RefusedOpen::Fail) => {
                 shared.with(|inner| inner.mux.open_refused());
                 Poll::Ready(Err(error.into()))
             }
             (Err(_), RefusedOpen::Wait) => shared.with(|inner| match inner.mux.can_open() {
-                Err(why) => self.blocked(inner, why, place, cx),
+                Err(why) => self.blocked(inner, why, slot, cx),
                 Ok(_) => {
                     if !std::mem::replace(&mut self.refused, true) {
                         inner.mux.open_refused();
                     }
-                    inner.park_for_memory(place, cx);
+                    inner.park_for_memory(slot, cx);
                     Poll::Pending
                 }
             }),
@@ -81,32 +80,20 @@ impl Opener {
         &mut self,
         inner: &mut Inner,
         why: OpenBlocked,
-        place: &mut Place,
+        slot: &mut WaiterSlot,
         cx: &Context<'_>,
     ) -> Poll<Result<(Key, u32), OpenError>> {
         match why {
-            // The reason is told when the driver is done: until then the peer is still being told, too.
+            // The reason is reported when the driver is done: until then the peer is still being told.
             OpenBlocked::Failed(OpenError::Connection(_)) if !inner.ended() => {}
             OpenBlocked::Failed(error) => {
                 inner.mux.retire();
-                inner.leave(What::Outbound, place);
+                inner.leave(WaitFor::Outbound, slot);
                 return Poll::Ready(Err(error));
             }
             OpenBlocked::Backlog => inner.mux.announce_for(&mut self.announced),
         }
-        inner.park(What::Outbound, place, cx);
+        inner.park(WaitFor::Outbound, slot, cx);
         Poll::Pending
     }
-}
-
-/// Memory for a stream: what is configured, or else the least that yamux allows (Y-MEM-1).
-pub(super) fn reserve_stream(config: &Config, memory: &Arc<dyn MemoryManager>) -> Result<Reservation, Refused> {
-    let reserve = |bytes: usize| Reservation::new(memory, bytes, Priority::ALWAYS);
-    let (first, least) = (first_reservation(config), INITIAL_WINDOW as usize);
-    reserve(first).or_else(|refused| if first > least { reserve(least) } else { Err(refused) })
-}
-
-/// The least that such a reservation takes.
-pub(super) fn least_reservation(config: &Config) -> usize {
-    first_reservation(config).min(INITIAL_WINDOW as usize)
 }

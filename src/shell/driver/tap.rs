@@ -1,6 +1,6 @@
-//! Owns [`WireTap`]: the user's tap on a connection, and the headers that were read and not handed to it yet.
+//! Owns [`WireTap`]: the user's tap on a connection, and the headers that were read and not passed to it yet.
 //!
-//! Frames are applied under the lock and the tap is foreign code: headers are noted there and handed over outside.
+//! Frames are applied with the lock held, and a tap is code of the user's: headers are recorded there and passed on outside.
 
 use crate::clock::Time;
 use crate::config::{Config, Tap};
@@ -21,19 +21,19 @@ impl WireTap {
         Some(Self { tap: config.tap()?.clone(), connection, time: config.clock().clone(), inbound: Vec::new() })
     }
 
-    /// Notes a header that was read.
-    pub(super) fn note(&mut self, header: Option<[u8; 12]>) {
+    /// Records a header that was read.
+    pub(super) fn record(&mut self, header: Option<[u8; 12]>) {
         self.inbound.extend(header);
     }
 
-    /// Hands over what was noted. Not under the lock.
-    pub(super) fn hand_over_inbound(&mut self) {
+    /// Passes on what was recorded. Not with the lock held.
+    pub(super) fn show_inbound(&mut self) {
         let inbound = std::mem::take(&mut self.inbound);
-        self.hand_over(Direction::Inbound, inbound);
+        self.show(Direction::Inbound, inbound);
     }
 
-    /// Hands over headers that leave. Not under the lock.
-    pub(super) fn hand_over(&self, direction: Direction, headers: Vec<[u8; 12]>) {
+    /// Passes on headers that leave. Not with the lock held.
+    pub(super) fn show(&self, direction: Direction, headers: Vec<[u8; 12]>) {
         let (connection, at) = (self.connection, self.time.now());
         headers.into_iter().for_each(|header| self.tap.show(&TapEvent { connection, direction, header, at }));
     }

@@ -1,0 +1,29 @@
+//! What the memory manager is charged for on the receive side.
+
+use clap::ValueEnum;
+use sluicegate::{Config, ConfigBuilder};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReceiveCharge {
+    /// The receive windows of streams, from their opening on.
+    Window,
+    /// The bytes that have arrived and were not read.
+    Buffered,
+}
+
+impl ReceiveCharge {
+    pub(crate) fn builder(self) -> ConfigBuilder {
+        Config::builder().receive_charge(match self {
+            Self::Window => sluicegate::ReceiveCharge::Window,
+            Self::Buffered => sluicegate::ReceiveCharge::Buffered,
+        })
+    }
+
+    /// Bytes that an open stream takes of the budget at either end, silent as it may be.
+    pub(crate) fn least(self) -> usize {
+        match self {
+            Self::Window => Config::default().initial_stream_window() as usize,
+            Self::Buffered => 1024,
+        }
+    }
+}
