@@ -8,7 +8,6 @@ mod dropping;
 mod error_sources;
 mod flush_under_load;
 mod opening;
-mod outside_the_lock;
 mod priority;
 mod session;
 mod stats;

@@ -220,7 +220,7 @@ fn public_types_are_debug_send_and_sync() {
 }
 
 #[test]
-fn a_transport_that_is_not_sync_makes_a_connection_that_can_be_sent() {
+fn a_connection_over_a_transport_that_is_not_sync_is_send() {
     fn check<T: Send>() {}
     check::<Connection<std::cell::Cell<u8>>>();
     check::<SessionDriver<std::cell::Cell<u8>>>();

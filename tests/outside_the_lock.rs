@@ -1,8 +1,11 @@
 //! What is not ours runs while the connection's lock is open, the end of a waker and of a future included; and a task
 //! that drives its connection and waits on it too sleeps while there is nothing to do.
+//!
+//! A binary of its own: what `tracing` knows of its events is of the whole process, and other threads must not have theirs beside
+//! these.
 
-use crate::support::peer::{Peer, go_away, update};
-use crate::support::{Pipe, pipe, quiet};
+mod support;
+
 use futures::future::BoxFuture;
 use futures::{AsyncRead, AsyncWrite, FutureExt};
 use sluicegate::memory::Refused;
@@ -22,6 +25,8 @@ use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 use std::{fmt, io};
+use support::peer::{Peer, go_away, update};
+use support::{Pipe, pipe, quiet};
 
 /// Runs `test`; one that locks itself out fails.
 fn unlocked(test: impl FnOnce() + Send + 'static) {
@@ -178,7 +183,7 @@ fn a_task_that_drives_and_waits_for_a_pong_sleeps_meanwhile() {
         panic!("no ping")
     };
     let before = wakes.0.load(Ordering::Relaxed);
-    peer.send(crate::support::peer::pong(nonce)).now_or_never().expect("room");
+    peer.send(support::peer::pong(nonce)).now_or_never().expect("room");
     assert!(wakes.0.load(Ordering::Relaxed) > before);
     assert!(connection.poll(cx).is_pending());
     let rtt: Poll<Result<Duration, PingError>> = Pin::new(&mut ping).poll(cx);
