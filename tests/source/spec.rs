@@ -1,5 +1,5 @@
 //! Holds `spec.md`, the code and the tests together: every clause is cited where it is enforced, every citation names a
-//! clause, and tests are named after what they hold.
+//! clause, every clause has a test, and tests are named after what they hold.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -15,11 +15,14 @@ fn every_clause_is_cited_and_every_citation_names_a_clause() {
 }
 
 #[test]
-fn tests_are_named_after_what_they_hold() {
+fn every_clause_is_tested_and_tests_are_named_after_what_they_hold() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let spec = fs::read_to_string(root.join("spec.md")).expect("spec.md");
+    let src = code::parse(&code::read(&root.join("src")));
     let tests = code::parse(&code::read(&root.join("tests")));
-    let faults = misnamed(&spec, "tests", &tests);
+    let mut faults = untested(&spec, &src, &tests);
+    faults.extend(misnamed(&spec, "src", &src));
+    faults.extend(misnamed(&spec, "tests", &tests));
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
 }
 
