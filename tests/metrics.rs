@@ -1,10 +1,7 @@
 //! The figures of a node as a Prometheus page.
 
-#[path = "support/api.rs"]
-mod api;
 mod support;
 
-use api::{settle, stream};
 use futures::{AsyncReadExt, AsyncWriteExt};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
@@ -13,6 +10,7 @@ use sluicegate::{MemoryLimit, Priority};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use support::node::Node;
+use support::pair::{settle, stream};
 use support::{pipe, quiet, run};
 
 const WINDOW: usize = 256 * 1024;

@@ -1,5 +1,8 @@
 //! What is not ours runs while the connection's lock is open, the end of a waker and of a future included; and a task
 //! that drives its connection and waits on it too sleeps while there is nothing to do.
+//!
+//! A binary of its own: what `tracing` knows of its events is of the whole process, and other threads must not have theirs beside
+//! these.
 
 mod support;
 
@@ -70,7 +73,7 @@ fn last_waker(connection: &mut Connection<Pipe>) -> Waker {
 }
 
 #[test]
-fn n8_a_waker_that_is_replaced_ends_outside_the_lock() {
+fn a_waker_that_is_replaced_ends_outside_the_lock() {
     unlocked(|| {
         let (mut connection, _peer) = connection(quiet().build().expect("valid"));
         let mut stream = open(&mut connection);
@@ -87,7 +90,7 @@ fn n8_a_waker_that_is_replaced_ends_outside_the_lock() {
 }
 
 #[test]
-fn n8_the_wakers_of_a_dropped_stream_end_outside_the_lock() {
+fn the_wakers_of_a_dropped_stream_end_outside_the_lock() {
     unlocked(|| {
         let (mut connection, _peer) = connection(quiet().build().expect("valid"));
         let mut stream = open(&mut connection);
@@ -123,7 +126,7 @@ impl MemoryManager for Stubborn {
 }
 
 #[test]
-fn n8_the_managers_future_ends_outside_the_lock() {
+fn the_managers_future_ends_outside_the_lock() {
     unlocked(|| {
         let manager = Arc::new(Stubborn::default());
         let config = quiet().memory(manager.clone()).refused_open(RefusedOpen::Wait).build().expect("valid");
@@ -155,7 +158,7 @@ impl Wake for Count {
 }
 
 #[test]
-fn b2_a_task_that_drives_and_waits_for_a_pong_sleeps_meanwhile() {
+fn a_task_that_drives_and_waits_for_a_pong_sleeps_meanwhile() {
     let (mut connection, mut peer) = connection(quiet().build().expect("valid"));
     peer.answers_pings = false;
     let wakes = Arc::new(Count::default());
@@ -190,7 +193,7 @@ fn b2_a_task_that_drives_and_waits_for_a_pong_sleeps_meanwhile() {
 /// A muxer must not report what is no end of the connection; so whoever waits there is told when that comes.
 #[cfg(feature = "libp2p")]
 #[test]
-fn w80_an_open_that_can_never_be_is_woken_by_the_end_of_the_connection() {
+fn y_away_5_an_open_in_vain_is_woken_by_the_end() {
     use libp2p::core::muxing::StreamMuxer;
     let (mut connection, mut peer) = connection(quiet().build().expect("valid"));
     let _stream = open(&mut connection);
@@ -212,7 +215,7 @@ fn w80_an_open_that_can_never_be_is_woken_by_the_end_of_the_connection() {
 }
 
 #[test]
-fn a_tap_may_ask_for_the_figures_of_the_connection_that_calls_it() {
+fn a_tap_may_ask_its_connection_for_figures() {
     unlocked(|| {
         let stats = NodeStats::default();
         let (asked, seen) = (stats.clone(), Arc::new(AtomicUsize::new(0)));

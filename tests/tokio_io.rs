@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 /// More than a window.
 const LEN: usize = 1 << 20;
 
-async fn pair() -> ([Node<support::Pipe>; 2], [Stream; 2]) {
+async fn stream_pair() -> ([Node<support::Pipe>; 2], [Stream; 2]) {
     let config = || quiet().build().expect("valid");
     let (near, far) = pipe(1 << 16);
     let nodes = [Node::client(near, config()), Node::server(far, config())];
@@ -29,7 +29,7 @@ fn bytes() -> Vec<u8> {
 #[test]
 fn everything_that_is_copied_arrives_and_comes_back() {
     run(async {
-        let (_nodes, [near, mut far]) = pair().await;
+        let (_nodes, [near, mut far]) = stream_pair().await;
         let sent = bytes();
         let (mut reader, mut writer) = tokio::io::split(near);
         let echo = async {
@@ -86,7 +86,7 @@ fn a_session_runs_over_a_tokio_socket() {
 #[test]
 fn a_read_fills_what_room_there_is_and_keeps_the_rest() {
     run(async {
-        let (_nodes, [mut near, mut far]) = pair().await;
+        let (_nodes, [mut near, mut far]) = stream_pair().await;
         near.write_all(b"one\ntwo\nthree").await.expect("credit");
         near.shutdown().await.expect("shuts down");
         assert_eq!(AsyncReadExt::read(&mut far, &mut []).await.expect("nothing is asked for"), 0);
@@ -105,7 +105,7 @@ fn a_read_fills_what_room_there_is_and_keeps_the_rest() {
 #[test]
 fn a_reset_is_an_error_and_never_the_end() {
     run(async {
-        let (_nodes, [mut near, mut far]) = pair().await;
+        let (_nodes, [mut near, mut far]) = stream_pair().await;
         near.write_all(b"cut").await.expect("credit");
         AsyncWriteExt::flush(&mut near).await.expect("flushes");
         near.reset(7);

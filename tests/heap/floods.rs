@@ -82,7 +82,7 @@ pub const FLOODS: &[Flood] = &[
     },
     Flood { ends: Ends::For(rapid), ..flood("rapid_resets", |_| all(opened_and_reset())) },
     Flood { ends: Ends::For(pings), ..flood("pings_and_nothing_is_read", |_| deaf(repeat_n(ping(), 100_000))) },
-    flood("credit_by_the_byte", |_| after_syn(update(1, Flags::NONE, 1), 1_000_000)),
+    flood("credit_by_the_byte", |_| after_syn(update(1, Flags::NONE, 1), 100_000)),
     Flood { ends: Ends::For(useless), ..flood("data_for_streams_that_never_were", |_| all(strays())) },
     Flood { ends: Ends::For(beyond_credit), ..flood("data_for_streams_that_are_over", |_| all(late_data())) },
     Flood { ends: Ends::For(window), ..flood("a_body_of_4_gib", |_| after_syn(data(1, u32::MAX), 1)) },

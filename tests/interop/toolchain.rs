@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{self, Output, Stdio};
 use std::sync::OnceLock;
+use std::thread;
 use std::time::Duration;
 use tokio::process::Command;
 
@@ -33,6 +34,15 @@ pub enum Source {
 }
 
 impl Source {
+    const ALL: [Self; 5] = [Self::GoMuxer, Self::GoMuxerNewestV3, Self::GoNode, Self::Js, Self::Py];
+
+    /// Begins to build all of them at once: they mostly wait, for downloads and for each other's compilers.
+    pub fn build_ahead() {
+        for source in Self::ALL {
+            thread::spawn(move || source.program());
+        }
+    }
+
     pub fn program(self) -> Result<Program, Unbuilt> {
         static BUILT: [OnceLock<Result<Program, Unbuilt>>; 5] = [const { OnceLock::new() }; 5];
         BUILT[self as usize].get_or_init(|| self.build()).clone()

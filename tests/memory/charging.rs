@@ -1,14 +1,14 @@
 //! Memory that is charged as it is used: what it has room for, how credit waits for it, and who ends when it is gone.
 
-use crate::api::{WINDOW, pattern};
-use crate::manager::{BOOKS, Mute};
+use crate::support::manager::{BOOKS, Mute};
 use crate::support::node::Node;
 use crate::support::outcome::{read_to_error, stream_error, waits};
-use crate::support::peer::{Peer, fin, update};
-use crate::support::{Pipe, pipe, quiet, run};
+use crate::support::pair::{WINDOW, pattern};
+use crate::support::peer::{Peer, fin, scripted, update};
+use crate::support::{Pipe, quiet, run};
 use futures::AsyncReadExt;
 use sluicegate::wire::{Flags, Header};
-use sluicegate::{MemoryLimit, MemoryManager, Priority, ReceiveCharge, Stream, StreamError};
+use sluicegate::{MemoryLimit, MemoryManager, Mode, Priority, ReceiveCharge, Stream, StreamError};
 use std::io;
 use std::sync::Arc;
 
@@ -16,12 +16,9 @@ const MIB: usize = 1 << 20;
 const REFUSAL: u32 = 77;
 
 /// A node of this budget, and its peer.
-async fn pair(memory: Arc<dyn MemoryManager>, charging: ReceiveCharge) -> (Node<Pipe>, Peer<Pipe>) {
-    let (near, far) = pipe(8 << 20);
+async fn charged(memory: Arc<dyn MemoryManager>, charging: ReceiveCharge) -> (Node<Pipe>, Peer<Pipe>) {
     let settings = quiet().memory(memory).receive_charge(charging).refusal_code(REFUSAL).max_incoming_streams(100_000);
-    let (node, mut peer) = (Node::server(near, settings.build().expect("valid")), Peer::new(far));
-    peer.greet().await;
-    (node, peer)
+    scripted(Mode::Server, 8 << 20, settings).await
 }
 
 /// A stream that the peer opens, with `unread` bytes.
@@ -35,11 +32,11 @@ async fn stream(node: &Node<Pipe>, peer: &mut Peer<Pipe>, id: u32, unread: usize
 }
 
 #[test]
-fn a_budget_has_room_for_hundreds_of_times_as_many_idle_streams() {
+fn y_mem_9_a_budget_has_room_for_many_more_idle_streams() {
     for (charging, expected) in [(ReceiveCharge::Window, MIB / WINDOW), (ReceiveCharge::Buffered, MIB / BOOKS)] {
         run(async {
             let budget = Arc::new(MemoryLimit::new(MIB));
-            let (node, mut peer) = pair(budget.clone(), charging).await;
+            let (node, mut peer) = charged(budget.clone(), charging).await;
             let mut streams = Vec::new();
             for n in 0..=expected as u32 {
                 peer.send(update(2 * n + 1, Flags::SYN, 0)).await;
@@ -58,7 +55,7 @@ fn a_budget_has_room_for_hundreds_of_times_as_many_idle_streams() {
 
 // What another connection has read gives room: the wait ends without anything happening on its own.
 #[test]
-fn credit_that_is_withheld_comes_when_another_connection_gives_memory_back() {
+fn y_mem_10_withheld_credit_comes_when_memory_is_released_elsewhere() {
     // MEDIUM may fill 612 KiB of it.
     let (told, mute) = (Arc::new(MemoryLimit::new(MIB)), Arc::new(Mute(MemoryLimit::new(MIB))));
     run(gives_back(told.clone(), || told.reserved()));
@@ -66,12 +63,12 @@ fn credit_that_is_withheld_comes_when_another_connection_gives_memory_back() {
 }
 
 async fn gives_back(memory: Arc<dyn MemoryManager>, reserved: impl Fn() -> usize) {
-    let (hoarder, mut hoarders_peer) = pair(memory.clone(), ReceiveCharge::Buffered).await;
+    let (hoarder, mut hoarders_peer) = charged(memory.clone(), ReceiveCharge::Buffered).await;
     let mut hoards = Vec::new();
     for id in [1, 3] {
         hoards.push(stream(&hoarder, &mut hoarders_peer, id, WINDOW).await);
     }
-    let (node, mut peer) = pair(memory, ReceiveCharge::Buffered).await;
+    let (node, mut peer) = charged(memory, ReceiveCharge::Buffered).await;
     let mut waiting = stream(&node, &mut peer, 1, WINDOW / 2).await;
     let mut received = vec![0; WINDOW / 2];
     waiting.read_exact(&mut received).await.expect("it is there");
@@ -96,7 +93,7 @@ fn whoever_becomes_urgent_need_not_wait_for_the_others() {
     run(async {
         // LOW may fill 408 KiB of it, HIGH 816.
         let budget = Arc::new(MemoryLimit::new(MIB));
-        let (node, mut peer) = pair(budget.clone(), ReceiveCharge::Buffered).await;
+        let (node, mut peer) = charged(budget.clone(), ReceiveCharge::Buffered).await;
         let hoard = stream(&node, &mut peer, 1, WINDOW).await;
         let second = stream(&node, &mut peer, 3, WINDOW / 2).await;
         let mut waiting = Vec::new();
@@ -133,10 +130,10 @@ fn is_credit(header: Header) -> bool {
 }
 
 #[test]
-fn what_arrives_without_memory_ends_its_stream_and_no_other() {
+fn y_mem_11_bytes_without_memory_end_their_stream_alone() {
     run(async {
         let budget = Arc::new(MemoryLimit::new(400 << 10));
-        let (node, mut peer) = pair(budget.clone(), ReceiveCharge::Buffered).await;
+        let (node, mut peer) = charged(budget.clone(), ReceiveCharge::Buffered).await;
         let mut first = stream(&node, &mut peer, 1, 200_000).await;
         peer.send(update(3, Flags::SYN, 0)).await;
         let mut second = node.accept().await.expect("a stream");
@@ -165,7 +162,7 @@ fn what_arrives_without_memory_ends_its_stream_and_no_other() {
 fn a_stream_that_nobody_has_accepted_is_not_handed_out_after_it() {
     run(async {
         let budget = Arc::new(MemoryLimit::new(100 << 10));
-        let (node, mut peer) = pair(budget.clone(), ReceiveCharge::Buffered).await;
+        let (node, mut peer) = charged(budget.clone(), ReceiveCharge::Buffered).await;
         peer.send(update(1, Flags::SYN, 0)).await;
         peer.send_data(1, Flags::NONE, &pattern(1, 200_000)).await;
         peer.expect(update(1, Flags::RST, REFUSAL)).await;
@@ -181,7 +178,7 @@ fn a_stream_that_nobody_has_accepted_is_not_handed_out_after_it() {
 fn a_transfer_needs_no_more_memory_than_what_is_unread() {
     run(async {
         let budget = Arc::new(MemoryLimit::new(4 * MIB));
-        let (node, mut peer) = pair(budget.clone(), ReceiveCharge::Buffered).await;
+        let (node, mut peer) = charged(budget.clone(), ReceiveCharge::Buffered).await;
         let mut reader = stream(&node, &mut peer, 1, 0).await;
         let sent = pattern(1, 64 * WINDOW);
         let mut received = Vec::new();

@@ -1,7 +1,7 @@
 //! Streams that nothing can arrive on any more keep reserved what is unread, and all figures say so at every moment
 //! (Y-MEM-13).
 
-use crate::line::Line;
+use crate::support::line::Line;
 use crate::support::peer::{data, go_away, update};
 use crate::support::quiet;
 use futures::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, FutureExt};
@@ -196,7 +196,7 @@ fn y_mem_13_all_figures_agree_at_every_moment_of_streams_that_have_ended() {
 }
 
 #[test]
-fn y_mem_13_a_window_that_has_grown_goes_with_its_connection_and_leaves_a_byte() {
+fn y_mem_13_a_grown_window_is_released_with_its_connection() {
     for charging in [ReceiveCharge::Window, ReceiveCharge::Buffered] {
         let (stats, budget) = (NodeStats::default(), Arc::new(MemoryLimit::new(1 << 30)));
         let mut line = Line::new(quiet().receive_charge(charging).stats(stats.clone()).memory(budget.clone()));

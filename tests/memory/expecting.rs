@@ -1,9 +1,9 @@
 //! Windows that are made large ahead of what is coming.
 
-use crate::api::{WINDOW, pattern};
 use crate::support::node::Node;
-use crate::support::peer::{Peer, data, update};
-use crate::support::{Pipe, pipe, quiet, run};
+use crate::support::pair::{WINDOW, pattern};
+use crate::support::peer::{Peer, data, scripted, update};
+use crate::support::{Pipe, quiet, run};
 use futures::{AsyncReadExt, AsyncWriteExt};
 use sluicegate::wire::Flags;
 use sluicegate::{MemoryLimit, Mode, Priority};
@@ -12,19 +12,17 @@ use std::sync::Arc;
 const MAX: usize = 4 << 20;
 
 /// A node with a budget of `limit` bytes, and its peer.
-async fn pair(mode: Mode, limit: usize) -> (Node<Pipe>, Peer<Pipe>, Arc<MemoryLimit>) {
+async fn budgeted(mode: Mode, limit: usize) -> (Node<Pipe>, Peer<Pipe>, Arc<MemoryLimit>) {
     let budget = Arc::new(MemoryLimit::new(limit));
-    let (near, far) = pipe(8 << 20);
     let settings = quiet().memory(budget.clone()).max_stream_window(MAX as u32).max_send_buffer(65_536);
-    let (node, mut peer) = (Node::new(near, settings.build().expect("valid"), mode), Peer::new(far));
-    peer.greet().await;
+    let (node, peer) = scripted(mode, 8 << 20, settings).await;
     (node, peer, budget)
 }
 
 #[test]
-fn what_is_expected_needs_no_further_credit() {
+fn y_flow_11_what_is_expected_needs_no_further_credit() {
     run(async {
-        let (node, mut peer, budget) = pair(Mode::Server, 64 << 20).await;
+        let (node, mut peer, budget) = budgeted(Mode::Server, 64 << 20).await;
         peer.send(update(1, Flags::SYN, 0)).await;
         let mut stream = node.accept().await.expect("a stream");
         peer.expect(update(1, Flags::ACK, 0)).await;
@@ -52,9 +50,9 @@ fn what_is_expected_needs_no_further_credit() {
 }
 
 #[test]
-fn a_stream_that_is_not_announced_yet_says_it_with_its_syn() {
+fn y_flow_11_the_syn_announces_what_is_expected() {
     run(async {
-        let (node, mut peer, budget) = pair(Mode::Client, 64 << 20).await;
+        let (node, mut peer, budget) = budgeted(Mode::Client, 64 << 20).await;
         let mut stream = node.open().await.expect("opens");
         stream.grow_receive_window(1 << 20);
         stream.flush().await.expect("announces itself");
@@ -68,9 +66,9 @@ fn a_stream_that_is_not_announced_yet_says_it_with_its_syn() {
 }
 
 #[test]
-fn a_refused_hint_changes_nothing() {
+fn y_flow_11_a_refused_hint_changes_nothing() {
     run(async {
-        let (node, mut peer, budget) = pair(Mode::Client, 1 << 20).await;
+        let (node, mut peer, budget) = budgeted(Mode::Client, 1 << 20).await;
         let mut stream = node.open().await.expect("opens");
         stream.flush().await.expect("announces itself");
         peer.expect(update(1, Flags::SYN, 0)).await;
@@ -89,7 +87,7 @@ fn a_refused_hint_changes_nothing() {
 #[test]
 fn nothing_is_reserved_on_a_connection_that_is_over() {
     run(async {
-        let (node, mut peer, budget) = pair(Mode::Client, 64 << 20).await;
+        let (node, mut peer, budget) = budgeted(Mode::Client, 64 << 20).await;
         let mut stream = node.open().await.expect("opens");
         stream.flush().await.expect("announces itself");
         peer.expect(update(1, Flags::SYN, 0)).await;
@@ -110,7 +108,7 @@ fn nothing_is_reserved_on_a_connection_that_is_over() {
 #[test]
 fn nothing_is_reserved_for_a_half_that_has_ended() {
     run(async {
-        let (node, mut peer, budget) = pair(Mode::Client, 64 << 20).await;
+        let (node, mut peer, budget) = budgeted(Mode::Client, 64 << 20).await;
         for end in ["FIN", "reset by the peer", "reset", "closed"] {
             let mut stream = node.open().await.expect("opens");
             let id = stream.id();

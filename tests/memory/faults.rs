@@ -1,9 +1,10 @@
 //! Managers and tasks that misbehave: nothing leaks, nothing hangs, nobody else is harmed.
 
-use crate::api::*;
-use crate::manager::{BOOKS, Call, Recorder};
+use crate::support::clock::{paused, run_paused};
+use crate::support::manager::{BOOKS, Call, Recorder};
 use crate::support::node::Node;
 use crate::support::outcome::{lost, reset, stream_error};
+use crate::support::pair::*;
 use crate::support::{Pipe, pipe, quiet, run};
 use futures::{AsyncRead, AsyncReadExt, AsyncWriteExt, FutureExt};
 use sluicegate::memory::Refused;
@@ -64,7 +65,8 @@ async fn attempt((client, server): Ends<'_>) -> Option<(Stream, Stream)> {
 /// and whether a window has grown.
 async fn scenario(n: usize, charging: ReceiveCharge, end: End) -> (bool, bool) {
     let memory = Recorder::granting(move |asked, _, _| asked != n);
-    let settings = || quiet().receive_charge(charging).memory(memory.clone()).max_send_buffer(65_536 + SEND_GROWTH);
+    let settings =
+        || paused(quiet()).receive_charge(charging).memory(memory.clone()).max_send_buffer(65_536 + SEND_GROWTH);
     let settings = || settings().build().unwrap();
     let (near, far) = slow(Duration::from_millis(2));
     let (near, gate) = Gate::around(near);
@@ -124,7 +126,7 @@ async fn scenario(n: usize, charging: ReceiveCharge, end: End) -> (bool, bool) {
     drop(server);
     // The drivers hold what is left until they are gone; they have been told.
     while Arc::strong_count(&memory) > 1 {
-        tokio::task::yield_now().await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
     memory.assert_balanced();
     let grown = |call: &Call| matches!(call, Call::Reserve(bytes, 152) if *bytes != SEND_GROWTH);
@@ -132,11 +134,11 @@ async fn scenario(n: usize, charging: ReceiveCharge, end: End) -> (bool, bool) {
 }
 
 #[test]
-fn n1_any_reservation_may_be_refused_and_nothing_leaks() {
+fn y_mem_3_any_reservation_may_be_refused_and_nothing_leaks() {
     for charging in [ReceiveCharge::Window, ReceiveCharge::Buffered] {
         let mut windows_grew = false;
         for end in [End::Close, End::Drop, End::Violation] {
-            run(async {
+            run_paused(async {
                 let mut n = 0;
                 loop {
                     let (reached, grown) = scenario(n, charging, end).await;
@@ -201,7 +203,7 @@ impl MemoryManager for Panicking {
 }
 
 #[test]
-fn a_manager_that_panics_in_reserve_ends_the_task_that_called_it_and_nobody_else() {
+fn a_panic_in_reserve_ends_only_the_calling_task() {
     run(async {
         let memory = Arc::new(Panicking::default());
         let (client, server) = pair(Config::default(), config(memory.clone()), 4096);

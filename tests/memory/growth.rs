@@ -1,9 +1,9 @@
 //! Windows that grow, and memory that is held for as long as there are bytes to read.
 
-use crate::api::*;
-use crate::manager::Call::{Refuse, Release, Reserve};
-use crate::manager::{BOOKS, Call, Recorder};
+use crate::support::manager::Call::{Refuse, Release, Reserve};
+use crate::support::manager::{BOOKS, Call, Recorder};
 use crate::support::node::Node;
+use crate::support::pair::*;
 use crate::support::peer::{Peer, update};
 use crate::support::{pipe, quiet, run};
 use futures::{AsyncReadExt, AsyncWriteExt};
@@ -57,7 +57,7 @@ fn until_its_end(calls: &[Call]) -> (&[Call], usize) {
 }
 
 #[test]
-fn windows_grow_at_the_streams_priority_up_to_their_maximum() {
+fn y_mem_2_windows_grow_at_the_streams_priority_to_their_maximum() {
     for priority in [None, Some(Priority::LOW), Some(Priority::new(7))] {
         run(async {
             let memory = Recorder::new();
@@ -83,7 +83,7 @@ fn windows_grow_at_the_streams_priority_up_to_their_maximum() {
 }
 
 #[test]
-fn a_refused_growth_keeps_the_window_and_the_transfer_completes() {
+fn y_mem_2_a_refused_growth_keeps_the_window() {
     run(async {
         let memory = Recorder::granting(|_, _, priority| priority == Priority::ALWAYS);
         let calls = transfer(&memory, None).await;
@@ -97,7 +97,7 @@ fn a_refused_growth_keeps_the_window_and_the_transfer_completes() {
 }
 
 #[test]
-fn what_is_unread_after_both_fins_stays_reserved_until_it_is_read_or_dropped() {
+fn y_mem_4_unread_bytes_after_both_fins_stay_reserved() {
     for read in [true, false] {
         run(async {
             let budget = Arc::new(MemoryLimit::new(8 * WINDOW));
@@ -128,7 +128,7 @@ fn what_is_unread_after_both_fins_stays_reserved_until_it_is_read_or_dropped() {
 
 // The same where it is not a FIN that ends the stream, and where what is unread is no longer in the connection's hands.
 #[test]
-fn what_is_unread_after_a_reset_or_a_lost_connection_stays_reserved() {
+fn y_mem_4_unread_bytes_after_a_reset_or_loss_stay_reserved() {
     for (connection_ends, sent, read) in
         [(true, 100_000, 0), (false, 100_000, 0), (true, 50_000, 1), (false, 50_000, 1)]
     {
@@ -162,7 +162,7 @@ fn what_is_unread_after_a_reset_or_a_lost_connection_stays_reserved() {
 
 // Closing the read half, or resetting, drops what is buffered and the memory with it.
 #[test]
-fn nothing_is_held_for_a_half_that_nobody_reads() {
+fn y_flow_10_nothing_is_held_for_a_half_that_nobody_reads() {
     run(async {
         let budget = Arc::new(MemoryLimit::new(8 * WINDOW));
         let (client, server) = pair(Config::default(), config(budget.clone()), 4096);
@@ -191,7 +191,7 @@ fn nothing_is_held_for_a_half_that_nobody_reads() {
 
 // Y-MEM-5: what writers queue beyond the fixed part is reserved at their priority, and given back with the connection.
 #[test]
-fn send_buffers_are_reserved_at_the_priority_of_the_writer() {
+fn y_mem_5_send_buffers_are_reserved_at_the_writers_priority() {
     run(async {
         let memory = Recorder::new();
         let config = quiet().memory(memory.clone()).default_priority(Priority::HIGH).max_send_buffer(131_072);
@@ -216,7 +216,7 @@ fn send_buffers_are_reserved_at_the_priority_of_the_writer() {
 
 // A refused send buffer makes the writer wait for the transport, not fail.
 #[test]
-fn a_refused_send_buffer_slows_the_writer_down() {
+fn y_mem_5_a_refused_send_buffer_slows_the_writer_down() {
     run(async {
         let memory = Recorder::granting(|_, _, priority| priority == Priority::ALWAYS);
         let config = quiet().memory(memory.clone()).max_send_buffer(1 << 20).build().unwrap();

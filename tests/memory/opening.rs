@@ -1,10 +1,10 @@
 //! First windows: reserved when a stream opens and when a SYN arrives, refused without harm, given back once.
 
-use crate::api::*;
-use crate::manager::Call::{Refuse, Release, Reserve};
-use crate::manager::{BOOKS, Mute, Recorder, Watched};
+use crate::support::manager::Call::{Refuse, Release, Reserve};
+use crate::support::manager::{BOOKS, Mute, Recorder, Watched};
 use crate::support::node::Node;
 use crate::support::outcome::{lost, read_to_error, reset, violation};
+use crate::support::pair::*;
 use crate::support::peer::{Peer, data, update};
 use crate::support::{Pipe, pipe, quiet, run};
 use futures::{AsyncReadExt, AsyncWriteExt};
@@ -24,7 +24,7 @@ fn config(memory: Arc<dyn MemoryManager>) -> Config {
 }
 
 #[test]
-fn windows_are_reserved_at_open_and_at_syn_and_released_with_the_stream() {
+fn y_mem_1_windows_are_reserved_at_open_and_at_syn() {
     run(async {
         let (near, far) = (Recorder::new(), Recorder::new());
         let (client, server) = pair(config(near.clone()), config(far.clone()), 4096);
@@ -47,9 +47,9 @@ fn windows_are_reserved_at_open_and_at_syn_and_released_with_the_stream() {
     });
 }
 
-// E17: the one stream is refused, and the others do not notice.
+// The one stream is refused, and the others do not notice.
 #[test]
-fn an_inbound_stream_that_is_refused_is_reset_alone() {
+fn y_mem_1_an_inbound_stream_that_is_refused_is_reset_alone() {
     run(async {
         let far = Recorder::granting(|n, _, _| n != 1);
         let (client, server) = pair(Config::default(), config(far.clone()), 4096);
@@ -89,7 +89,7 @@ fn the_body_of_a_refused_stream_is_discarded() {
 }
 
 #[test]
-fn an_outbound_stream_that_is_refused_fails_and_harms_nobody() {
+fn y_mem_1_an_outbound_stream_that_is_refused_harms_nobody() {
     run(async {
         let budget = Arc::new(MemoryLimit::new(WINDOW));
         let (client, server) = pair(config(budget.clone()), Config::default(), 4096);
@@ -222,7 +222,7 @@ fn an_open_that_waits_for_memory_fails_with_the_connection() {
 }
 
 #[test]
-fn with_a_manager_that_cannot_tell_opening_is_tried_again_on_a_timer() {
+fn opening_is_retried_by_timer_where_the_manager_cannot_tell() {
     run(async {
         let memory = Arc::new(Mute(MemoryLimit::new(WINDOW)));
         let waiting = quiet().memory(memory.clone()).refused_open(RefusedOpen::Wait).build().unwrap();
@@ -238,7 +238,7 @@ fn with_a_manager_that_cannot_tell_opening_is_tried_again_on_a_timer() {
 }
 
 #[test]
-fn a_larger_first_window_is_reserved_before_it_is_announced_and_less_if_refused() {
+fn y_mem_1_a_larger_first_window_is_reserved_before_announced() {
     const LARGE: u32 = 1 << 20;
     let rows = [
         // (limit, delta, calls)

@@ -1,7 +1,7 @@
 //! Budgets inside budgets: what one connection takes leaves room for the others.
 
-use crate::api::{WINDOW, pair, settle, stream};
 use crate::support::node::Node;
+use crate::support::pair::{WINDOW, pair, settle, stream};
 use crate::support::peer::{Peer, ping, pong, update};
 use crate::support::{Pipe, pipe, quiet, run};
 use sluicegate::memory::{MemoryScope, Unlimited};
@@ -99,7 +99,7 @@ fn a_flood_on_one_connection_leaves_room_for_the_others() {
 }
 
 #[test]
-fn an_open_that_waits_gets_what_another_connection_of_the_scope_gives_back() {
+fn an_open_that_waits_gets_what_another_connection_releases() {
     run(async {
         let scope = MemoryScope::new(2 * WINDOW, Arc::new(MemoryLimit::new(10 * WINDOW))).per_connection(2 * WINDOW);
         let waiting = quiet().memory(Arc::new(scope.clone())).refused_open(RefusedOpen::Wait).build().expect("valid");

@@ -4,10 +4,17 @@
 
 pub mod clock;
 pub mod far;
+pub mod line;
+pub mod manager;
 pub mod node;
 pub mod outcome;
+pub mod pair;
 pub mod pattern;
 pub mod peer;
+pub mod stage;
+pub mod tricky;
+#[cfg(feature = "libp2p")]
+pub mod whole;
 
 use futures::{AsyncRead, AsyncWrite};
 use sluicegate::{Config, ConfigBuilder};

@@ -137,7 +137,7 @@ pub async fn over<T: Transport>(node: &Node<T>) -> ConnectionError {
 }
 
 impl<T: Transport> Peer<T> {
-    /// Receives and answers the ping that every connection starts with: after it, only what a test does is on the wire.
+    /// Receives and answers the ping that every connection starts with (Y-PING-5): after it, only what a test does is on the wire.
     pub async fn greet(&mut self) {
         let answers = std::mem::replace(&mut self.answers_pings, false);
         match self.next_header().await {

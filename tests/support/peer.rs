@@ -1,10 +1,12 @@
 //! A peer driven by hand: it sends any frame, legal or not, and says what it receives.
 
-use super::Transport;
+use super::node::Node;
+use super::{Pipe, Transport, pipe};
 use asynchronous_codec::Framed;
 use bytes::{Bytes, BytesMut};
 use futures::{SinkExt, StreamExt};
 use sluicegate::wire::{Codec, Flags, Frame, Header, PingKind, StreamId};
+use sluicegate::{ConfigBuilder, Mode, Stream};
 use std::time::Duration;
 
 /// One end of a transport with a codec, and nothing that follows any rule by itself, but for pings: they are answered
@@ -42,6 +44,24 @@ pub fn pong(nonce: u32) -> Header {
 
 pub fn go_away(code: u32) -> Header {
     Header::GoAway { code }
+}
+
+/// A node, and the peer at its other end, which has answered its first ping.
+pub async fn scripted(mode: Mode, capacity: usize, settings: ConfigBuilder) -> (Node<Pipe>, Peer<Pipe>) {
+    let (near, far) = pipe(capacity);
+    let node = Node::new(near, settings.build().expect("valid settings"), mode);
+    let mut peer = Peer::new(far);
+    peer.greet().await;
+    (node, peer)
+}
+
+/// A stream that the peer has opened and the node accepted, by an acknowledgement that grants so much.
+pub async fn accepted<T: Transport, U: Transport>(node: &Node<T>, peer: &mut Peer<U>, id: u32, granted: u32) -> Stream {
+    peer.send(update(id, Flags::SYN, 0)).await;
+    let stream = node.accept().await.expect("the peer has opened it");
+    assert_eq!(stream.id(), id);
+    peer.expect(update(id, Flags::ACK, granted)).await;
+    stream
 }
 
 impl<T: Transport> Peer<T> {

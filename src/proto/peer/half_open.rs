@@ -295,7 +295,7 @@ mod tests {
         assert_eq!(told, HALF_OPEN);
     }
 
-    /// As far as `tests/heap.rs` counts it: with it the fixed sum of a connection is not passed.
+    /// As far as `tests/heap` counts it: with it the fixed sum of a connection is not passed.
     #[test]
     fn y_drop_4_all_of_them_take_little() {
         let now = Instant::now();
