@@ -171,7 +171,7 @@ mod tests {
 
     // F1, go-libp2p's TestCheckMemory. Its negative sizes cannot be expressed here.
     #[test]
-    fn f1_a_sum_that_overflows_is_refused() {
+    fn a_sum_that_overflows_is_refused() {
         let rows = [
             // (limit, reserved, asked for, granted)
             (usize::MAX, usize::MAX - 1, 1, true),
@@ -190,7 +190,7 @@ mod tests {
 
     // F1, the rule: refused exactly if what would be reserved passes limit * (1 + priority) / 256.
     #[test]
-    fn f1_the_rule_holds_for_every_2_to_the_k_minus_1() {
+    fn the_rule_holds_for_every_power_of_two_less_one() {
         fn rule(limit: usize, reserved: usize, bytes: usize, k: u8) -> TestResult {
             let Some(reserved) = reserved.checked_rem(limit) else {
                 return TestResult::discard();
@@ -215,7 +215,7 @@ mod tests {
     }
 
     quickcheck! {
-        fn f1_the_last_byte_is_granted_and_the_next_refused(limit: usize, value: u8) -> bool {
+        fn the_last_byte_is_granted_and_the_next_refused(limit: usize, value: u8) -> bool {
             let threshold = Priority::new(value).threshold(limit);
             let memory = MemoryLimit::new(limit);
             memory.reserve(threshold, Priority::new(value)) == Ok(())
@@ -226,7 +226,7 @@ mod tests {
 
     // F2, go-libp2p's TestResources, on a limit of 4096 bytes.
     #[test]
-    fn f2_each_level_fills_its_share() {
+    fn each_level_fills_its_share() {
         let rows = [
             (Priority::LOW, 1024, true),
             (Priority::LOW, 2048, false),
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn a_release_wakes_as_many_as_it_has_room_for_in_the_order_of_urgency_and_arrival() {
+    fn a_release_wakes_waiters_by_urgency_then_arrival() {
         let memory = filled(100, 100);
         let mut waits = [Priority::HIGH, Priority::ALWAYS, Priority::ALWAYS, Priority::new(254)]
             .map(|priority| wait(&memory, 10, priority));

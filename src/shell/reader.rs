@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_buffer_that_was_freed_holds_what_was_not_parsed_and_no_more() {
+    fn a_freed_buffer_holds_only_unparsed_bytes() {
         let frame = Header::GoAway { code: 3 }.encode();
         let mut reader = Reader::new(16 * 1024);
         for split in [0, 5, 12] {
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn c14_a_transport_that_lies_about_its_length_is_an_error() {
+    fn a_transport_that_lies_about_its_length_is_an_error() {
         struct Liar;
         impl AsyncRead for Liar {
             fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {

@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_that_finds_the_lock_taken_yields_a_few_times_and_then_blocks() {
+    fn a_task_that_finds_the_lock_taken_yields_then_blocks() {
         let config = Config::builder().build().expect("valid");
         let shared = Shared::new(Mux::new(Mode::Client, config, 1, Instant::now()));
         let (woken, mut attempts) = (Arc::new(Count(AtomicU64::new(0))), LockAttempts::default());
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_of_wakers_is_kept_for_a_few_and_not_for_many() {
+    fn a_list_of_wakers_is_kept_only_for_a_few() {
         for (woken, kept) in [(1, false), (KEPT, true), (KEPT + 2, false)] {
             let config = Config::builder().accept_backlog(2 * KEPT).build().expect("valid");
             let bytes = first_reservation(&config);

@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn y_mem_13_what_the_streams_of_a_dropped_connection_reserve_counts_until_they_are_gone() {
+    fn y_mem_13_streams_of_a_dropped_connection_still_count() {
         let stats = NodeStats::default();
         let stream = Arc::new(Fixed(stats.clone(), 1));
         stats.enter(1, stream.clone());

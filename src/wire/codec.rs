@@ -55,7 +55,7 @@ mod tests {
     use quickcheck::quickcheck;
 
     quickcheck! {
-        fn c2_d1_codec_round_trip(headers: Vec<Header>) -> bool {
+        fn y_hdr_1_codec_round_trip(headers: Vec<Header>) -> bool {
             let (mut codec, mut bytes) = (Codec::default(), BytesMut::new());
             let mut expected = Vec::new();
             for header in headers {
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn d3_illegal_bytes_are_invalid_data() {
+    fn illegal_bytes_are_invalid_data() {
         let error = Codec::default()
             .decode(&mut BytesMut::from(&[0u8, 6, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0][..]))
             .expect_err("type 6");

@@ -158,7 +158,7 @@ mod tests {
     use quickcheck::quickcheck;
 
     quickcheck! {
-        fn c1_header_round_trip(header: Header) -> bool {
+        fn y_hdr_1_header_round_trip(header: Header) -> bool {
             Header::decode(&header.encode()) == Ok(header)
         }
 
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a44_layout_is_the_twelve_bytes_of_the_specification() {
+    fn y_hdr_1_layout_is_the_twelve_bytes_of_the_specification() {
         let id = StreamId::new(0x0102_0304).expect("not zero");
         let header = Header::Data { id, flags: Flags::SYN | Flags::FIN, len: 0x0A0B_0C0D };
         assert_eq!(header.encode(), [0, 0, 0, 5, 1, 2, 3, 4, 0x0A, 0x0B, 0x0C, 0x0D]);
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn w4_w5_what_means_nothing_is_dropped() {
+    fn y_hdr_5_what_means_nothing_is_dropped() {
         let decode = |bytes| Header::decode(&bytes);
         let id = StreamId::new(1).expect("not zero");
         assert_eq!(
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn w72_a_ping_with_both_flags_is_a_request() {
+    fn y_ping_1_a_ping_with_both_flags_is_a_request() {
         assert_eq!(PingKind::of(Flags::SYN | Flags::ACK), PingKind::Request);
         assert_eq!(PingKind::of(Flags::FIN), PingKind::Unflagged);
     }

@@ -91,7 +91,7 @@ mod tests {
             parse(&bytes, usize::from(step)) == expected
         }
 
-        fn d24_arbitrary_bytes_never_panic(bytes: Vec<u8>) -> bool {
+        fn arbitrary_bytes_never_panic(bytes: Vec<u8>) -> bool {
             let (mut parser, mut input) = (Parser::default(), bytes.as_slice());
             while let Ok(Some(_)) = parser.next(&mut input) {}
             input.len() <= bytes.len()
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn w94_a_huge_announced_length_yields_the_bytes_that_came() {
+    fn y_hdr_6_a_huge_announced_length_yields_the_bytes_that_came() {
         let id = StreamId::new(1).expect("not zero");
         let header = Header::Data { id, flags: Flags::NONE, len: u32::MAX };
         let (mut parser, mut bytes) = (Parser::default(), header.encode().to_vec());
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn d3_an_illegal_header_is_reported_again_and_again() {
+    fn an_illegal_header_is_reported_again_and_again() {
         let bytes = [9u8; HEADER_LEN];
         let (mut parser, mut input) = (Parser::default(), &bytes[..]);
         for _ in 0..2 {

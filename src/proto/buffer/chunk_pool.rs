@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chunk_that_was_cut_in_pieces_is_used_again_after_the_last_of_them() {
+    fn a_chunk_in_pieces_is_reused_after_the_last_piece() {
         let mut free_chunks = ChunkPool::default();
         let (mut chunk, place) = full(&mut free_chunks);
         let first = chunk.split_to(100).freeze();
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn chunks_are_kept_by_their_sizes_and_what_there_is_most_of_gives_way() {
+    fn chunks_are_kept_by_size_and_the_commonest_give_way() {
         let mut free_chunks = ChunkPool::default();
         let mut small = free_chunks.take(0, 10);
         assert_eq!(small.capacity(), MIN_CHUNK);

@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn a24_b26_credit_is_due_at_half_the_window_and_not_a_byte_before() {
+    fn y_flow_4_credit_is_due_at_half_the_window_and_not_before() {
         let now = Instant::now();
         let mut window = ReceiveWindow::new(INITIAL_WINDOW);
         window.receive(INITIAL_WINDOW, now, now).expect("within the window");
@@ -484,7 +484,7 @@ mod tests {
     }
 
     #[test]
-    fn what_uses_up_the_window_in_less_than_a_round_trip_tells_how_fast_the_link_is() {
+    fn y_flow_8_a_window_used_up_early_measures_the_link() {
         let micros = Duration::from_micros;
         // 16 KiB in 262 microseconds are 62.5 MB/s, and 6.25 MB in a round trip.
         assert!(train(micros(262), 1, 16).is_some_and(|size| (12_400_000..=12_600_000).contains(&size)));
@@ -500,7 +500,7 @@ mod tests {
     }
 
     #[test]
-    fn who_reads_late_has_seen_no_less_of_how_fast_the_link_is() {
+    fn y_flow_8_a_late_reader_still_measures_the_link() {
         let (mut now, tick) = (Instant::now(), Duration::from_millis(1));
         let mut window = ReceiveWindow::new(INITIAL_WINDOW);
         for _ in 0..4 {
@@ -570,7 +570,7 @@ mod tests {
     }
 
     #[test]
-    fn y_flow_12_a_peer_that_has_used_up_its_credit_and_then_is_silent_has_waited_for_more() {
+    fn y_flow_12_silence_after_used_up_credit_is_a_wait() {
         let millis = Duration::from_millis;
         assert_eq!(wait(0, millis(80), millis(80)), Some(millis(80)));
         assert_eq!(wait(CREDIT_LEFT, millis(80), millis(20)), Some(millis(80)));

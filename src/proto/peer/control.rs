@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn w74_pongs_are_answered_in_order() {
+    fn y_ping_4_pongs_are_answered_in_order() {
         let mut control = pongs(32, 100);
         for nonce in 0..100 {
             assert_eq!(control.next(), Some(Header::Ping { kind: PingKind::Response, nonce }));
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn y_limit_4_a_full_transport_stops_reading_only_where_a_ring_holds_no_more() {
+    fn y_limit_4_only_a_full_ring_stops_reading() {
         let now = Instant::now();
         for (mut control, mut full) in
             [(pongs(32, PONGS_MOST - 1), pongs(32, PONGS_MOST)), (resets(REFUSALS_MOST - 1), resets(REFUSALS_MOST))]
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn y_limit_4_a_ring_that_is_passed_is_a_violation_when_the_transport_then_takes_nothing() {
+    fn y_limit_4_a_passed_ring_is_a_violation_when_nothing_is_taken() {
         let now = Instant::now();
         let cases = [
             (pongs(32, 32), pongs(32, 33), Violation::PingFlood),
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn y_limit_4_a_transport_that_has_never_taken_anything_is_not_waited_for() {
+    fn y_limit_4_a_transport_that_never_took_anything_is_not_waited_for() {
         let (now, mut control) = (Instant::now(), pongs(32, PONGS_MOST));
         control.transport_is_full(now);
         assert!(!control.must_write());

@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn y_drop_4_where_there_are_too_many_the_oldest_go_and_those_that_may_wait_are_told() {
+    fn y_drop_4_the_oldest_go_and_those_that_may_wait_are_told() {
         let now = Instant::now();
         let mut streams = HalfOpen::new(IdHash::new(5), now);
         // The oldest one waits, and for the next a body is under way.

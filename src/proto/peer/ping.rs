@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_ping_is_owed_at_once_and_gives_the_round_trip_time() {
+    fn y_ping_5_the_first_ping_gives_the_round_trip_time() {
         let (mut live, now) = pinger(None);
         assert!(live.is_owed());
         live.ping_encoded(7, now);
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a20_w76_silence_for_the_interval_brings_a_ping_and_any_byte_puts_it_off() {
+    fn y_ping_6_silence_brings_a_ping_and_any_byte_delays_it() {
         let (mut live, now) = pinger(Some(30 * SECOND));
         live.ping_encoded(1, now);
         live.pong(1, now);
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a21_w75_an_unanswered_ping_and_silence_are_death() {
+    fn y_ping_8_an_unanswered_ping_and_silence_end_the_connection() {
         let (mut live, now) = pinger(Some(30 * SECOND));
         live.ping_encoded(1, now);
         assert_eq!(run(&mut live, now + 40 * SECOND - NANO), Verdict::Fine);
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn y_ping_8_no_ping_under_way_shortens_the_silence_that_ends_a_connection() {
+    fn y_ping_8_no_ping_under_way_shortens_the_silence_allowed() {
         for purpose in [Purpose::Measure, Purpose::Pace] {
             // One that was sent before the silence, at its beginning, and in the middle of it.
             for sent in [0, 4, 5, 6, 15, 20, 24, 25, 26, 34] {
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn y_ping_8_an_outage_of_12_s_and_one_of_39_s_are_survived_whatever_ping_was_under_way() {
+    fn y_ping_8_outages_of_12_s_and_39_s_are_survived() {
         for (outage, sent) in [12, 39].into_iter().flat_map(|outage| [0, 5, 10, 30].map(|sent| (outage, sent))) {
             for asks in [false, true] {
                 let (mut live, since) = silent(sent, Purpose::Measure);
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn b7_an_unanswered_ping_among_other_traffic_is_not_death() {
+    fn y_ping_8_an_unanswered_ping_among_other_traffic_ends_nothing() {
         let (mut live, now) = pinger(Some(30 * SECOND));
         live.ping_encoded(1, now);
         live.heard(now + SECOND);
@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn b2_a_users_ping_times_out_and_the_next_one_works() {
+    fn y_ping_8_a_users_ping_times_out_and_the_next_works() {
         let (mut live, now) = pinger(None);
         let (mut first, mut second) = (None, None);
         assert_eq!(live.user_ping(&mut first, now), PingProgress::Waiting);

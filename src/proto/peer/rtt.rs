@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn e3_samples_under_load_do_not_raise_the_minimum() {
+    fn y_flow_9_samples_under_load_do_not_raise_the_minimum() {
         let mut rtt = Rtt::default();
         assert_eq!(rtt.minimum(), None);
         for millis in [50, 70_000, 900, 400] {
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn y_flow_12_a_minimum_that_is_too_short_is_forgotten_within_a_few_round_trips() {
+    fn y_flow_12_a_minimum_too_short_is_soon_forgotten() {
         let short = Duration::from_micros(50);
         assert_eq!(doubted(short, &[80, 80, 80, 80], &[81, 95, 80, 81]), 80 * MILLI);
         // The shorter of what pings say and of what credit says.
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn y_flow_12_doubts_that_come_to_nothing_cost_a_ping_a_second_at_most() {
+    fn y_flow_12_vain_doubts_cost_at_most_a_ping_a_second() {
         let (mut rtt, start) = (Rtt::default(), Instant::now());
         rtt.sample(start, start + MILLI / 10);
         let mut pings = 0;

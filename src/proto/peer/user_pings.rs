@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn y_ping_7_a_call_is_answered_by_a_ping_that_was_cut_after_it() {
+    fn y_ping_7_a_call_is_answered_by_a_later_ping() {
         let (mut pings, now) = pings();
         pings.ping_encoded(now);
         let first = pings.ask(now);
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn y_ping_8_the_time_of_a_call_begins_when_its_ping_is_cut() {
+    fn y_ping_8_the_time_of_a_call_begins_with_its_ping() {
         let (mut pings, now) = pings();
         let ticket = pings.ask(now);
         pings.ping_encoded(now + TIMEOUT / 2);
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn y_ping_8_a_call_whose_ping_cannot_leave_has_its_time_from_the_call_on() {
+    fn y_ping_8_a_blocked_pings_time_begins_with_the_call() {
         let (mut pings, now) = pings();
         let [first, second] = [now, now + TIMEOUT / 2].map(|at| pings.ask(at));
         pings.handle_timeout(now + TIMEOUT);

@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn c11_ids_chosen_to_share_low_bits_are_spread() {
+    fn ids_chosen_to_share_low_bits_are_spread() {
         let spread = IdHash::new(0x9E37_79B9_7F4A_7C15);
         for shift in [1, 8, 12, 16] {
             let buckets: HashSet<_> = (1..=1024u32)
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hundred_thousand_ids_of_any_choice_cost_at_most_twice_what_random_ones_do() {
+    fn chosen_ids_cost_at_most_twice_what_random_ones_do() {
         const STREAMS: u32 = 100_000;
         let mut chance = StdRng::seed_from_u64(1);
         let random = cost((0..STREAMS).map(|_| chance.random()));

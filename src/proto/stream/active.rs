@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_are_kept_as_there_are_streams_and_those_beyond_a_few_are_light() {
+    fn states_beyond_a_few_are_kept_light() {
         let (mut idle_states, streams) = (ActiveStates::default(), 100);
         for chunks in [MANY, MANY, FEW] {
             (0..streams).for_each(|_| idle_states.put(&mut used(chunks), streams));
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_light_one_is_covered_by_what_a_stream_is_charged_for_itself() {
+    fn a_light_state_is_covered_by_the_streams_own_charge() {
         let light = size_of::<ActiveState>() + 2 * FEW * size_of::<BytesMut>() + ReceiveWindow::MEASURING;
         assert!(size_of::<Stream>() + light <= STREAM_BOOKS, "{} and {light}", size_of::<Stream>());
     }

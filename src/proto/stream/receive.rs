@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn w88_a_window_of_one_byte_frames_costs_about_the_window() {
+    fn y_mem_7_a_window_of_one_byte_frames_costs_about_one_window() {
         for window in [INITIAL_WINDOW, 4 << 20] {
             let (mut buffer, mut free_chunks) = (ReceiveBuffer::new(), ChunkPool::default());
             for i in 0..window {

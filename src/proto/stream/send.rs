@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn e7_small_writes_share_chunks() {
+    fn small_writes_share_chunks() {
         let mut buffer = SendBuffer::new();
         for _ in 0..64 * 1024 {
             buffer.push(&[1], &mut ChunkPool::default());

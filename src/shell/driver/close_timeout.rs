@@ -39,7 +39,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn y_close_11_a_close_that_moves_may_take_long_and_one_that_stands_still_may_not() {
+    fn y_close_11_only_a_close_that_stands_still_times_out() {
         let start = Instant::now();
         let mut close = CloseTimeout::default();
         close.wrote(start);

@@ -121,7 +121,7 @@ fn y_close_9_what_nobody_can_accept_any_more_is_given_back_at_once() {
 }
 
 #[test]
-fn y_close_9_a_body_that_was_cut_off_is_read_as_far_as_it_came() {
+fn y_close_9_a_body_cut_off_is_read_as_far_as_it_came() {
     let mut bench = Bench::new();
     bench.incoming(2, 0, false);
     bench.receive(Header::Data { id: id(2), flags: Flags::FIN, len: 100 });
@@ -235,7 +235,7 @@ fn y_eof_4_an_orderly_end_is_none_of_the_transports_errors() {
 }
 
 #[test]
-fn y_eof_4_a_fin_that_has_not_left_is_lost_by_a_close_that_is_cut_off() {
+fn y_eof_4_a_close_cut_off_loses_a_queued_fin() {
     for sent in [true, false] {
         let mut bench = Bench::new();
         let (key, _) = bench.stream(Priority::MEDIUM);
@@ -310,7 +310,7 @@ fn y_close_12_a_close_is_done_where_nothing_was_lost_by_the_end() {
 }
 
 #[test]
-fn y_close_12_a_fin_that_was_cut_alone_may_be_missing_and_one_beside_data_may_not() {
+fn y_close_12_only_a_fin_encoded_alone_may_be_missing() {
     for together in [true, false] {
         let mut bench = Bench::new();
         let (key, stream) = bench.stream(Priority::MEDIUM);
@@ -342,7 +342,7 @@ fn dead_end(go_away: bool, timeout: Option<Duration>) -> (Bench, Key, StreamId) 
 }
 
 #[test]
-fn y_away_4_a_connection_without_ids_tells_the_peer_and_closes_with_its_streams() {
+fn y_away_4_a_connection_without_ids_closes_with_its_streams() {
     let (mut bench, key, stream) = dead_end(false, None);
     let refused = bench.mux.can_open();
     assert!(matches!(refused, Err(OpenBlocked::Failed(OpenError::StreamsExhausted))), "{refused:?}");
@@ -372,7 +372,7 @@ fn y_away_4_a_connection_that_has_ids_is_not_retired() {
 }
 
 #[test]
-fn y_away_5_a_stream_that_is_wanted_in_vain_is_waited_for_so_long() {
+fn y_away_5_an_open_in_vain_waits_for_the_drain_timeout() {
     for go_away in [true, false] {
         let (mut bench, key, _) = dead_end(go_away, Some(60 * SECOND));
         bench.wait(1000 * SECOND);
@@ -408,7 +408,7 @@ enum Over {
 }
 
 #[test]
-fn y_mem_13_what_nothing_can_arrive_into_is_given_back_but_for_what_is_unread() {
+fn y_mem_13_all_but_unread_bytes_is_given_back() {
     for charging in [ReceiveCharge::Window, ReceiveCharge::Buffered] {
         for over in [Over::Lost, Over::Reset, Over::Finished] {
             let mut bench = Bench::with(1 << 30, settings(charging));
@@ -465,7 +465,7 @@ fn y_mem_13_a_window_that_has_grown_is_given_back_with_it() {
 }
 
 #[test]
-fn y_mem_13_what_a_handle_has_taken_before_the_end_stays_until_it_says_more() {
+fn y_mem_13_bytes_taken_by_a_handle_stay_reserved() {
     let mut bench = Bench::new();
     let (key, stream) = bench.stream(Priority::MEDIUM);
     bench.receive_data(stream, 100);

@@ -66,7 +66,7 @@ fn nobody_waits_for_who_has_looked_or_is_gone() {
 }
 
 #[test]
-fn nobody_waits_for_a_stream_that_was_read_in_chunks_or_in_part() {
+fn streams_read_in_chunks_or_in_part_are_not_waited_for() {
     for len in [1, 100_000] {
         let mut bench = Bench::new();
         let (writer, _) = bench.stream(Priority::MEDIUM);
@@ -81,7 +81,7 @@ fn nobody_waits_for_a_stream_that_was_read_in_chunks_or_in_part() {
 }
 
 #[test]
-fn a_reader_that_is_waited_for_in_vain_keeps_few_batches_and_is_counted_once() {
+fn a_reader_waited_for_in_vain_keeps_few_batches() {
     let mut bench = Bench::new();
     let (writer, _) = bench.stream(Priority::MEDIUM);
     let streams: [Key; 4] = woken(&mut bench, Priority::MEDIUM);
@@ -111,7 +111,7 @@ fn one_reader_alone_keeps_no_batch() {
 }
 
 #[test]
-fn what_is_urgent_and_what_is_enough_and_what_is_the_last_waits_for_nobody() {
+fn urgent_large_and_last_frames_wait_for_nobody() {
     let mut bench = Bench::new();
     let [usual, _] = woken(&mut bench, Priority::MEDIUM);
     let (urgent, _) = bench.stream(Priority::HIGH);

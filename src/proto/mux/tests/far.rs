@@ -410,7 +410,7 @@ fn windows_are_twice_what_is_under_way_and_links_are_full() {
 }
 
 #[test]
-fn a_link_with_room_for_more_than_the_largest_window_carries_one_and_waits_for_its_first_half() {
+fn the_largest_window_limits_a_link_with_more_room() {
     const WINDOW: u64 = 16 * MIB;
     for path in [FAR, Path { round_trip: 300 * MILLI, ..FAR }] {
         let outcome = transfer(path, 256 * MIB, Opener::Sender, Reader::Eager);
@@ -422,7 +422,7 @@ fn a_link_with_room_for_more_than_the_largest_window_carries_one_and_waits_for_i
 }
 
 #[test]
-fn a_reader_that_does_not_keep_up_keeps_a_window_for_what_it_reads() {
+fn a_slow_reader_keeps_a_window_for_what_it_reads() {
     let outcome = transfer(FAR, 64 * MIB, Opener::Sender, Reader::Slow(12_500));
     // It reads a tenth of what the link carries, give or take a millisecond's worth.
     assert!(u64::from(outcome.reader.largest_receive_window) <= 2 * (FAR.product() / 10 + 12_500), "{outcome:?}");

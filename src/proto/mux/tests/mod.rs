@@ -161,7 +161,7 @@ impl Bench {
 }
 
 #[test]
-fn w33_when_the_ids_run_out_opening_fails_and_the_open_streams_live_on() {
+fn y_open_1_when_ids_run_out_opening_fails_and_streams_live() {
     let mut bench = Bench::new();
     bench.mux.next_id = Some(id(u32::MAX - 2));
     let streams = [bench.open(), bench.open()];
@@ -209,7 +209,7 @@ fn late_credit_for_what_was_sent_is_what_honest_peers_give() {
 }
 
 #[test]
-fn w67_a_fin_is_a_data_frame_of_length_0() {
+fn y_fin_4_a_fin_is_a_data_frame_of_length_0() {
     let mut bench = Bench::new();
     bench.send();
     let (key, stream) = bench.open();
@@ -236,7 +236,7 @@ fn fill_at(bench: &mut Bench, priority: Priority) {
 }
 
 #[test]
-fn c6_a_writer_that_is_woken_in_vain_waits_once() {
+fn a_writer_that_is_woken_in_vain_waits_once() {
     let mut bench = Bench::new();
     let (key, stream) = bench.open();
     assert_eq!(bench.mux.write(key, b"x", bench.now).expect("room"), 1);
@@ -321,7 +321,7 @@ fn a_flush_that_was_given_up_leaves_nothing() {
 }
 
 #[test]
-fn a_close_that_failed_fails_so_again_after_the_end_of_the_connection() {
+fn a_failed_close_fails_again_after_the_connections_end() {
     let mut bench = Bench::new();
     let (key, _) = bench.open();
     bench.mux.reset(key, 7);
@@ -347,7 +347,7 @@ fn received(bench: &mut Bench, body: &[u8]) -> Key {
 }
 
 #[test]
-fn y_rst_4_a_reset_leaves_nothing_to_read_though_the_stream_has_ended_before() {
+fn y_rst_4_a_reset_leaves_nothing_to_read_after_the_end() {
     let ends: [fn(&mut Bench, Key); 2] = [
         |bench, key| {
             assert!(matches!(bench.mux.finish(key), Err(FlushError::Blocked)));
@@ -386,7 +386,7 @@ fn y_open_4_a_stream_that_was_reset_before_its_syn_has_no_tombstone() {
 }
 
 #[test]
-fn b2_asking_how_a_ping_stands_is_no_work_for_the_driver() {
+fn asking_how_a_ping_stands_is_no_work_for_the_driver() {
     let (mut bench, mut ticket) = (Bench::new(), None);
     bench.mux.ping(&mut ticket, bench.now).expect("open");
     assert!(std::mem::take(&mut bench.mux.events_mut().attention), "the first time there is a ping to send");

@@ -125,7 +125,7 @@ fn beside_something_urgent_bulk_leaves_piece_by_piece_as_the_peer_reads() {
 }
 
 #[test]
-fn what_is_urgent_goes_at_any_time_and_what_is_not_does_when_its_ping_is_answered() {
+fn y_prio_5_bulk_waits_for_its_ping_and_urgent_data_does_not() {
     let (mut bench, bulk, urgent) = Bench::paced(50);
     bench.write_all(bulk.0, BULK);
     let (sent, mut headers) = bench.encoded();
@@ -142,7 +142,7 @@ fn what_is_urgent_goes_at_any_time_and_what_is_not_does_when_its_ping_is_answere
 }
 
 #[test]
-fn the_most_urgent_the_equally_urgent_and_those_on_longer_links_do_not_wait() {
+fn y_prio_5_only_less_urgent_streams_on_near_links_wait() {
     let cases = [
         (50, Priority::MEDIUM, Priority::HIGH),
         (50, Priority::MEDIUM, Priority::MEDIUM),
@@ -217,7 +217,7 @@ fn y_prio_5_pings_that_are_always_late_hold_nobody_up() {
 }
 
 #[test]
-fn y_prio_3_who_has_waited_for_too_long_has_a_turn_in_any_case() {
+fn y_prio_3_a_stream_that_waited_too_long_has_a_turn() {
     let (mut bench, bulk, urgent) = Bench::paced(50);
     bench.receive(Header::WindowUpdate { id: urgent.1, flags: Flags::NONE, value: 1 << 20 });
     bench.write_all(bulk.0, BULK);

@@ -70,7 +70,7 @@ fn y_flow_12_a_sender_that_has_nothing_to_send_makes_no_window_larger() {
 }
 
 #[test]
-fn y_flow_12_a_full_link_that_stands_still_now_and_then_makes_no_window_larger() {
+fn y_flow_12_a_full_link_that_pauses_makes_no_window_larger() {
     for (megabits, round_trip, stands) in [(100, 20 * MILLI, 200), (1000, NEAR, 50), (50, 50 * MILLI, 1000)] {
         let path = Path { rate: megabits * 125_000, round_trip, queue: 25 * MILLI };
         let bytes = 20 * path.rate.min(12_500_000);

@@ -44,7 +44,7 @@ fn more_is_not_copied_nor_what_does_not_fit() {
 }
 
 #[test]
-fn after_the_end_what_is_left_is_handed_out_and_its_chunk_not_kept() {
+fn after_the_end_the_rest_is_read_and_its_chunk_freed() {
     let mut bench = Bench::new();
     let (key, id) = bench.stream(Priority::MEDIUM);
     bench.receive_data(id, 600);

@@ -144,7 +144,7 @@ impl Crowd {
 const GROWTHS: [usize; 3] = [0, 1 << 30, 100 * 1024];
 
 #[test]
-fn y_mem_6_messages_of_a_lower_bucket_leave_beside_writers_of_a_higher_one() {
+fn y_mem_6_messages_of_a_lower_bucket_leave_beside_higher_writers() {
     let rows = [
         (Priority::LOW, 4, Priority::MEDIUM),
         (Priority::MEDIUM, 8, Priority::HIGH),
@@ -163,7 +163,7 @@ fn y_mem_6_messages_of_a_lower_bucket_leave_beside_writers_of_a_higher_one() {
 }
 
 #[test]
-fn y_mem_6_bulk_of_a_lower_bucket_leaves_beside_writers_of_a_higher_one() {
+fn y_mem_6_bulk_of_a_lower_bucket_leaves_beside_higher_writers() {
     for growth in GROWTHS {
         let mut crowd = Crowd::new(growth);
         crowd.join(4, Priority::HIGH, Work::Bulk);

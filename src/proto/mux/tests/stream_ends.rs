@@ -306,7 +306,7 @@ fn y_drop_1_what_was_written_goes_out_and_then_a_fin() {
 }
 
 #[test]
-fn y_drop_2_data_for_a_stream_that_was_finished_and_dropped_is_discarded_and_not_answered() {
+fn y_drop_2_data_for_a_finished_and_dropped_stream_is_discarded() {
     holds(&[
         (
             "while the peer has credit",
@@ -355,7 +355,7 @@ fn y_drop_2_data_for_a_stream_that_was_finished_and_dropped_is_discarded_and_not
 }
 
 #[test]
-fn y_drop_3_a_peer_that_has_used_up_its_credit_is_told_once_and_in_time() {
+fn y_drop_3_a_peer_without_credit_is_told_once_in_time() {
     holds(&[
         (
             "after the drop",
@@ -419,7 +419,7 @@ fn y_drop_3_a_peer_that_has_used_up_its_credit_is_told_once_and_in_time() {
 }
 
 #[test]
-fn y_drop_5_the_rest_of_a_body_belongs_to_the_stream_that_was_dropped() {
+fn y_drop_5_the_rest_of_a_body_belongs_to_the_dropped_stream() {
     holds(&[
         (
             "there is credit left",
@@ -526,7 +526,7 @@ fn y_drop_7_what_was_not_used_is_reset() {
 }
 
 #[test]
-fn y_drop_8_where_bytes_are_unread_a_reset_stands_in_the_place_of_the_fin() {
+fn y_drop_8_unread_bytes_turn_the_fin_into_a_reset() {
     holds(&[
         (
             "behind what was written",
@@ -611,7 +611,7 @@ fn y_drop_8_where_bytes_are_unread_a_reset_stands_in_the_place_of_the_fin() {
 }
 
 #[test]
-fn y_flow_10_a_peer_gets_credit_while_this_end_still_writes_and_none_after_its_fin() {
+fn y_flow_10_credit_is_given_while_this_end_still_writes() {
     holds(&[
         (
             "read no more",
@@ -703,7 +703,7 @@ fn y_rst_8_a_stream_that_was_dropped_is_left_alone() {
 // hashicorp/yamux sends all it has credit for in one frame: its writer is blocked for ever where the rest of that is
 // swallowed.
 #[test]
-fn y_drop_5_a_window_in_one_frame_is_answered_in_time_whatever_had_arrived_at_the_drop() {
+fn y_drop_5_a_window_in_one_frame_is_answered_in_time() {
     for arrived in [0, 1, 1024, INITIAL_WINDOW - 1, INITIAL_WINDOW] {
         for fin in [false, true] {
             let mut bench = Bench::with(1 << 30, few_pings());
@@ -734,7 +734,7 @@ fn y_drop_5_a_window_in_one_frame_is_answered_in_time_whatever_had_arrived_at_th
 }
 
 #[test]
-fn y_drop_4_beyond_their_bound_the_oldest_are_told_when_they_write_and_none_waits_for_ever() {
+fn y_drop_4_beyond_the_bound_no_peer_waits_for_ever() {
     let mut bench = Bench::with(1 << 30, few_pings());
     let mut ids = Vec::new();
     for _ in 0..HALF_OPEN + 1 {
@@ -770,7 +770,7 @@ fn y_drop_4_beyond_their_bound_the_oldest_are_told_when_they_write_and_none_wait
 
 // A new stream of the same id is not taken for the old one.
 #[test]
-fn y_open_5_an_id_that_is_opened_anew_is_not_reset_for_the_old_stream() {
+fn y_open_5_a_reused_id_is_not_reset_for_the_old_stream() {
     let mut bench = Bench::of(Mode::Server, 1 << 30, few_pings());
     bench.send();
     let open = |bench: &mut Bench| {
@@ -851,7 +851,7 @@ fn y_drop_3_a_driver_that_sleeps_learns_of_the_time() {
 }
 
 #[test]
-fn y_rst_8_a_reset_from_elsewhere_leaves_a_stream_that_has_ended_its_end() {
+fn y_rst_8_a_reset_from_elsewhere_leaves_an_ended_stream_alone() {
     let mut bench = Bench::new();
     let (key, id) = bench.stream(Priority::MEDIUM);
     bench.receive_data(id, 100);
@@ -864,7 +864,7 @@ fn y_rst_8_a_reset_from_elsewhere_leaves_a_stream_that_has_ended_its_end() {
 }
 
 #[test]
-fn y_open_5_an_id_that_is_opened_anew_owes_nothing_of_what_was_refused() {
+fn y_open_5_a_reused_id_owes_nothing_of_a_refusal() {
     let mut bench = Bench::with(1 << 30, few_pings().accept_backlog(1));
     bench.send();
     let syn = |bench: &mut Bench, id: u32| {
@@ -901,7 +901,7 @@ fn y_mem_13_what_is_still_to_come_is_not_unread_once_nobody_reads() {
 }
 
 #[test]
-fn y_open_5_a_refused_stream_is_not_held_to_the_credit_of_the_one_before() {
+fn y_open_5_a_refused_stream_has_credit_of_its_own() {
     let mut bench = Bench::with(1 << 30, few_pings().accept_backlog(1));
     bench.send();
     let syn = |bench: &mut Bench, stream: u32| {

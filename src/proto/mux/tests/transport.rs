@@ -63,7 +63,7 @@ fn y_send_5_a_close_is_done_when_its_own_batch_is_flushed() {
 }
 
 #[test]
-fn y_ping_6_a_transport_that_takes_bytes_again_is_a_sign_of_life_and_a_slow_flush_is_none() {
+fn y_ping_6_taking_bytes_again_is_life_and_a_slow_flush_not() {
     let mut bench = Bench::new();
     let start = bench.now;
     bench.mux.transport_stalls(start);
@@ -76,7 +76,7 @@ fn y_ping_6_a_transport_that_takes_bytes_again_is_a_sign_of_life_and_a_slow_flus
 }
 
 #[test]
-fn y_limit_4_a_peer_that_takes_nothing_of_what_it_asks_for_ends_the_connection_in_time() {
+fn y_limit_4_a_peer_that_takes_no_answers_ends_the_connection() {
     let timeout = Bench::new().mux.config().connection_write_timeout();
     for (pings, ends) in [(32, false), (33, true), (PONGS_MOST, true)] {
         let mut bench = Bench::new();

@@ -110,7 +110,7 @@ fn where_memory_is_scarce_credit_that_is_due_is_not_given_again() {
 }
 
 #[test]
-fn the_lowest_bucket_gives_way_first_and_no_more_than_is_needed_do() {
+fn y_mem_12_the_lowest_bucket_gives_way_first() {
     // LOW may fill 816 KiB of it, MEDIUM 1,224 and HIGH 1,632.
     let mut bench = Bench::with(2 * MIB, Config::builder());
     let streams = [Priority::HIGH, Priority::LOW, Priority::MEDIUM].map(|priority| bench.wide(priority, 2 * WINDOW));
@@ -155,7 +155,7 @@ fn a_stream_that_ends_is_not_looked_at_any_more() {
 }
 
 #[test]
-fn where_so_much_is_refused_a_window_grows_by_half_of_it_and_so_on() {
+fn a_refused_growth_is_tried_again_by_half() {
     for charging in [ReceiveCharge::Window, ReceiveCharge::Buffered] {
         // MEDIUM may fill 4.75 MiB of it.
         let mut bench = Bench::with(8 * MIB, Config::builder().receive_charge(charging));
@@ -178,7 +178,7 @@ fn where_so_much_is_refused_a_window_grows_by_half_of_it_and_so_on() {
 }
 
 #[test]
-fn windows_of_a_near_link_are_for_its_ends_unless_somebody_is_more_urgent() {
+fn near_windows_serve_both_ends_unless_another_is_urgent() {
     // The first piece had arrived when the measuring began.
     for (other, size) in [(Priority::MEDIUM, 2 * WINDOW / 16 * 15), (Priority::HIGH, WINDOW)] {
         let mut bench = Bench::new();
