@@ -66,6 +66,7 @@ impl Settings {
     }
 
     fn check_times(&self) -> Result<(), ConfigError> {
+        // Clocks and timers tell milliseconds apart everywhere, and a day is more than any network needs and a timer is set for.
         const TIMES: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(24 * 60 * 60);
         let pause = "less would ping the peer without pause, and more would never ping it";
         if let Some(interval) = self.keep_alive_interval {

@@ -8,10 +8,12 @@ use futures::future::{BoxFuture, select};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long to wait before asking a memory manager again that cannot tell when memory is released.
+/// How long to wait before asking a memory manager again that cannot tell when memory is released. Nobody else can
+/// say, so it is polled: ten calls a second for a connection are nothing, and an open that had to wait may wait that long more.
 const RETRY: Duration = Duration::from_millis(100);
 
-/// How often a memory manager is asked to tell before it is taken for one that cannot.
+/// How often a memory manager is asked to tell before it is taken for one that cannot. Once is not
+/// enough where others take what was released in between; without a bound, a manager that never tells would keep the thread.
 const LISTENS: usize = 3;
 
 /// How long to wait for one that can. Somebody may have been woken for what was released who has lost interest.

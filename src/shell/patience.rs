@@ -4,7 +4,8 @@ use crate::proto::limits::{BACKLOG_PATIENCE, BACKLOG_PATIENCE_SHARE, BACKLOG_PAT
 use std::time::Duration;
 use web_time::Instant;
 
-/// Who accepts within this is as prompt as a task can be, and costs nothing of the share.
+/// Who accepts within this is as prompt as a task can be, and costs nothing of the share. A fifth of
+/// the wait (`BACKLOG_PATIENCE`), and many turns of a task, which take microseconds.
 const PROMPT: Duration = Duration::from_millis(1);
 
 /// A peer that opens without waiting for acknowledgements may open more at once than the backlog holds. That is no

@@ -7,7 +7,8 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-/// What a buffer starts with, in bytes. It grows when reads fill it.
+/// What a buffer starts with, in bytes. It grows when reads fill it, to `read_buffer_size`. A connection
+/// on which little arrives pays no more (docs/scaling.md), and one that is busy has 64 KiB after two reads that fill it.
 const FIRST: usize = 4 * 1024;
 
 /// Reads as much as the transport has in one call, and cuts frames from it.

@@ -20,7 +20,8 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 use web_time::Instant;
 
-/// For more events than this no storage is kept.
+/// For more events than this no storage is kept. Most batches concern a few streams; it stops a burst that once woke all of a
+/// connection's from holding its list for ever, beside the fixed 256 KiB of a connection.
 const MANY: usize = 256;
 
 /// One end of a connection, shared by its driver and its streams.

@@ -7,7 +7,8 @@ use std::task::Context;
 use std::time::Duration;
 use web_time::Instant;
 
-/// The longest time an alarm is set for. Deadlines further off are looked at again then.
+/// The longest time an alarm is set for. Deadlines further off are looked at again then. It is the longest
+/// time that a setting may have, and timers of every platform can tell it (browsers count milliseconds in 31 bits: 24 days).
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// An alarm. A deadline that moves away lets it ring early, which costs less than setting it again with every frame.

@@ -3,7 +3,7 @@
 
 use std::task::{Context, Waker};
 
-/// Callers for whom room is kept.
+/// Callers for whom room is kept: 24 bytes each, so less than 400 bytes a list stay after a crowd has left.
 const MANY: usize = 16;
 
 /// Those who wait for a stream to accept, to open one, or for a pong.

@@ -7,7 +7,8 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-/// Pieces offered to one vectored write.
+/// Pieces offered to one vectored write. A batch of 64 KiB in frames of 16 and chunks of 8 KiB has twelve; the array is 512 bytes
+/// of stack, far below the 1,024 pieces that Linux takes.
 const SLICES: usize = 32;
 
 /// Writes a batch, in one call where the transport can.
