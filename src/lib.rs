@@ -59,6 +59,7 @@
 mod clock;
 mod config;
 mod connection;
+mod counting;
 mod deadlines;
 mod error;
 mod logging;

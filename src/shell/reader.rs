@@ -1,5 +1,6 @@
 //! Owns [`Reader`]: transport to frames. No protocol state, no lock.
 
+use crate::counting::{count_down, count_up};
 use crate::error::Violation;
 use crate::wire::{Frame, HEADER_LEN, Parser};
 use futures::AsyncRead;
@@ -39,7 +40,7 @@ impl Reader {
         if read > len {
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "the transport read more than it may")));
         }
-        self.end = self.end.saturating_add(read);
+        self.end = count_up(self.end, read);
         Poll::Ready(Ok(read))
     }
 
@@ -58,8 +59,8 @@ impl Reader {
         let mut input = self.buffer.get(self.start..self.end).unwrap_or_default();
         let before = input.len();
         let frame = self.parser.next(&mut input)?;
-        let parsed = before.saturating_sub(input.len());
-        self.start = self.start.saturating_add(parsed);
+        let parsed = count_down(before, input.len());
+        self.start = count_up(self.start, parsed);
         Ok(frame)
     }
 
@@ -95,7 +96,7 @@ impl Reader {
     /// Moves what was not parsed to the front: the buffer does not grow for what is only looked at.
     pub(super) fn rewind(&mut self) {
         self.buffer.copy_within(self.start..self.end, 0);
-        (self.start, self.end) = (0, self.end.saturating_sub(self.start));
+        (self.start, self.end) = (0, count_down(self.end, self.start));
     }
 
     /// Throws away what has been read.
