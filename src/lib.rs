@@ -73,6 +73,7 @@
 mod clock;
 mod config;
 mod connection;
+mod counting;
 mod error;
 #[cfg(feature = "libp2p")]
 mod libp2p;

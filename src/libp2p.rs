@@ -18,7 +18,7 @@ use std::iter::{Once, once};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-/// The name that is negotiated.
+/// The name that is negotiated, fixed by the specification of libp2p.
 const PROTOCOL: &str = "/yamux/1.0.0";
 
 impl UpgradeInfo for Config {

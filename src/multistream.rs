@@ -9,9 +9,11 @@ use crate::config::ProtocolPriorities;
 use crate::error::Side;
 use crate::priority::Priority;
 
-/// The longest message that is read, in bytes: one from each side, and what is around them, is less than 1 KiB.
+/// The longest message that is read, in bytes: one from each side, and what is around them, is less than the 1 KiB that a
+/// stream reserves for itself (`STREAM_BOOKS`). Stops: a peer that announces a long name from making this end keep it.
 const LONGEST: usize = 448;
 
+/// Multistream-select 1.0 fixes them: the first message of each side, and the refusal of a proposal.
 const HEADER: &[u8] = b"/multistream/1.0.0\n";
 const NOT_AVAILABLE: &[u8] = b"na\n";
 

@@ -37,7 +37,7 @@ impl Priority {
     /// 255: what must not be refused while there is any memory left. It may use exactly the whole limit.
     pub const ALWAYS: Self = Self(255);
 
-    /// The number of buckets in which the scheduler keeps streams.
+    /// The number of buckets in which the scheduler keeps streams: one for each named level.
     pub(crate) const BUCKETS: usize = 4;
 
     /// A priority of this value. Every `u8` is valid.

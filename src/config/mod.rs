@@ -23,7 +23,7 @@ pub use error::ConfigError;
 
 const KIB: u32 = 1024;
 const MIB: u32 = 1024 * KIB;
-/// The window with which yamux starts every stream, in both directions.
+/// The window with which yamux starts every stream, in both directions (Y-FLOW-1).
 const YAMUX_WINDOW: u32 = 256 * KIB;
 
 /// The settings of a connection: valid, immutable and cheap to clone.

@@ -66,6 +66,7 @@ impl Settings {
     }
 
     fn validate_times(&self) -> Result<(), ConfigError> {
+        // Every platform's clocks and timers count milliseconds, and no network needs more than a day.
         const TIMES: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(24 * 60 * 60);
         let pause = "less would ping the peer without pause, and more would never ping it";
         if let Some(interval) = self.keep_alive_interval {

@@ -6,6 +6,7 @@
 use std::{fmt, sync::Arc};
 
 use super::{MemoryManager, Refused};
+use crate::counting::count_down;
 use crate::priority::Priority;
 
 /// Bytes granted by a [`MemoryManager`], released exactly once, when this is dropped.
@@ -46,7 +47,7 @@ impl Reservation {
     pub(crate) fn move_to(&mut self, other: &mut Reservation, bytes: usize) {
         debug_assert!(Arc::ptr_eq(&self.manager, &other.manager), "these are reservations of two managers");
         let moved = bytes.min(self.bytes);
-        self.bytes = self.bytes.saturating_sub(moved);
+        self.bytes = count_down(self.bytes, moved);
         // Only a manager that does not count can have granted more than fits; to release too little does no harm there.
         other.bytes = other.bytes.saturating_add(moved);
     }
@@ -54,7 +55,7 @@ impl Reservation {
     /// Takes `bytes` off into a reservation of their own, or all there are if that is less. The manager is not called.
     pub(crate) fn split(&mut self, bytes: usize) -> Reservation {
         let taken = bytes.min(self.bytes);
-        self.bytes = self.bytes.saturating_sub(taken);
+        self.bytes = count_down(self.bytes, taken);
         Self { manager: Arc::clone(&self.manager), bytes: taken }
     }
 }

@@ -11,7 +11,8 @@ use super::{MemoryLimit, MemoryManager, Refused};
 use crate::priority::Priority;
 
 /// How many times what is free a connection may hold of a fair scope. Busy connections of a number `n` then hold
-/// `4 / (4 n + 1)` of the limit each, and one alone four fifths.
+/// `4 / (4 n + 1)` of the limit each, and one alone four fifths. Less would leave more of the limit unused where
+/// few are busy (with 1, one alone has half of it), and more would leave who comes next less to begin with. docs/memory.md.
 const FAIR: usize = 4;
 
 /// A budget that is part of another one: of a node's, of a group's of peers, or of a user's own [`MemoryManager`].

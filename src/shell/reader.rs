@@ -1,5 +1,6 @@
 //! Owns [`Reader`]: reads from the transport and parses frames. It has no protocol state and no lock.
 
+use crate::counting::{count_down, count_up};
 use crate::error::Violation;
 use crate::wire::{Frame, HEADER_LEN, Parser};
 use futures::AsyncRead;
@@ -38,7 +39,7 @@ impl Reader {
         if read > len {
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "the transport read more than it may")));
         }
-        self.end = self.end.saturating_add(read);
+        self.end = count_up(self.end, read);
         Poll::Ready(Ok(read))
     }
 
@@ -57,8 +58,8 @@ impl Reader {
         let mut input = self.buffer.get(self.start..self.end).unwrap_or_default();
         let before = input.len();
         let frame = self.parser.next(&mut input)?;
-        let parsed = before.saturating_sub(input.len());
-        self.start = self.start.saturating_add(parsed);
+        let parsed = count_down(before, input.len());
+        self.start = count_up(self.start, parsed);
         Ok(frame)
     }
 
@@ -94,7 +95,7 @@ impl Reader {
     /// Moves what was not parsed to the front, so that the buffer does not grow for input that is only inspected.
     pub(super) fn rewind(&mut self) {
         self.buffer.copy_within(self.start..self.end, 0);
-        (self.start, self.end) = (0, self.end.saturating_sub(self.start));
+        (self.start, self.end) = (0, count_down(self.end, self.start));
     }
 
     /// Discards what has been read.

@@ -1,5 +1,6 @@
 //! Owns [`Writer`]: writes batches to the transport. It has no protocol state and no lock.
 
+use crate::counting::{count_down, count_up};
 use bytes::{Buf, Bytes, BytesMut};
 use futures::AsyncWrite;
 use std::collections::VecDeque;
@@ -58,7 +59,7 @@ impl Writer {
 
     /// Takes a batch in, behind what is left of the last one.
     pub(super) fn load(&mut self, take: impl FnOnce(&mut VecDeque<Bytes>) -> usize) {
-        self.data = self.data.saturating_add(take(&mut self.pieces));
+        self.data = count_up(self.data, take(&mut self.pieces));
         if self.vectored == Vectored::No && self.pieces.len() > 1 {
             self.joined.reserve(self.pieces.iter().map(Bytes::len).sum());
             self.pieces.iter().for_each(|piece| self.joined.extend_from_slice(piece));
@@ -123,7 +124,7 @@ impl Writer {
                 front.advance(written);
                 return;
             }
-            written = written.saturating_sub(front.len());
+            written = count_down(written, front.len());
             front.advance(front.len());
             self.spent.extend(self.pieces.pop_front());
         }

@@ -18,6 +18,7 @@ impl Flags {
     /// Ends both halves of a stream at once.
     pub const RST: Self = Self(8);
 
+    /// The four bits above: the others are dropped (Y-HDR-4).
     const DEFINED: u16 = 0xF;
 
     /// The defined flags among `bits`.

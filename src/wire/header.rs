@@ -3,9 +3,10 @@
 use super::{Flags, StreamId};
 use crate::error::Violation;
 
-/// Length of an encoded header, in bytes.
+/// Length of an encoded header, in bytes, which yamux fixes.
 pub const HEADER_LEN: usize = 12;
 
+/// The version and the types of frames, as yamux numbers them (Y-HDR-1).
 const VERSION: u8 = 0;
 const DATA: u8 = 0;
 const WINDOW_UPDATE: u8 = 1;

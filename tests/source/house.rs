@@ -44,6 +44,7 @@ const FLOORS: &[(&str, Floor)] = &[
     ("tokio_io", Floor::Roof),
     ("metrics", Floor::Roof),
     ("config", Floor::Pantry),
+    ("counting", Floor::Pantry),
     ("error", Floor::Pantry),
     ("priority", Floor::Pantry),
     ("memory", Floor::Pantry),
