@@ -1,4 +1,4 @@
-//! Reads Rust source for the tests that judge it: `house.rs` and `spec.rs`.
+//! Reads Rust source for the tests that judge it: `layout.rs` and `spec.rs`.
 //!
 //! Knows just enough of the language to tell code from comments and literals, and to tell what is compiled for tests only. It is
 //! no parser: what it cannot make out it takes for code.

@@ -1,17 +1,18 @@
-//! The law of the stairs: reads `src/` and holds what `CONTRIBUTING.md` says about how the house is built.
+//! Reads `src/` and holds what `CONTRIBUTING.md` says about its layout: which module may use which, which file may name which
+//! type, how long files and functions may be, and what each file begins with.
 //!
-//! To add a room, write it into [`FLOORS`]. To make an exception, write a row into [`EXCEPTIONS`].
+//! A new top-level module needs a row in [`LAYERS`], an exception from a rule a row in [`EXCEPTIONS`].
 
 use std::{fmt, fs, ops::Range, path::Path};
 
 use crate::code::{self, File, Source, Token, group_end, nesting, text};
 
-/// A place that may break a rule, and why. A row that nothing needs any more is a fault itself.
+/// A file that may break a rule, and why. A row that nothing needs any more is a fault itself.
 struct Exception {
     /// The file, relative to `src`.
     path: &'static str,
     rule: Rule,
-    /// What the fault is about, as it is printed in quotes: a room, a word, the name of a function, or "file".
+    /// What the fault is about, as it is printed in quotes: a module, a name, a function, or "file".
     what: &'static str,
     why: &'static str,
 }
@@ -19,7 +20,7 @@ struct Exception {
 const EXCEPTIONS: &[Exception] = &[
     Exception {
         path: "shell/shared.rs",
-        rule: Rule::Words,
+        rule: Rule::Names,
         what: "std::sync::atomic",
         why: "a static is older than the order in which tasks run; nobody waits for the number of a connection",
     },
@@ -31,82 +32,82 @@ const EXCEPTIONS: &[Exception] = &[
     },
 ];
 
-/// Who stands where. A room is a top-level module of the crate.
-const FLOORS: &[(&str, Floor)] = &[
-    ("wire", Floor::Wire),
-    ("proto", Floor::Proto),
-    ("shell", Floor::Shell),
-    ("libp2p", Floor::Roof),
-    ("connection", Floor::Roof),
-    ("session", Floor::Roof),
-    ("stream", Floor::Roof),
-    ("ping", Floor::Roof),
-    ("tokio_io", Floor::Roof),
-    ("metrics", Floor::Roof),
-    ("config", Floor::Pantry),
-    ("counting", Floor::Pantry),
-    ("error", Floor::Pantry),
-    ("priority", Floor::Pantry),
-    ("memory", Floor::Pantry),
-    ("mode", Floor::Pantry),
-    ("stats", Floor::Pantry),
-    ("logging", Floor::Pantry),
-    ("sync", Floor::Pantry),
-    ("tap", Floor::Pantry),
-    ("clock", Floor::Pantry),
-    ("multistream", Floor::Pantry),
-    ("lib", Floor::FrontDoor),
+/// The layer of each top-level module of the crate.
+const LAYERS: &[(&str, Layer)] = &[
+    ("wire", Layer::Wire),
+    ("proto", Layer::Proto),
+    ("shell", Layer::Shell),
+    ("libp2p", Layer::Api),
+    ("connection", Layer::Api),
+    ("session", Layer::Api),
+    ("stream", Layer::Api),
+    ("ping", Layer::Api),
+    ("tokio_io", Layer::Api),
+    ("metrics", Layer::Api),
+    ("config", Layer::Shared),
+    ("counting", Layer::Shared),
+    ("error", Layer::Shared),
+    ("priority", Layer::Shared),
+    ("memory", Layer::Shared),
+    ("mode", Layer::Shared),
+    ("stats", Layer::Shared),
+    ("logging", Layer::Shared),
+    ("sync", Layer::Shared),
+    ("tap", Layer::Shared),
+    ("clock", Layer::Shared),
+    ("multistream", Layer::Shared),
+    ("lib", Layer::Crate),
 ];
 
-/// From the bottom up, but for the pantry, which is open to all and stands on nothing.
+/// From the bottom up. Every layer may use the shared modules, which use only each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Floor {
-    Pantry,
+enum Layer {
+    Shared,
     Wire,
     Proto,
     Shell,
-    Roof,
-    FrontDoor,
+    Api,
+    Crate,
 }
 
-impl Floor {
+impl Layer {
     fn may_use(self, other: Self) -> bool {
         other <= self
     }
 }
 
-/// Which rooms may say a word.
-enum Rooms {
+/// Which modules may use a name.
+enum Users {
     Only(&'static [&'static str]),
     AllBut(&'static [&'static str]),
 }
 
-/// The words that are kept to some rooms. A word of several parts is a path, found in a `use` too.
-const WORDS: &[(&[&str], Rooms)] = &[
-    (&["libp2p_core"], Rooms::Only(&["libp2p"])),
-    (&["prometheus_client"], Rooms::Only(&["metrics"])),
-    (&["Mutex"], Rooms::Only(&["shell", "memory", "sync"])),
-    // What is not taken from the room `sync` is not seen where the orders of tasks are tried.
-    (&["std", "sync", "Mutex"], Rooms::Only(&["sync"])),
-    (&["std", "sync", "RwLock"], Rooms::Only(&["sync"])),
-    (&["std", "sync", "Condvar"], Rooms::Only(&["sync"])),
-    (&["std", "sync", "atomic"], Rooms::Only(&["sync"])),
-    (&["RwLock"], Rooms::AllBut(&["proto", "wire"])),
-    (&["Waker"], Rooms::AllBut(&["proto", "wire"])),
-    (&["Context"], Rooms::AllBut(&["proto", "wire"])),
-    (&["AsyncRead"], Rooms::AllBut(&["proto", "wire"])),
-    (&["AsyncBufRead"], Rooms::AllBut(&["proto", "wire"])),
-    (&["AsyncWrite"], Rooms::AllBut(&["proto", "wire"])),
-    // A connection goes by the clock that it was given.
-    (&["Instant", "now"], Rooms::Only(&["clock"])),
-    (&["Delay"], Rooms::Only(&["clock", "sync"])),
-    (&["SystemTime"], Rooms::AllBut(&["proto", "wire"])),
+/// The names that only some modules may use. A name of several parts is a path, which is found in a `use` too.
+const NAMES: &[(&[&str], Users)] = &[
+    (&["libp2p_core"], Users::Only(&["libp2p"])),
+    (&["prometheus_client"], Users::Only(&["metrics"])),
+    (&["Mutex"], Users::Only(&["shell", "memory", "sync"])),
+    // `schedules/` controls only the locks and atomics that come from the module `sync`.
+    (&["std", "sync", "Mutex"], Users::Only(&["sync"])),
+    (&["std", "sync", "RwLock"], Users::Only(&["sync"])),
+    (&["std", "sync", "Condvar"], Users::Only(&["sync"])),
+    (&["std", "sync", "atomic"], Users::Only(&["sync"])),
+    (&["RwLock"], Users::AllBut(&["proto", "wire"])),
+    (&["Waker"], Users::AllBut(&["proto", "wire"])),
+    (&["Context"], Users::AllBut(&["proto", "wire"])),
+    (&["AsyncRead"], Users::AllBut(&["proto", "wire"])),
+    (&["AsyncBufRead"], Users::AllBut(&["proto", "wire"])),
+    (&["AsyncWrite"], Users::AllBut(&["proto", "wire"])),
+    // A connection reads the clock that it was given.
+    (&["Instant", "now"], Users::Only(&["clock"])),
+    (&["Delay"], Users::Only(&["clock", "sync"])),
+    (&["SystemTime"], Users::AllBut(&["proto", "wire"])),
     // A subscriber is foreign code: what happens under the lock is noted there and said by the shell.
-    (&["tracing"], Rooms::Only(&["logging", "shell", "memory"])),
-    (&["futures_timer"], Rooms::Only(&["sync"])),
-    (&["tokio"], Rooms::AllBut(&["proto", "wire"])),
-    (&["std", "thread"], Rooms::AllBut(&["proto", "wire"])),
-    (&["std", "net"], Rooms::AllBut(&["proto", "wire"])),
+    (&["tracing"], Users::Only(&["logging", "shell", "memory"])),
+    (&["futures_timer"], Users::Only(&["sync"])),
+    (&["tokio"], Users::AllBut(&["proto", "wire"])),
+    (&["std", "thread"], Users::AllBut(&["proto", "wire"])),
+    (&["std", "net"], Users::AllBut(&["proto", "wire"])),
 ];
 
 const FILE_LINES: usize = 500;
@@ -114,14 +115,14 @@ const FUNCTION_LINES: usize = 80;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rule {
-    /// A room uses only what lies below it, and the pantry.
-    Stairs,
-    /// A word stays in its rooms.
-    Words,
+    /// A module uses only its own layer, those below it, and the shared modules.
+    Layers,
+    /// A name is used only by the modules that may use it.
+    Names,
     /// The crate forbids unsafe code.
     Unsafe,
-    /// A file begins by saying what it is.
-    Opening,
+    /// A file begins with `//!` and says what it is.
+    Header,
     FileLength,
     FunctionLength,
     /// Nothing panics without an `// Invariant:`.
@@ -152,12 +153,12 @@ impl fmt::Display for Fault {
 }
 
 #[test]
-fn the_house_stands() {
+fn the_layout_holds() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let cargo = fs::read_to_string(root.join("Cargo.toml")).expect("Cargo.toml");
     let sources = code::parse(&code::read(&root.join("src")));
     let mut faults = judge(&sources, &cargo, EXCEPTIONS);
-    faults.extend(missing_rooms(&sources));
+    faults.extend(missing_modules(&sources));
     faults.extend(missing_coordinator(&sources));
     let faults: Vec<_> = faults.iter().map(Fault::to_string).collect();
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
@@ -167,10 +168,10 @@ fn the_house_stands() {
 fn judge(sources: &[Source], cargo: &str, exceptions: &[Exception]) -> Vec<Fault> {
     let mut faults = Vec::new();
     for source in sources {
-        opening(source, &mut faults);
+        header(source, &mut faults);
         if !source.only_tests {
-            stairs(source, &mut faults);
-            words(source, &mut faults);
+            layers(source, &mut faults);
+            names(source, &mut faults);
             lengths(source, &mut faults);
             panics(source, &mut faults);
             coordinator(source, &mut faults);
@@ -198,49 +199,54 @@ fn judge(sources: &[Source], cargo: &str, exceptions: &[Exception]) -> Vec<Fault
     faults
 }
 
-/// Rooms that [`FLOORS`] names and the crate does not have: without this, a room that is renamed escapes its rules.
-fn missing_rooms(sources: &[Source]) -> Vec<Fault> {
-    let exists = |room: &str| sources.iter().any(|source| room_of(&source.path) == room);
-    FLOORS
+/// Modules that [`LAYERS`] names and the crate does not have: without this, a module that is renamed escapes its rules.
+fn missing_modules(sources: &[Source]) -> Vec<Fault> {
+    let exists = |module: &str| sources.iter().any(|source| module_name_of(&source.path) == module);
+    LAYERS
         .iter()
-        .filter(|(room, _)| !exists(room))
-        .map(|(room, _)| Fault { path: String::new(), line: 0, rule: Rule::Lists, what: format!("the room {room}") })
+        .filter(|(module, _)| !exists(module))
+        .map(|(module, _)| Fault {
+            path: String::new(),
+            line: 0,
+            rule: Rule::Lists,
+            what: format!("the module {module}"),
+        })
         .collect()
 }
 
 /// The top-level module of a file.
-fn room_of(path: &str) -> &str {
+fn module_name_of(path: &str) -> &str {
     path.split('/').next().unwrap_or(path).trim_end_matches(".rs")
 }
 
-fn floor_of(room: &str) -> Option<Floor> {
-    let found = FLOORS.iter().find(|(name, _)| *name == room);
-    found.map(|(_, floor)| *floor)
+fn layer_of(module: &str) -> Option<Layer> {
+    let found = LAYERS.iter().find(|(name, _)| *name == module);
+    found.map(|(_, layer)| *layer)
 }
 
 fn fault(source: &Source, line: usize, rule: Rule, what: impl Into<String>) -> Fault {
     Fault { path: source.path.clone(), line, rule, what: what.into() }
 }
 
-// Stairs
+// Layers
 
-fn stairs(source: &Source, faults: &mut Vec<Fault>) {
-    let Some(own) = floor_of(room_of(&source.path)) else {
-        faults.push(fault(source, 1, Rule::Stairs, "a room without a floor"));
+fn layers(source: &Source, faults: &mut Vec<Fault>) {
+    let Some(own) = layer_of(module_name_of(&source.path)) else {
+        faults.push(fault(source, 1, Rule::Layers, "a module without a layer"));
         return;
     };
     for path in paths(&source.tokens) {
         let Some(target) = resolve(&source.path, &path) else {
             continue;
         };
-        // What is not a room comes through the front door: a re-export, or the crate as a whole.
-        let room = match target.first().map(String::as_str) {
+        // Any other name comes from the crate's root: a re-export, or the crate as a whole.
+        let module = match target.first().map(String::as_str) {
             None | Some("*") => "crate",
-            Some(room) => room,
+            Some(module) => module,
         };
-        let floor = floor_of(room).unwrap_or(Floor::FrontDoor);
-        if !own.may_use(floor) {
-            faults.push(fault(source, path.line, Rule::Stairs, room));
+        let layer = layer_of(module).unwrap_or(Layer::Crate);
+        if !own.may_use(layer) {
+            faults.push(fault(source, path.line, Rule::Layers, module));
         }
     }
 }
@@ -338,25 +344,25 @@ fn resolve(file: &str, path: &Written) -> Option<Vec<String>> {
     Some(target)
 }
 
-// Words
+// Names
 
-fn words(source: &Source, faults: &mut Vec<Fault>) {
-    let room = room_of(&source.path);
+fn names(source: &Source, faults: &mut Vec<Fault>) {
+    let module = module_name_of(&source.path);
     let paths = paths(&source.tokens);
-    for (word, rooms) in WORDS {
-        let allowed = match rooms {
-            Rooms::Only(rooms) => rooms.contains(&room),
-            Rooms::AllBut(rooms) => !rooms.contains(&room),
+    for (word, users) in NAMES {
+        let allowed = match users {
+            Users::Only(users) => users.contains(&module),
+            Users::AllBut(users) => !users.contains(&module),
         };
         let says = |path: &&Written| path.parts.windows(word.len()).any(|part| part == *word);
         for path in paths.iter().filter(|_| !allowed).filter(says) {
-            faults.push(fault(source, path.line, Rule::Words, word.join("::")));
+            faults.push(fault(source, path.line, Rule::Names, word.join("::")));
         }
     }
     // `Instant::elapsed` looks at the clock too.
-    if matches!(room, "proto" | "wire") {
+    if matches!(module, "proto" | "wire") {
         for calls in source.tokens.windows(3).filter(|calls| is(calls, &[".", "elapsed", "("])) {
-            faults.push(fault(source, calls[1].line, Rule::Words, ".elapsed("));
+            faults.push(fault(source, calls[1].line, Rule::Names, ".elapsed("));
         }
     }
 }
@@ -365,12 +371,12 @@ fn is(tokens: &[Token], words: &[&str]) -> bool {
     tokens.len() == words.len() && tokens.iter().zip(words).all(|(token, word)| token.text == *word)
 }
 
-// Sizes and openings
+// Headers and sizes
 
-fn opening(source: &Source, faults: &mut Vec<Fault>) {
+fn header(source: &Source, faults: &mut Vec<Fault>) {
     let first = source.lines.first().map_or("", String::as_str);
     if first.trim_start_matches("//!").trim().is_empty() || !first.starts_with("//!") {
-        faults.push(fault(source, 1, Rule::Opening, "file"));
+        faults.push(fault(source, 1, Rule::Header, "file"));
     }
 }
 
@@ -460,7 +466,7 @@ const COORDINATOR_FILE: &str = "proto/mux/mod.rs";
 
 /// Only the verbs of the coordinator know it: a part takes what it needs as arguments. The simulation and the tests may.
 fn coordinator(source: &Source, faults: &mut Vec<Fault>) {
-    if room_of(&source.path) == "proto" && !source.path.starts_with("proto/mux/") {
+    if module_name_of(&source.path) == "proto" && !source.path.starts_with("proto/mux/") {
         for token in source.tokens.iter().filter(|token| token.text == COORDINATOR) {
             faults.push(fault(source, token.line, Rule::Coordinator, COORDINATOR));
         }
@@ -610,7 +616,7 @@ fn definer(
 
 // Unsafe
 
-/// Either the front door forbids it, or the manifest does.
+/// Either `lib.rs` forbids it, or the manifest does.
 fn forbids_unsafe(sources: &[Source], cargo: &str, faults: &mut Vec<Fault>) {
     let attribute = ["#", "!", "[", "forbid", "(", "unsafe_code", ")", "]"];
     let by_attribute = sources.iter().any(|source| {
@@ -635,9 +641,9 @@ fn forbids_unsafe(sources: &[Source], cargo: &str, faults: &mut Vec<Fault>) {
 
 const CARGO: &str = "[lints.rust]\nmissing_docs = \"warn\"\nunsafe_code = \"forbid\"\n";
 
-/// What is wrong with one file, which is given its opening line: line, rule, what.
+/// What is wrong with one file, which is given its header line: line, rule, what.
 fn faults_of(path: &str, text: &str) -> Vec<(usize, Rule, String)> {
-    let sources = code::parse(&[File::new(path, &format!("//! A room.\n{text}"))]);
+    let sources = code::parse(&[File::new(path, &format!("//! A module.\n{text}"))]);
     let faults = judge(&sources, CARGO, &[]).into_iter();
     faults.map(|fault| (fault.line, fault.rule, fault.what)).collect()
 }
@@ -653,32 +659,32 @@ fn holds(path: &str, text: &str) {
 }
 
 #[test]
-fn stairs_up_are_found() {
-    let up = |path, text, what| breaks(Rule::Stairs, path, text, what);
-    up("wire/mod.rs", "use crate::proto::Mux;", "proto");
-    up("wire/header.rs", "use crate::{error::Violation, shell::Shared};", "shell");
-    up("wire/header.rs", "use super::super::proto::mux::Mux;", "proto");
-    up("wire.rs", "use super::proto;", "proto");
-    up("proto/mux.rs", "fn f() { crate::shell::driver::poll() }", "shell");
-    up("proto/stream/mod.rs", "use super::super::stream::Stream;", "stream");
-    up("proto/stream/send.rs", "use super::super::super::{shell, wire};", "shell");
-    up("proto/flow.rs", "mod inner { use super::super::super::shell::X; }", "shell");
-    up("shell/driver.rs", "use crate::{connection};", "connection");
-    up("shell/driver.rs", "type A = Option<crate::stream::Stream>;", "stream");
-    up("error.rs", "use crate::wire::StreamId;", "wire");
-    up("memory/limit.rs", "use crate::{memory::Refused, proto::Key};", "proto");
-    // Through the front door.
-    up("proto/mux.rs", "use crate::Config;", "Config");
-    up("stream.rs", "use crate::*;", "crate");
-    up("stream.rs", "use super::*;", "crate");
+fn uses_of_a_higher_layer_are_found() {
+    let above = |path, text, what| breaks(Rule::Layers, path, text, what);
+    above("wire/mod.rs", "use crate::proto::Mux;", "proto");
+    above("wire/header.rs", "use crate::{error::Violation, shell::Shared};", "shell");
+    above("wire/header.rs", "use super::super::proto::mux::Mux;", "proto");
+    above("wire.rs", "use super::proto;", "proto");
+    above("proto/mux.rs", "fn f() { crate::shell::driver::poll() }", "shell");
+    above("proto/stream/mod.rs", "use super::super::stream::Stream;", "stream");
+    above("proto/stream/send.rs", "use super::super::super::{shell, wire};", "shell");
+    above("proto/flow.rs", "mod inner { use super::super::super::shell::X; }", "shell");
+    above("shell/driver.rs", "use crate::{connection};", "connection");
+    above("shell/driver.rs", "type A = Option<crate::stream::Stream>;", "stream");
+    above("error.rs", "use crate::wire::StreamId;", "wire");
+    above("memory/limit.rs", "use crate::{memory::Refused, proto::Key};", "proto");
+    // Through the crate's root.
+    above("proto/mux.rs", "use crate::Config;", "Config");
+    above("stream.rs", "use crate::*;", "crate");
+    above("stream.rs", "use super::*;", "crate");
 
-    let attic = [(1, Rule::Stairs, "a room without a floor".to_owned())];
-    assert_eq!(faults_of("attic.rs", "fn f() {}"), attic);
-    assert_eq!(faults_of("attic/trunk.rs", "fn f() {}"), attic);
+    let unknown = [(1, Rule::Layers, "a module without a layer".to_owned())];
+    assert_eq!(faults_of("unknown.rs", "fn f() {}"), unknown);
+    assert_eq!(faults_of("unknown/inner.rs", "fn f() {}"), unknown);
 }
 
 #[test]
-fn stairs_down_are_free() {
+fn uses_of_a_lower_layer_are_free() {
     holds("wire/header.rs", "use super::id::StreamId; use crate::error::{self, Violation};");
     holds("proto/mux.rs", "use crate::{config::Config, memory, wire::{Frame, Header as H}};");
     holds("proto/stream/mod.rs", "use super::flow::Window; pub(super) use self::send::Send;");
@@ -692,37 +698,37 @@ fn stairs_down_are_free() {
 }
 
 #[test]
-fn words_out_of_their_rooms_are_found() {
-    let says = |path, text, what| breaks(Rule::Words, path, text, what);
-    says("stream.rs", "use libp2p_core::StreamMuxer;", "libp2p_core");
-    says("lib.rs", "use ::libp2p_core as core;", "libp2p_core");
-    says("connection.rs", "use crate::sync::{Mutex, RwLock};", "Mutex");
-    says("proto/mux.rs", "struct A { lock: parking_lot::Mutex<u8> }", "Mutex");
-    says("shell/turns.rs", "use std::sync::{Arc, Mutex};", "std::sync::Mutex");
-    says("stats/node.rs", "use std::{fmt, sync::RwLock};", "std::sync::RwLock");
-    says("session.rs", "struct A(std::sync::Condvar);", "std::sync::Condvar");
-    says("memory/limit.rs", "use std::sync::atomic::AtomicUsize;", "std::sync::atomic");
-    says("proto/mux.rs", "use std::task::{Poll, Waker};", "Waker");
-    says("proto/mux.rs", "fn f(cx: &mut Context<'_>) {}", "Context");
-    says("proto/mux.rs", "fn f() -> Instant { web_time::Instant::now() }", "Instant::now");
-    says("proto/mux.rs", "let f = then.map_or_else(Instant::now, g);", "Instant::now");
-    says("proto/mux.rs", "fn f(at: Instant) { at.elapsed(); }", ".elapsed(");
-    says("wire/codec.rs", "use std::time::{SystemTime as Clock};", "SystemTime");
-    says("wire/codec.rs", "impl<T: AsyncRead> A<T> {}", "AsyncRead");
-    says("wire/codec.rs", "impl<T> A<T> where T: io::AsyncWrite {}", "AsyncWrite");
-    says("wire/codec.rs", "impl<T> AsyncBufRead for A<T> {}", "AsyncBufRead");
-    says("wire/codec.rs", "use tokio::spawn;", "tokio");
-    says("wire/codec.rs", "static A: RwLock<u8> = B;", "RwLock");
-    says("proto/control.rs", "use futures_timer as timer;", "futures_timer");
-    says("proto/mux.rs", "fn f() { tracing::debug!(code, \"gone\") }", "tracing");
-    says("proto/inbound.rs", "use tracing::debug;", "tracing");
-    says("stream/mod.rs", "fn f() { tracing::level_filters::LevelFilter::current(); }", "tracing");
-    says("proto/control.rs", "use std::{fmt, net::{IpAddr}};", "std::net");
-    says("proto/control.rs", "fn f() { std::thread::yield_now() }", "std::thread");
+fn names_outside_their_modules_are_found() {
+    let names = |path, text, what| breaks(Rule::Names, path, text, what);
+    names("stream.rs", "use libp2p_core::StreamMuxer;", "libp2p_core");
+    names("lib.rs", "use ::libp2p_core as core;", "libp2p_core");
+    names("connection.rs", "use crate::sync::{Mutex, RwLock};", "Mutex");
+    names("proto/mux.rs", "struct A { lock: parking_lot::Mutex<u8> }", "Mutex");
+    names("shell/waiters.rs", "use std::sync::{Arc, Mutex};", "std::sync::Mutex");
+    names("stats/node.rs", "use std::{fmt, sync::RwLock};", "std::sync::RwLock");
+    names("session.rs", "struct A(std::sync::Condvar);", "std::sync::Condvar");
+    names("memory/limit.rs", "use std::sync::atomic::AtomicUsize;", "std::sync::atomic");
+    names("proto/mux.rs", "use std::task::{Poll, Waker};", "Waker");
+    names("proto/mux.rs", "fn f(cx: &mut Context<'_>) {}", "Context");
+    names("proto/mux.rs", "fn f() -> Instant { web_time::Instant::now() }", "Instant::now");
+    names("proto/mux.rs", "let f = then.map_or_else(Instant::now, g);", "Instant::now");
+    names("proto/mux.rs", "fn f(at: Instant) { at.elapsed(); }", ".elapsed(");
+    names("wire/codec.rs", "use std::time::{SystemTime as Clock};", "SystemTime");
+    names("wire/codec.rs", "impl<T: AsyncRead> A<T> {}", "AsyncRead");
+    names("wire/codec.rs", "impl<T> A<T> where T: io::AsyncWrite {}", "AsyncWrite");
+    names("wire/codec.rs", "impl<T> AsyncBufRead for A<T> {}", "AsyncBufRead");
+    names("wire/codec.rs", "use tokio::spawn;", "tokio");
+    names("wire/codec.rs", "static A: RwLock<u8> = B;", "RwLock");
+    names("proto/peer/control.rs", "use futures_timer as timer;", "futures_timer");
+    names("proto/mux.rs", "fn f() { tracing::debug!(code, \"gone\") }", "tracing");
+    names("proto/mux/inbound.rs", "use tracing::debug;", "tracing");
+    names("stream/mod.rs", "fn f() { tracing::level_filters::LevelFilter::current(); }", "tracing");
+    names("proto/peer/control.rs", "use std::{fmt, net::{IpAddr}};", "std::net");
+    names("proto/peer/control.rs", "fn f() { std::thread::yield_now() }", "std::thread");
 }
 
 #[test]
-fn words_in_their_rooms_are_free() {
+fn names_inside_their_modules_are_free() {
     holds("libp2p.rs", "use libp2p_core::StreamMuxer;");
     holds("shell/log.rs", "fn f() { tracing::debug!(code, \"gone\") }");
     holds("proto/mux.rs", "#[cfg(test)]\nmod tests { use tracing::debug; }");
@@ -736,12 +742,12 @@ fn words_in_their_rooms_are_free() {
 }
 
 #[test]
-fn files_without_an_opening_are_found() {
-    for text in ["", "\n//! A room.\n", "// A room.\n", "//!\n", "use std::fmt;\n"] {
+fn files_without_a_header_are_found() {
+    for text in ["", "\n//! A module.\n", "// A module.\n", "//!\n", "use std::fmt;\n"] {
         let sources = code::parse(&[File::new("stream.rs", text)]);
         let faults = judge(&sources, CARGO, &[]);
         let rules: Vec<_> = faults.iter().map(|fault| fault.rule).collect();
-        assert_eq!(rules, [Rule::Opening], "{text:?}");
+        assert_eq!(rules, [Rule::Header], "{text:?}");
     }
 }
 
@@ -936,21 +942,21 @@ fn unsafe_code_has_to_be_forbidden() {
 fn exceptions_cover_what_they_name_and_nothing_else() {
     let row = |path, rule, what, why| Exception { path, rule, what, why };
     let sources = code::parse(&[
-        File::new("error.rs", "//! A room.\nuse crate::wire::StreamId;\nuse crate::proto::Key;\n"),
-        File::new("priority.rs", "//! A room.\nuse crate::wire::StreamId;\n"),
+        File::new("error.rs", "//! A module.\nuse crate::wire::StreamId;\nuse crate::proto::Key;\n"),
+        File::new("priority.rs", "//! A module.\nuse crate::wire::StreamId;\n"),
     ]);
     let faults = |exceptions: &[Exception]| {
         let faults = judge(&sources, CARGO, exceptions);
         faults.iter().map(Fault::to_string).collect::<Vec<_>>()
     };
     assert_eq!(
-        faults(&[row("error.rs", Rule::Stairs, "wire", "an id is part of the message")]),
-        ["src/error.rs:3: Stairs: \"proto\"", "src/priority.rs:2: Stairs: \"wire\"",]
+        faults(&[row("error.rs", Rule::Layers, "wire", "an id is part of the message")]),
+        ["src/error.rs:3: Layers: \"proto\"", "src/priority.rs:2: Layers: \"wire\"",]
     );
     let stale = [
-        row("error.rs", Rule::Stairs, "shell", "needed once"),
-        row("error.rs", Rule::Words, "wire", "the wrong rule"),
-        row("error.rs", Rule::Stairs, "wire", ""),
+        row("error.rs", Rule::Layers, "shell", "needed once"),
+        row("error.rs", Rule::Names, "wire", "the wrong rule"),
+        row("error.rs", Rule::Layers, "wire", ""),
     ];
     let found = faults(&stale);
     let lists: Vec<_> = found.iter().filter(|fault| fault.contains("Lists")).collect();
@@ -965,10 +971,11 @@ fn exceptions_cover_what_they_name_and_nothing_else() {
 }
 
 #[test]
-fn rooms_that_are_not_there_are_found() {
-    let files: Vec<_> = FLOORS.iter().map(|(room, _)| File::new(&format!("{room}.rs"), "//! A room.\n")).collect();
-    assert_eq!(missing_rooms(&code::parse(&files)), []);
-    let missing = missing_rooms(&code::parse(&files[1..]));
+fn modules_that_are_not_there_are_found() {
+    let files: Vec<_> =
+        LAYERS.iter().map(|(module, _)| File::new(&format!("{module}.rs"), "//! A module.\n")).collect();
+    assert_eq!(missing_modules(&code::parse(&files)), []);
+    let missing = missing_modules(&code::parse(&files[1..]));
     let missing: Vec<_> = missing.iter().map(|fault| &*fault.what).collect();
-    assert_eq!(missing, ["the room wire"]);
+    assert_eq!(missing, ["the module wire"]);
 }
