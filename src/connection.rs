@@ -242,8 +242,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
         self.shared.with(|inner| inner.mux.close(code));
     }
 
-    /// Tells the peer that it may open no more streams. Those that are open live on; the peer closes the connection when
-    /// the last of them has ended, and may refuse what is opened from here meanwhile.
+    /// Tells the peer that it may open no more streams. Those that are open live on, and the peer closes the connection when
+    /// the last of them has ended. Opening streams from this end does not fail: it works, or waits for the backlog, though
+    /// the peer may reset what is opened (Y-AWAY-1).
     pub fn go_away(&mut self) {
         self.shared.with(|inner| inner.mux.go_away());
     }

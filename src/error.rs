@@ -79,9 +79,14 @@ pub enum ConnectionError {
     },
     /// The peer broke the protocol; it was told so with go-away code 1.
     Violation(Violation),
-    /// Nothing came from the peer, not even the answer to a ping, for longer than `connection_write_timeout`.
+    /// The peer gave no sign of life for [`keep_alive_interval`](crate::Config::keep_alive_interval) and
+    /// [`connection_write_timeout`](crate::Config::connection_write_timeout) together, and did not answer a ping for at least
+    /// the latter. Received bytes are signs of life, and so is a transport that takes bytes again after it was full (Y-PING-6,
+    /// Y-PING-8).
     KeepAliveTimeout,
-    /// The transport took no bytes for longer than `connection_write_timeout`.
+    /// The transport took no byte for [`connection_write_timeout`](crate::Config::connection_write_timeout) while some were
+    /// waiting to be taken or flushed, and there was no other sign of life in that time (Y-CLOSE-5). Or a close neither wrote nor
+    /// read a byte for that long, or took [`close_timeout`](crate::Config::close_timeout) (Y-CLOSE-11).
     WriteTimeout,
     /// The transport ended inside a frame, or while streams were open.
     UnexpectedEof,

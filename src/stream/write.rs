@@ -77,7 +77,8 @@ impl Stream {
 impl AsyncWrite for Stream {
     /// Takes as many bytes as the peer has given credit for and the connection has memory for; pending while that is
     /// none. What was taken goes out, also if the stream is dropped, unless this was pending or took less than `buf`: then
-    /// a drop is a reset. An empty `buf` is `Ok(0)` at once.
+    /// a drop is a reset. An empty `buf` is `Ok(0)` at once while the write half is open, and fails as any write does after
+    /// that: with `BrokenPipe` after a close.
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         // Y-DROP-6: until all of it has been taken, whatever keeps it from that.
         let before = std::mem::replace(&mut self.usage.cut, true);
