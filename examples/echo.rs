@@ -4,9 +4,9 @@
 //! cargo run --release --example echo -- --listen 127.0.0.1:0
 //! ```
 //!
-//! prints `listening on ADDRESS`, then echoes every stream until the client finishes it, and closes it. It keeps to its
-//! memory budget and stays up whatever a client sends: what goes wrong ends a stream or a connection, never the server.
-//! `RUST_LOG=echo=debug,sluicegate=debug` shows what happens.
+//! prints `listening on ADDRESS`, then echoes every stream until the client finishes it, and closes it. It stays
+//! within its memory budget, and no client can end it: a fault ends a stream or a connection, never the server.
+//! `RUST_LOG=echo=debug,sluicegate=debug` logs what happens.
 
 #[path = "support/size.rs"]
 mod size;
@@ -38,7 +38,7 @@ struct Options {
     listen: String,
 
     /// Memory that the streams of all connections may reserve together. Each stream takes 256 KiB of it, and more while
-    /// it is fast; a stream for which there is none left is reset.
+    /// it is fast; a stream is reset if there is no memory left for it.
     #[arg(long, value_name = "BYTES", default_value = "64MiB", value_parser = size::parse)]
     memory: u64,
 

@@ -41,7 +41,7 @@ async fn double(mut stream: Stream) -> std::io::Result<()> {
 /// Asks on ten streams at once, then closes.
 async fn ask(server: SocketAddr) -> Result<()> {
     let socket = TcpStream::connect(server).await?;
-    // Frames leave when they are due: a small one is not held back for the next.
+    // With Nagle's algorithm the kernel would hold back small frames.
     socket.set_nodelay(true)?;
     let (session, driver) = Session::over_tokio(socket, Config::default(), Mode::Client);
     tokio::spawn(driver);

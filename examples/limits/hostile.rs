@@ -1,4 +1,4 @@
-//! Hostile peers: frames made by hand, and no rule that they keep to.
+//! Hostile peers, which encode their frames by hand and ignore the rules of the protocol.
 
 use crate::tally::Tally;
 use asynchronous_codec::FramedRead;
@@ -14,7 +14,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_util::compat::TokioAsyncReadCompatExt;
 
-/// What yamux lets a peer send on a stream before it has said anything.
+/// What yamux lets a peer send on a stream before any credit has been granted.
 const FIRST_WINDOW: u32 = 256 * 1024;
 /// Bytes made and sent at once.
 const BATCH: usize = 64 * 1024;
@@ -26,8 +26,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(crate) enum Attack {
     /// Opens streams without end, keeps those it gets, and never reads.
     Hoard,
-    /// Fills every window it gets with frames of one byte, and gives no credit for the answers. Stays a while, leaves
-    /// without a word, and comes back.
+    /// Fills every window it gets with frames of one byte, and gives no credit for the answers. After a while it ends the
+    /// connection without a go-away, and connects again.
     Crumbs,
     /// Holds a few streams for a while, then opens and resets others as fast as it can.
     Resets,
@@ -48,7 +48,7 @@ impl Attack {
     }
 }
 
-/// Attacks; comes back whenever it is thrown out.
+/// Attacks, and connects again whenever its connection is ended.
 pub(crate) async fn run(attack: Attack, node: SocketAddr, tally: Arc<Tally>) {
     loop {
         if let Ok(socket) = TcpStream::connect(node).await {
@@ -60,7 +60,7 @@ pub(crate) async fn run(attack: Attack, node: SocketAddr, tally: Arc<Tally>) {
     }
 }
 
-/// Not all at once: the node would see that for what it is, and end it before much is held.
+/// Not all at once: the node would end the connection for a flood before much is held.
 async fn hoard(mut socket: TcpStream) -> io::Result<Infallible> {
     const AT_ONCE: usize = 1000;
     let mut ids = ids();
@@ -98,7 +98,7 @@ async fn crumbs(socket: TcpStream) -> io::Result<()> {
     }
 }
 
-/// What the node says of its windows.
+/// Credit that the node has granted.
 fn learn(credit: &mut BTreeMap<StreamId, u32>, header: Header) {
     match header {
         Header::WindowUpdate { id, flags, .. } if flags.contains(Flags::RST) => {
@@ -126,7 +126,7 @@ fn use_up(credit: &mut BTreeMap<StreamId, u32>) -> Vec<u8> {
     batch
 }
 
-/// Opens streams, and sits on the memory that they take for a while.
+/// Opens streams, and occupies their memory for a while.
 async fn hold(socket: &mut TcpStream, ids: impl Iterator<Item = StreamId>) -> io::Result<()> {
     let opened: Vec<u8> = ids.flat_map(|id| open(id).encode()).collect();
     socket.write_all(&opened).await?;

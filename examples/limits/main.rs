@@ -1,26 +1,27 @@
-//! A node under attack, and the peers that it goes on serving.
+//! A node under attack goes on serving its good peers.
 //!
 //! ```text
 //! cargo run --release --features tokio --example limits
 //! cargo run --release --features tokio --example limits -- --memory 64MiB --hostile 16 --plot limits.svg
 //! ```
 //!
-//! One node, over TCP on loopback, echoes what its peers send and may reserve no more than `--memory` for all of them
-//! together. Good peers ask it things, and compare every byte that comes back. After a quarter of the time hostile peers
-//! join in, who make their frames by hand: one opens streams without end and never reads, one fills every window it gets
-//! with frames of one byte, one opens and resets, one pings and never reads; whoever is thrown out comes back.
+//! One node, over TCP on loopback, echoes the bytes of its peers and may reserve no more than `--memory` for all of them
+//! together. Good peers send requests, and compare every byte of the answers. After a quarter of the time hostile peers
+//! join, which encode their frames by hand: one opens streams without end and never reads, one fills every window it gets
+//! with frames of one byte, one opens and resets streams, one pings and never reads. A hostile peer whose connection is
+//! ended connects again.
 //!
-//! The budget bounds what the node reserves, whatever the settings are. That good peers are served as well is a matter
-//! of settings, and these make it a promise:
+//! The budget bounds the reservations of the node under all settings. These settings guarantee that good peers are served
+//! as well:
 //!
 //! * each connection has a share of the budget (`MemoryScope::per_connection`), and there are no more connections than
-//!   shares: so nobody takes what another needs;
-//! * opening a stream takes 256 KiB at the highest priority, and growing (windows, send buffers) stops at 59.8 % of the
-//!   share, since streams have the priority `MEDIUM`: so however much has grown, 40.2 % of a share is left for opening.
-//!   A good peer needs three streams at a time, 768 KiB, which is 40.2 % of 1.86 MiB: a share of 2 MiB does.
+//!   shares: so no peer takes memory that another needs;
+//! * opening a stream takes 256 KiB at the highest priority, and growth (windows, send buffers) stops at 59.8 % of the
+//!   share, since streams have the priority `MEDIUM`: so 40.2 % of a share always remain for opening. A good peer needs
+//!   three streams at a time, 768 KiB, which is 40.2 % of 1.86 MiB: a share of 2 MiB suffices.
 //!
-//! Ends with an error if more than the limit was reserved, if an answer was wrong, if a good peer was refused where that
-//! was promised not to happen, or if anything is reserved when all connections are closed.
+//! Ends with an error if more than the limit was reserved, if an answer was wrong, if a good peer was refused although the
+//! settings guarantee that it is not, or if anything is reserved when all connections are closed.
 
 mod good;
 mod hostile;
@@ -47,12 +48,12 @@ use std::sync::Arc;
 use tokio::runtime::{Builder, Runtime};
 use tracing_subscriber::EnvFilter;
 
-/// A node keeps to its memory and serves its good peers while hostile ones do their worst.
+/// A node stays within its memory limit and serves its good peers while hostile peers attack it.
 ///
-/// The node never reserves more than --memory. Each connection has a share of that; good peers are promised that no
-/// stream of theirs is refused if all shares fit into --memory, and if 40.2 % of a share is room for the three streams
-/// that a good peer has at a time (the rest of a share is for windows and send buffers that have grown). With the
-/// defaults that is so. Try --share 16MiB to see what becomes of good peers without it: the limit holds all the same.
+/// The node never reserves more than --memory. Each connection has a share of it. No stream of a good peer is refused if
+/// all shares fit into --memory, and if 40.2 % of a share holds the three streams that a good peer has at a time (the rest
+/// of a share is for the growth of windows and send buffers). With the defaults both is so. With --share 16MiB good peers
+/// are refused streams; the limit holds all the same.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "limits", version)]
 struct Options {
@@ -60,7 +61,7 @@ struct Options {
     #[arg(long, value_name = "BYTES", default_value = "16MiB", value_parser = size::parse)]
     memory: u64,
 
-    /// What one connection may have of that. Default: --memory divided by the number of peers.
+    /// The share of one connection. Default: --memory divided by the number of peers.
     #[arg(long, value_name = "BYTES", value_parser = size::parse)]
     share: Option<u64>,
 
@@ -68,19 +69,19 @@ struct Options {
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = value_parser!(u16).range(3..))]
     max_incoming_streams: u16,
 
-    /// Peers that behave. Each has three streams at a time: two requests and bulk data.
+    /// Good peers. Each has three streams at a time: two requests and bulk data.
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = value_parser!(u16).range(1..=64))]
     good: u16,
 
-    /// Peers that do not. They take turns at the four attacks.
+    /// Hostile peers. They are spread over the four attacks.
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = value_parser!(u16).range(0..=64))]
     hostile: u16,
 
-    /// How long it goes on. The attack begins after a quarter of it.
+    /// Duration of the run. The attack begins after a quarter of it.
     #[arg(long, value_name = "S", default_value_t = 10, value_parser = value_parser!(u64).range(2..=3600))]
     seconds: u64,
 
-    /// Draws reserved bytes against the limit, and what the good peers saw meanwhile, into this SVG file.
+    /// Draws reserved bytes against the limit, and the requests of the good peers, into this SVG file.
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
 }
@@ -124,7 +125,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The hostile peers have a runtime of their own: they are elsewhere, and the node's does not work for them.
+/// The hostile peers have a runtime of their own, so that the runtime of the node does no work for them.
 fn start(options: &Options, bounds: Bounds) -> anyhow::Result<()> {
     let elsewhere = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     Runtime::new()?.block_on(run::run(options, bounds, elsewhere.handle()))

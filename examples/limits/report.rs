@@ -1,4 +1,4 @@
-//! What came of it: the table at the end, and what must be true of every run.
+//! The result of a run: the table at the end, and the checks of every run.
 
 use crate::node::Bounds;
 use crate::tally::{Part, Tally};
@@ -10,7 +10,7 @@ use std::time::Duration;
 /// A run that is over.
 pub(crate) struct Report<'a> {
     pub(crate) bounds: &'a Bounds,
-    /// Whether the settings leave room for every good peer.
+    /// Whether the settings guarantee that every good peer is served.
     pub(crate) promised: bool,
     pub(crate) stats: &'a NodeStats,
     pub(crate) tally: &'a Tally,
@@ -56,7 +56,7 @@ impl Report<'_> {
         format!("{rate:.0} requests/s, p50 {p50:.2} ms, p99 {p99:.2} ms, slowest {slowest:.1} ms")
     }
 
-    /// What must be true. That every answer was right is known already: a wrong one ends the run.
+    /// The checks. Wrong answers need none: the first one ends the run.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         let memory = &self.bounds.memory;
         let (limit, peak, left) = (memory.limit(), memory.peak(), memory.reserved());

@@ -1,4 +1,4 @@
-//! One run: first the node with its good peers, then the hostile ones as well, then what came of it.
+//! One run: first the node with its good peers, then the hostile ones as well, then the result.
 
 use crate::Options;
 use crate::good;
@@ -24,9 +24,9 @@ use tokio::time::{sleep, timeout};
 /// How long peers and node may take to come to an end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Lets them all loose, shows what came of it, and checks that. Hostile peers run `elsewhere`.
+/// Runs all of them, and shows and checks the result. Hostile peers run on the runtime `elsewhere`.
 pub(crate) async fn run(options: &Options, bounds: Bounds, elsewhere: &Handle) -> anyhow::Result<()> {
-    // A file that cannot be written is found out now, not after all that time.
+    // Fail now, and not after the run, if the file cannot be written.
     let plot = options.plot.as_deref().map(create).transpose()?;
     let (stats, tally) = (NodeStats::default(), Arc::new(Tally::new()?));
     let node = Node::listen(bounds.clone(), stats.clone(), tally.clone()).await?;

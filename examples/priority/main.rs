@@ -1,27 +1,26 @@
-//! What priorities do for a small stream beside bulk.
+//! The latency of a small stream beside bulk data, with priorities off and on.
 //!
 //! ```text
 //! cargo run --release --example priority
 //! cargo run --release --example priority -- --rate 5 --bulk 32 --plot priority.svg
 //! ```
 //!
-//! Two sessions over a link in memory that is slower than they are. One end pours bulk into some streams, and every five
-//! milliseconds it sends 64 bytes on another, which the other end sends back. How long that takes is measured from when
-//! the message was due: alone, beside bulk of the same priority, and beside bulk that is `LOW` while the small stream is
-//! `HIGH`.
+//! Two sessions are connected by a link in memory that is slower than they are. One end writes bulk data to some streams,
+//! and every five milliseconds it sends 64 bytes on another stream, which the other end sends back. The latency is measured
+//! from when the message was due: alone, beside bulk of the same priority, and beside bulk that is `LOW` while the small
+//! stream is `HIGH`.
 //!
 //! What to expect, and why:
 //!
-//! * Streams of one priority take turns, a frame of up to 16 KiB each. Beside one bulk stream that is little to wait for,
-//!   and priorities save little. Beside many a message waits for all that they have in the connection's send buffer, of
-//!   which `MEDIUM` may fill 60 %, 153 KiB: 63 ms at 20 Mbit/s.
-//! * On a slower link a stream may want more than its turns there give it, as these 13 kB/s do at 5 Mbit/s. With
-//!   priorities off it then waits for room in the send buffer too, and that is what takes longest.
-//! * With priorities on it waits for neither. What is left lies below the scheduler, out of its reach: a batch of up to
-//!   64 KiB that has been cut, and the queue of the link. At 20 Mbit/s these are 26 ms and, for 16 KiB, 7 ms.
-//! * On a link that is faster than the two ends nothing waits, and priorities change nothing. Over a real socket the
-//!   kernel's send buffer is such a queue; where it holds MiBs (try `--queue 1MiB`), no muxer can overtake what is in
-//!   there.
+//! * Streams of one priority take turns, a frame of up to 16 KiB each. Beside one bulk stream a message waits for little,
+//!   and priorities save little. Beside many it waits for all their bytes in the connection's send buffer, of which
+//!   `MEDIUM` may fill 60 %, 153 KiB: 63 ms at 20 Mbit/s.
+//! * On a slower link the turns of a stream may not suffice for its rate, as for these 13 kB/s at 5 Mbit/s. With priorities
+//!   off its writer then waits for space in the send buffer too, and that wait is the longest.
+//! * With priorities on it waits for neither. What remains is below the scheduler: a batch of up to 64 KiB that has been
+//!   encoded, and the queue of the link. At 20 Mbit/s these are 26 ms and, for 16 KiB, 7 ms.
+//! * On a link that is faster than the two ends no data queues, and priorities change nothing. Over a real socket the
+//!   send buffer of the kernel is such a queue; where it holds MiBs (try `--queue 1MiB`), no muxer can overtake them.
 //!
 //! Ends with an error if priorities did not lower the 99th percentile beside `--bulk` streams, or if a byte was lost,
 //! changed or not sent back.
@@ -49,8 +48,8 @@ use tracing_subscriber::EnvFilter;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "priority", version)]
 struct Options {
-    /// Mbit/s of the link, each way. Where it is less than the two ends can do, bulk waits in front of it, and whoever
-    /// is urgent overtakes.
+    /// Mbit/s of the link, each way. Where the link is slower than the two ends, bulk waits in front of it, and urgent
+    /// data overtakes it.
     #[arg(long, value_name = "MBIT", default_value_t = 20, value_parser = value_parser!(u64).range(2..=1000))]
     rate: u64,
 
@@ -112,9 +111,9 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Measures one case after the other, shows what came of each, and checks that.
+/// Measures one case after the other, and shows and checks the result of each.
 async fn run(options: &Options, link: link::Settings) -> anyhow::Result<()> {
-    // A file that cannot be written is found out now, not after all that time.
+    // Fail now, and not after the run, if the file cannot be written.
     let plot = options.plot.as_deref().map(create).transpose()?;
     println!("{:<34} {:>10} {:>10} {:>10} {:>12}", "64 bytes there and back beside", "p50", "p99", "max", "bulk");
     let mut outcomes = Vec::new();

@@ -4,19 +4,19 @@
 //! cargo run --release --example scale -- --connections 500 --streams 4
 //! ```
 //!
-//! Both ends of every connection are here, with a pipe in memory between them. All have streams open; half of them are
-//! busy, which means that every stream moves bytes both ways, all of them compared, in so many rounds; the others say
-//! nothing until the end, when every stream has to answer. One `MemoryLimit` is shared by all ends.
+//! Both ends of every connection are in this process, with a pipe in memory between them. All connections have open
+//! streams. On half of them every stream moves bytes both ways in `--rounds` rounds, and every byte is compared. The others
+//! are silent until the end, when every stream has to answer. All ends share one `MemoryLimit`.
 //!
 //! Ends with an error if
 //!
-//! * the heap of the process, the pipes not counted, is ever more than 1.1 times what is reserved and `--beside` for each
-//!   end of a connection; or if more is reserved than `--memory`;
-//! * a busy connection does not finish its rounds, or has less than a quarter of what they have on the average when half
-//!   of all is done (half of it with one worker: a runtime does not even out the queues of its workers);
-//! * more than 5 % of the time of the workers goes to the shared manager, clocked call by call;
-//! * a byte is wrong, a silent stream is disturbed or does not answer in the end, a connection does not close in good
-//!   order, or something is reserved when all are closed.
+//! * the heap of the process, without the pipes, ever exceeds 1.1 times the reserved bytes plus `--beside` for each end of a
+//!   connection; or if more is reserved than `--memory`;
+//! * a busy connection does not finish its rounds, or has less than a quarter of the average when half of all work is done
+//!   (less than half of it with one worker: a runtime does not balance the queues of its workers);
+//! * more than 5 % of the time of the workers goes to the shared manager, timed call by call;
+//! * a byte is wrong, a silent stream ends or does not answer in the end, a connection does not close gracefully, or
+//!   anything is reserved when all are closed.
 
 mod lane;
 mod law;
@@ -44,12 +44,12 @@ use std::sync::Arc;
 use tokio::runtime::Builder;
 use tracing_subscriber::EnvFilter;
 
-/// A worker polls so many tasks of its own queue before it takes one from the queue of all. Its own holds 256; with far more
-/// tasks than that, and left to itself, a few connections go round in it while the others wait.
+/// A worker polls this many tasks of its own queue before it takes one from the global queue. Its own queue holds 256; with
+/// far more tasks and the default interval, a few connections are polled again and again while the others wait.
 const GLOBAL_QUEUE: u32 = 3;
 
-/// Many connections in one process share one budget: the heap keeps to what is reserved, none of them starves, and the
-/// budget is not what they wait for.
+/// Many connections in one process share one budget: the heap stays close to the reserved bytes, no connection starves, and
+/// the budget is not the bottleneck.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "scale", version)]
 struct Options {
@@ -81,11 +81,11 @@ struct Options {
     #[arg(long, value_name = "BYTES", default_value = "4KiB", value_parser = bytes(1, 16 << 20))]
     round: usize,
 
-    /// What the pipe of a connection holds each way: 1 byte to 16 MiB.
+    /// Capacity of the pipe of a connection each way: 1 byte to 16 MiB.
     #[arg(long, value_name = "BYTES", default_value = "4KiB", value_parser = bytes(1, 16 << 20))]
     pipe: usize,
 
-    /// Heap that an end of a connection may take beside 1.1 times what is reserved: at most 1 GiB.
+    /// Heap that an end of a connection may take beside 1.1 times the reserved bytes: at most 1 GiB.
     #[arg(long, value_name = "BYTES", default_value = "256KiB", value_parser = bytes(0, 1 << 30))]
     beside: usize,
 }
@@ -109,7 +109,7 @@ impl Options {
         u64::from(self.rounds) * 2 * self.streams as u64 * self.round as u64
     }
 
-    /// The budget, if it has room for all streams at once.
+    /// The budget, if it can hold all streams at once.
     fn budget(&self) -> anyhow::Result<Arc<MemoryLimit>> {
         let least = self.stream_ends() * self.receive_charge.least();
         ensure!(

@@ -7,17 +7,17 @@
 //!
 //! Two nodes in one process keep `--connections` TCP connections on loopback between them, half of them dialed by each.
 //! On each connection both ends open one stream after the other: of random sizes and priorities, some of them reset or
-//! dropped by one end or the other. Whoever receives compares every byte with what was sent, and no stream may end before
-//! all of them have come. Meanwhile connections are killed, and replaced: the socket is cut, or one end drops its
-//! connection without a word, or closes it with streams on it.
+//! dropped by one end or the other. The receiver compares every byte with what was sent, and no stream may end before all
+//! bytes have arrived. Meanwhile connections are killed, and replaced: the socket is shut, or one end drops its connection
+//! without a go-away, or closes it while streams are open.
 //!
-//! Nothing may take longer than 30 seconds: who waits longer is stuck, and the run ends and says where. From time to time,
-//! evenly spread, no stream is opened until the others have ended. Then neither node may have a stream or anything
-//! reserved, and the heap is measured. It may not grow: the least of the last third may be no more than 10 % and 1 MiB
-//! above the least of the first. What is left of that in half an hour is a few bytes for each stream. The first quarter,
-//! two minutes at most, is not measured: buffers grow then, and each connection comes to know the streams that have ended.
+//! No operation may take longer than 30 seconds: the run ends with an error that says which one did. At regular intervals
+//! no stream is opened until the others have ended. Then neither node may have a stream or a reservation, and the heap is
+//! measured. It may not grow: the minimum of the last third may be no more than 10 % and 1 MiB above the minimum of the
+//! first. Over half an hour that allows a few bytes for each stream. The first quarter, two minutes at most, is not
+//! measured: buffers grow then, and each connection fills its table of ended streams.
 //!
-//! Ends with an error as soon as any of this is not so.
+//! Ends with an error as soon as any of this is violated.
 
 mod answer;
 mod growth;
@@ -55,11 +55,11 @@ use tracing_subscriber::EnvFilter;
 #[global_allocator]
 static HEAP: PeakAlloc = PeakAlloc;
 
-/// Streams come and go between two nodes while connections are killed: nothing may be lost, stuck or left behind.
+/// Streams come and go between two nodes while connections are killed: no byte may be lost, no task stuck, no memory leaked.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "soak", version)]
 struct Options {
-    /// How long it goes on: at least 10s.
+    /// Duration of the run: at least 10s.
     #[arg(long, value_name = "TIME", default_value = "30m", value_parser = duration::parse)]
     duration: Duration,
 
@@ -80,7 +80,7 @@ struct Options {
     #[arg(long, value_name = "N", default_value_t = 120, value_parser = value_parser!(u32).range(0..=60_000))]
     kills: u32,
 
-    /// What all choices are made from. What happens when is a matter of the machine as well.
+    /// Seed of all random choices. The timing depends on the machine as well.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
 }

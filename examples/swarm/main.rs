@@ -7,11 +7,11 @@
 //!
 //! Two real Swarms in one process, over TCP on loopback and Noise. The node speaks this crate's yamux and may reserve no
 //! more than `--memory` for its streams. The peer opens many of them at once and moves data, every byte of which is
-//! compared, while one more stream keeps pinging. A stream for which the node has no memory left is refused, and that
-//! one alone: the peer tries it again when another has ended.
+//! compared, while one more stream keeps pinging. If the node has no memory left for a stream, only that stream is
+//! refused: the peer tries it again when another has ended.
 //!
-//! A Swarm hands out its streams in a box that cannot be told a priority. `Config::builder().priority_by_protocol(..)`
-//! does it without that: here the protocol of the pings is urgent, and that of the data is not.
+//! The streams of a Swarm have no call that sets a priority. `Config::builder().priority_by_protocol(..)` sets it by the
+//! protocol: here the protocol of the pings is urgent, and that of the data is not.
 //!
 //! Ends with an error if a byte is missing, or if the node has reserved more than it may.
 
@@ -66,7 +66,7 @@ struct Options {
     direction: Direction,
 
     /// Mbit/s of the link between the two, each way; 0 is as fast as loopback is. Priorities count where the link is
-    /// slower than the nodes: else data waits in the kernel's socket buffers, out of a muxer's reach.
+    /// slower than the nodes: else data queues in the kernel's socket buffers, which a muxer cannot reorder.
     #[arg(long, value_name = "MBIT", default_value_t = 1000)]
     link: u32,
 
@@ -188,7 +188,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Connects the nodes, lets them work, shows what came of it, and checks that.
+/// Connects the nodes, runs them, and shows and checks the result.
 async fn run(options: &Options, node: Muxer, peer: Muxer, memory: &Arc<MemoryLimit>) -> anyhow::Result<()> {
     let (mut node, mut peer) = (Node::new(node, options.rate())?, Node::new(peer, options.rate())?);
     let (id, address) = (node.id(), node.listen().await?);
@@ -245,7 +245,7 @@ async fn work(
     Ok(())
 }
 
-/// What must be true of every run.
+/// The checks of every run.
 fn check(total: u64, stats: &Stats, memory: &MemoryLimit) -> anyhow::Result<()> {
     let bytes = stats.bytes.load(Ordering::Relaxed);
     ensure!(bytes == total, "{bytes} bytes have arrived instead of {total}");
