@@ -7,10 +7,9 @@ use crate::connection::Connection;
 use crate::error::{ConnectionError, OpenError, PingError};
 use crate::mode::Mode;
 use crate::ping::Ping;
-use crate::shell::{PendingOpen, Shared, WaitFor, WaiterSlot};
+use crate::shell::{EndSignal, PendingOpen, Shared, WaitFor, WaiterSlot};
 use crate::stats::{ConnectionStats, Source};
 use crate::stream::Stream;
-use event_listener::Event;
 use futures::{AsyncRead, AsyncWrite};
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -69,7 +68,7 @@ pub struct Session(Arc<Handle>);
 struct Handle {
     shared: Arc<Shared>,
     config: Config,
-    ended: Arc<Event>,
+    ended: Arc<EndSignal>,
 }
 
 impl Session {
@@ -80,7 +79,7 @@ impl Session {
         T: AsyncRead + AsyncWrite + Unpin,
     {
         let connection = Connection::new(io, config.clone(), mode).for_session();
-        let ended = Arc::new(Event::new());
+        let ended = Arc::<EndSignal>::default();
         let handle = Handle { shared: connection.shared().clone(), config, ended: ended.clone() };
         (Self(Arc::new(handle)), SessionDriver { connection, ended: Ended(ended) })
     }
@@ -150,14 +149,13 @@ impl Session {
 
     /// Waits for the end of the connection, and tells the reason. Any number of callers may wait.
     pub async fn closed(&self) -> ConnectionError {
-        loop {
-            // Listen first, then check: an end in between is not missed.
-            let ended = self.0.ended.listen();
-            if let Some(reason) = self.0.shared.with(|inner| inner.reason()) {
-                return reason;
-            }
-            ended.await;
-        }
+        let mut waiting = EndWait { ended: &self.0.ended, slot: WaiterSlot::Ticket(None) };
+        poll_fn(|cx| {
+            // Parked first, then checked: an end in between is not missed.
+            waiting.ended.park(&mut waiting.slot, cx);
+            self.0.shared.with(|inner| inner.reason()).map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
     }
 
     /// Whether the connection is over.
@@ -207,6 +205,18 @@ impl Drop for Caller<'_> {
     }
 }
 
+/// A caller that waits for the end. Dropping it leaves nothing behind.
+struct EndWait<'a> {
+    ended: &'a EndSignal,
+    slot: WaiterSlot,
+}
+
+impl Drop for EndWait<'_> {
+    fn drop(&mut self) {
+        self.ended.leave(&mut self.slot);
+    }
+}
+
 impl Drop for Handle {
     fn drop(&mut self) {
         let now = self.shared.now();
@@ -238,7 +248,7 @@ pub struct SessionDriver<T> {
 }
 
 /// Wakes all tasks that wait for the end.
-struct Ended(Arc<Event>);
+struct Ended(Arc<EndSignal>);
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Future for SessionDriver<T> {
     type Output = Result<(), ConnectionError>;
@@ -247,7 +257,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Future for SessionDriver<T> {
         let this = self.get_mut();
         let ended = this.connection.poll(cx);
         if ended.is_ready() {
-            this.ended.0.notify(usize::MAX);
+            this.ended.0.notify();
         }
         ended
     }
@@ -255,7 +265,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Future for SessionDriver<T> {
 
 impl Drop for Ended {
     fn drop(&mut self) {
-        self.0.notify(usize::MAX);
+        self.0.notify();
     }
 }
 

@@ -15,8 +15,9 @@ use sluicegate::{
 };
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
-use std::task::Poll;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake};
+use std::time::Duration;
 
 fn sessions(settings: fn() -> ConfigBuilder) -> [(Session, Driven); 2] {
     let (near, far) = pipe(1 << 16);
@@ -238,6 +239,41 @@ fn a_driver_that_is_dropped_ends_everything() {
     });
 }
 
+/// An executor that is gone drops a task instead of running it again, in the very call that wakes it. Whatever the task holds
+/// is then dropped there, another wait for the same end included.
+#[test]
+fn y_close_4_a_task_that_is_dropped_as_it_is_woken_holds_up_nobody() {
+    struct Gone(Mutex<Option<BoxFuture<'static, ()>>>);
+    impl Wake for Gone {
+        fn wake(self: Arc<Self>) {
+            drop(self.0.lock().expect("no panic").take());
+        }
+    }
+    let (done, waits) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let (near, _far) = pipe(1 << 16);
+        let (session, driver) = Session::new(near, quiet().build().expect("valid"), Mode::Client);
+        let tasks: Vec<_> = (0..3)
+            .map(|_| {
+                let session = session.clone();
+                let waiting = async move {
+                    let (one, other) = (session.closed(), session.closed());
+                    futures::join!(one, other);
+                };
+                let task = Arc::new(Gone(Mutex::new(None)));
+                let (waker, mut future): (_, BoxFuture<'static, ()>) = (task.clone().into(), Box::pin(waiting));
+                assert!(future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+                *task.0.lock().expect("no panic") = Some(future);
+                task
+            })
+            .collect();
+        drop(driver);
+        let dropped = tasks.iter().all(|task| task.0.lock().expect("no panic").is_none());
+        done.send(dropped).expect("somebody waits");
+    });
+    assert_eq!(waits.recv_timeout(Duration::from_secs(10)), Ok(true));
+}
+
 #[test]
 fn y_away_3_a_go_away_stops_only_the_peers_opening() {
     run(async {
@@ -422,9 +458,9 @@ const KINDS: [Kind; 4] = [Kind::Accept, Kind::Backlog, Kind::Memory, Kind::Ping]
 /// No time may pass: whoever is told by an alarm only is told too late.
 async fn at_once<R>(what: impl Future<Output = R>, of: Kind) -> R {
     let start = now();
-    let timeout = tokio::time::timeout(std::time::Duration::from_secs(5), what);
+    let timeout = tokio::time::timeout(Duration::from_secs(5), what);
     let result = timeout.await.unwrap_or_else(|_| panic!("{of:?}: waits for ever"));
-    assert!(now() - start < std::time::Duration::from_millis(50), "{of:?}: {:?}", now() - start);
+    assert!(now() - start < Duration::from_millis(50), "{of:?}: {:?}", now() - start);
     result
 }
 
@@ -536,7 +572,7 @@ fn y_open_15_memory_goes_to_another_connection_where_a_call_was_given_up() {
 #[test]
 fn y_ping_7_a_ping_takes_a_round_trip_of_its_own() {
     run_paused(async {
-        const SECOND: std::time::Duration = std::time::Duration::from_secs(1);
+        const SECOND: Duration = Duration::from_secs(1);
         let mut scene = Scene::new(Kind::Ping).await;
         for _ in 0..3 {
             let mut given_up = scene.call();
@@ -581,7 +617,7 @@ fn y_ping_7_a_ping_takes_a_round_trip_of_its_own() {
 #[test]
 fn y_ping_8_a_ping_that_cannot_leave_times_out_too() {
     run_paused(async {
-        const SECOND: std::time::Duration = std::time::Duration::from_secs(1);
+        const SECOND: Duration = Duration::from_secs(1);
         let settings = paused(quiet());
         let (near, far) = pipe(64);
         let ((session, _driven), mut peer) =

@@ -119,6 +119,32 @@ fn y_limit_4_reading_goes_on_once_the_pongs_owed_are_encoded() {
     assert_eq!(reading.stats().unread, 3);
 }
 
+/// A round trip of small messages on more streams than are remembered when they have been refused: the peer learns of that
+/// behind all of it.
+#[test]
+fn y_limit_1_data_that_crosses_the_refusal_of_thousands_of_streams_is_no_flood() {
+    const STREAMS: u32 = 4_000;
+    const MESSAGES: usize = 10;
+    run(async {
+        let (near, far) = pipe(16 << 20);
+        let node = Node::new(near, quiet().build().expect("valid"), Mode::Server);
+        let mut peer = Peer::new(far);
+        peer.greet().await;
+        let ids = || (0..STREAMS).map(|n| 2 * n + 1);
+        let mut burst: Vec<u8> = ids().flat_map(|id| update(id, Flags::SYN, 0).encode()).collect();
+        for id in (0..MESSAGES).flat_map(|_| ids()) {
+            burst.extend(data(id, Flags::NONE, 100).encode());
+            burst.extend([7; 100]);
+        }
+        peer.send_raw(&burst).await;
+        for id in ids().skip(256) {
+            peer.expect(update(id, Flags::RST, 0)).await;
+        }
+        peer.expect_quiet().await;
+        assert_eq!(node.num_streams().await, 256);
+    });
+}
+
 /// All of them are given up at once, before any was accepted.
 #[test]
 fn y_limit_2_a_burst_of_given_up_streams_is_no_attack() {

@@ -145,6 +145,9 @@ impl Mux {
                 self.told(vec![(id, Tombstone::new(self.largest_window.saturating_sub(len), 0))]);
                 return Ok(Progress::Stray);
             }
+            if self.tombstones.allow_untracked_body(len) {
+                return Ok(Progress::Stray);
+            }
             return Ok(self.on_late_update(id, flags, 0));
         };
         tombstone.body(len).map_err(|left| beyond(left.0))?;

@@ -31,14 +31,14 @@ pub(in crate::proto) struct HalfOpen {
     next: u32,
     /// What deadlines are counted from.
     since: Instant,
-    /// No deadline is earlier.
-    due: Option<Instant>,
+    /// No deadline is earlier, in ticks.
+    due: u32,
     /// Streams that were forgotten and whose peers have not been told: they are when they write.
     forgotten: u32,
     /// Streams of this end's that the peer has not acknowledged.
-    unacknowledged: usize,
-    /// Until when they keep their places, unless the peer acknowledges one before.
-    places_until: Option<Instant>,
+    unacknowledged: u32,
+    /// Until when they keep their places, in ticks, unless the peer acknowledges one before.
+    places_until: u32,
 }
 
 /// A stream whose peer has not ended it.
@@ -63,10 +63,10 @@ impl HalfOpen {
             owed: VecDeque::new(),
             next: 0,
             since: now,
-            due: None,
+            due: NEVER,
             forgotten: 0,
             unacknowledged: 0,
-            places_until: None,
+            places_until: NEVER,
         }
     }
 
@@ -75,7 +75,7 @@ impl HalfOpen {
     pub(in crate::proto) fn insert(&mut self, id: StreamId, tombstone: Tombstone, arriving: bool, now: Instant) {
         if tombstone.is_unacknowledged() {
             self.unacknowledged = self.unacknowledged.saturating_add(1);
-            self.places_until = self.places_until.or_else(|| now.checked_add(UNACKNOWLEDGED_TIME));
+            self.places_until = self.places_until.min(self.ticks_until(now, UNACKNOWLEDGED_TIME));
         }
         let number = self.next;
         self.next = self.next.wrapping_add(1);
@@ -91,14 +91,14 @@ impl HalfOpen {
 
     /// How many of the places for streams that the peer has not acknowledged are taken (Y-ACK-4).
     pub(in crate::proto) const fn unacknowledged(&self) -> usize {
-        self.unacknowledged
+        self.unacknowledged as usize
     }
 
     /// A frame of the peer has come for the stream; says whether that frees a place.
     pub(in crate::proto) fn acknowledged(&mut self, id: StreamId, now: Instant) -> bool {
         let freed = self.give_up_place(id);
         if freed && self.unacknowledged > 0 {
-            self.places_until = now.checked_add(UNACKNOWLEDGED_TIME);
+            self.places_until = self.ticks_until(now, UNACKNOWLEDGED_TIME);
         }
         freed
     }
@@ -107,7 +107,7 @@ impl HalfOpen {
         let freed = self.entries.get_mut(&id).is_some_and(|entry| entry.tombstone.acknowledge());
         self.unacknowledged = self.unacknowledged.saturating_sub(freed.into());
         if self.unacknowledged == 0 {
-            self.places_until = None;
+            self.places_until = NEVER;
         }
         freed
     }
@@ -115,14 +115,25 @@ impl HalfOpen {
     /// Frees all the places where the peer has acknowledged none for too long: there are peers that never do (Y-ACK-4). Says
     /// whether there were any.
     pub(in crate::proto) fn free_places(&mut self, now: Instant) -> bool {
-        let over = self.places_until.is_some_and(|until| now >= until);
+        let over = self.instant(self.places_until).is_some_and(|until| now >= until);
         if over {
             self.entries.values_mut().for_each(|entry| {
                 entry.tombstone.acknowledge();
             });
-            (self.unacknowledged, self.places_until) = (0, None);
+            (self.unacknowledged, self.places_until) = (0, NEVER);
         }
         over
+    }
+
+    /// A deadline so long after `now`.
+    fn ticks_until(&self, now: Instant, time: Duration) -> u32 {
+        let until = now.saturating_duration_since(self.since).saturating_add(time);
+        u32::try_from(until.as_millis().div_ceil(u128::from(TICK_MS))).unwrap_or(NEVER)
+    }
+
+    /// When a deadline is.
+    fn instant(&self, until: u32) -> Option<Instant> {
+        Some(until).filter(|until| *until != NEVER).and_then(|until| self.since.checked_add(TICK.saturating_mul(until)))
     }
 
     /// A body begins to arrive: its peer is not waiting.
@@ -134,14 +145,14 @@ impl HalfOpen {
 
     /// A body has arrived. If the credit is used up now, the time runs for its peer (Y-DROP-3).
     pub(in crate::proto) fn arrived(&mut self, id: StreamId, now: Instant) {
+        let until = self.ticks_until(now, HALF_OPEN_GRACE);
         let Some(entry) = self.entries.get_mut(&id) else { return };
         entry.until = NEVER;
         if entry.tombstone.credit() >= HALF_OPEN_CREDIT {
             return;
         }
-        let until = now.saturating_duration_since(self.since).saturating_add(HALF_OPEN_GRACE);
-        entry.until = u32::try_from(until.as_millis().div_ceil(u128::from(TICK_MS))).unwrap_or(NEVER);
-        self.due = self.due.or_else(|| self.since.checked_add(TICK.saturating_mul(entry.until)));
+        entry.until = until;
+        self.due = self.due.min(entry.until);
     }
 
     /// The peer has ended its half, or the id is being opened anew: what is left to remember of the stream.
@@ -150,7 +161,7 @@ impl HalfOpen {
         let entry = self.entries.remove(&id)?;
         shrink_sparse(&mut self.entries);
         if self.entries.is_empty() {
-            self.due = None;
+            self.due = NEVER;
         }
         Some(entry.tombstone)
     }
@@ -162,22 +173,26 @@ impl HalfOpen {
 
     /// When [`expired`](Self::expired) or [`free_places`](Self::free_places) has something to say.
     pub(in crate::proto) fn poll_timeout(&self) -> Option<Instant> {
-        self.due.into_iter().chain(self.places_until).min()
+        self.instant(self.due.min(self.places_until))
     }
 
     /// Takes those out whose peers have waited for long enough: a reset is owed for each.
     pub(in crate::proto) fn expired(&mut self, now: Instant) -> Vec<(StreamId, Tombstone)> {
-        if self.due.is_none_or(|due| now < due) {
+        if self.instant(self.due).is_none_or(|due| now < due) {
             return Vec::new();
         }
         let passed = now.saturating_duration_since(self.since);
         let over = |entry: &Entry| entry.until < ARRIVING && TICK.saturating_mul(entry.until) <= passed;
         let expired = self.entries.extract_if(|_, entry| over(entry)).map(|(id, entry)| (id, entry.tombstone));
         let expired: Vec<_> = expired.collect();
-        let places = expired.iter().filter(|(_, tombstone)| tombstone.is_unacknowledged()).count();
-        self.unacknowledged = self.unacknowledged.saturating_sub(places);
+        for (_, tombstone) in &expired {
+            self.unacknowledged = self.unacknowledged.saturating_sub(tombstone.is_unacknowledged().into());
+        }
+        if self.unacknowledged == 0 {
+            self.places_until = NEVER;
+        }
         let next = self.entries.values().map(|entry| entry.until).filter(|until| *until < ARRIVING).min();
-        self.due = next.and_then(|until| self.since.checked_add(TICK.saturating_mul(until)));
+        self.due = next.unwrap_or(NEVER);
         self.owed.extend(expired.iter().map(|(id, _)| *id));
         expired
     }

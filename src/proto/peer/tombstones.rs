@@ -13,6 +13,8 @@ pub(in crate::proto) struct Tombstones {
     order: VecDeque<StreamId>,
     /// Late frames that streams which were forgotten may still cause.
     untracked_late_frames: u32,
+    /// Bytes that the peers of those that were forgotten may still send.
+    untracked_credit: u64,
 }
 
 /// An ended stream.
@@ -90,7 +92,12 @@ impl Tombstone {
 
 impl Tombstones {
     pub(in crate::proto) fn new(id_hash: IdHash) -> Self {
-        Self { entries: HashMap::with_hasher(id_hash), order: VecDeque::new(), untracked_late_frames: 0 }
+        Self {
+            entries: HashMap::with_hasher(id_hash),
+            order: VecDeque::new(),
+            untracked_late_frames: 0,
+            untracked_credit: 0,
+        }
     }
 
     pub(in crate::proto) fn insert(&mut self, id: StreamId, tombstone: Tombstone) {
@@ -101,7 +108,8 @@ impl Tombstones {
         if self.order.len() > TOMBSTONES
             && let Some(oldest) = self.order.pop_front()
         {
-            self.entries.remove(&oldest);
+            let credit = self.entries.remove(&oldest).map_or(0, |entry| entry.credit());
+            self.untracked_credit = self.untracked_credit.saturating_add(credit.into());
             self.untracked_late_frames = self.untracked_late_frames.saturating_add(UNTRACKED_LATE_FRAMES);
         }
     }
@@ -117,6 +125,13 @@ impl Tombstones {
         let untracked_late_frames = self.untracked_late_frames > 0;
         self.untracked_late_frames = self.untracked_late_frames.saturating_sub(1);
         untracked_late_frames
+    }
+
+    /// The same for a body: the peers of those that were forgotten had so much credit left in all.
+    pub(in crate::proto) fn allow_untracked_body(&mut self, len: u32) -> bool {
+        let left = self.untracked_credit.checked_sub(len.into());
+        self.untracked_credit = left.unwrap_or(self.untracked_credit);
+        left.is_some()
     }
 
     pub(in crate::proto) fn get_mut(&mut self, id: StreamId) -> Option<&mut Tombstone> {
@@ -135,7 +150,12 @@ impl Tombstones {
     /// Forgets them all.
     pub(in crate::proto) fn release_if_idle(&mut self) {
         self.forget(u32::try_from(self.entries.len()).unwrap_or(u32::MAX));
-        *self = Self { untracked_late_frames: self.untracked_late_frames, ..Self::new(*self.entries.hasher()) };
+        let credit = self.entries.values().fold(0_u64, |sum, entry| sum.saturating_add(entry.credit().into()));
+        *self = Self {
+            untracked_late_frames: self.untracked_late_frames,
+            untracked_credit: self.untracked_credit.saturating_add(credit),
+            ..Self::new(*self.entries.hasher())
+        };
     }
 
     pub(in crate::proto) fn clear(&mut self) {
@@ -165,6 +185,19 @@ mod tests {
             .take_while(|allow_untracked_late_frame| *allow_untracked_late_frame)
             .count();
         assert_eq!(untracked_late_frames, 10 * UNTRACKED_LATE_FRAMES as usize);
+    }
+
+    #[test]
+    fn y_limit_1_the_credit_of_forgotten_streams_is_remembered_in_all() {
+        let mut tombstones = Tombstones::new(IdHash::new(5));
+        for n in 1..=TOMBSTONES as u32 + 10 {
+            tombstones.insert(StreamId::new(n).expect("not zero"), Tombstone::new(n, 0));
+        }
+        // The first ten, 55 bytes of credit.
+        assert_eq!([50, 6, 5, 1].map(|len| tombstones.allow_untracked_body(len)), [true, false, true, false]);
+        tombstones.release_if_idle();
+        let rest: u32 = (11..=TOMBSTONES as u32 + 10).sum();
+        assert_eq!([rest + 1, rest, 1].map(|len| tombstones.allow_untracked_body(len)), [false, true, false]);
     }
 
     #[test]

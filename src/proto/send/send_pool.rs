@@ -48,9 +48,9 @@ struct Lane {
     /// Bytes in use by its streams.
     used: usize,
     /// Of that, what has been encoded and not been written to the transport yet.
-    in_batch: usize,
+    in_batch: u32,
     /// Bytes of the pool beyond which it adds none, but for its own part.
-    share: usize,
+    share: u32,
     /// Writers that found no room. Each is there once, however often it asks, until it is served.
     waiting: Queue<RoomPlace>,
     turn: Turn,
@@ -104,7 +104,7 @@ impl SendPool {
         self.capacity = SEND_BASE.saturating_add(self.reserved());
         self.part = self.capacity / SEND_PARTS;
         for (bucket, lane) in self.lanes.iter_mut().enumerate() {
-            lane.share = Priority::level_of(bucket).threshold(self.capacity);
+            lane.share = u32::try_from(Priority::level_of(bucket).threshold(self.capacity)).unwrap_or(u32::MAX);
         }
     }
 
@@ -123,7 +123,7 @@ impl SendPool {
     /// Bytes of a bucket's share that are not used. The shares below the highest leave more than the parts of all others
     /// free anyway.
     fn shared(&self, bucket: usize, lane: &Lane) -> usize {
-        let mut share = lane.share;
+        let mut share = lane.share as usize;
         if bucket == Priority::ALWAYS.bucket() {
             let others = self.lanes.iter().take(bucket);
             share = others.fold(share, |share, other| share.saturating_sub(self.part.saturating_sub(other.used)));
@@ -181,7 +181,7 @@ impl SendPool {
     /// `bytes` of a stream of `priority` were put into a batch. It may be of another one when they have been written.
     pub(in crate::proto) fn encoded(&mut self, priority: Priority, bytes: usize) {
         if let Some(lane) = self.lane(priority) {
-            lane.in_batch = lane.in_batch.saturating_add(bytes);
+            lane.in_batch = lane.in_batch.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
         }
     }
 
@@ -189,8 +189,8 @@ impl SendPool {
     pub(in crate::proto) fn written(&mut self, bytes: usize) {
         let mut left = bytes;
         for lane in &mut self.lanes {
-            let gone = left.min(lane.in_batch);
-            lane.in_batch = lane.in_batch.saturating_sub(gone);
+            let gone = left.min(lane.in_batch as usize);
+            lane.in_batch = lane.in_batch.saturating_sub(u32::try_from(gone).unwrap_or(u32::MAX));
             lane.less(gone);
             left = left.saturating_sub(gone);
         }
