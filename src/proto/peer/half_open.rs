@@ -54,6 +54,7 @@ struct Entry {
     until: u32,
 }
 
+/// Values of `until` that no deadline reaches: their ticks are 13 years.
 const NEVER: u32 = u32::MAX;
 const ARRIVING: u32 = NEVER - 1;
 
