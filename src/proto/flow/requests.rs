@@ -90,8 +90,8 @@ impl WindowRequest {
     }
 
     /// How often the memory manager has refused growth before it came to this decision.
-    pub(in crate::proto) fn refusals(self, answer: &WindowDecision) -> u64 {
-        let refused = match answer {
+    pub(in crate::proto) fn refusals(self, decision: &WindowDecision) -> u64 {
+        let refused = match decision {
             WindowDecision::Larger(granted) => {
                 self.growths().take_while(|bytes| *bytes as usize > granted.bytes()).count()
             }

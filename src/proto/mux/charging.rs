@@ -82,7 +82,7 @@ impl Mux {
 
     /// There is no memory for the bytes that arrive on a stream: it ends, and the peer is told. Bytes that arrived
     /// before are kept for the application (Y-MEM-11).
-    pub(super) fn overrun(&mut self, key: Key) {
+    pub(super) fn end_out_of_memory(&mut self, key: Key) {
         let code = self.config.refusal_code();
         let Some(stream) = self.store.get(key) else { return };
         self.events.notes.debug(|| Note::OutOfMemory { stream: stream.id, code });
@@ -95,7 +95,7 @@ impl Mux {
         stream.receive.state = stream.receive.state.on(ReceiveEvent::RemoteReset);
         stream.owed = Owed { syn: false, reset: true };
         self.take_stock(key);
-        self.end_halves(key, ResetCause { by: ResetBy::Overrun, code });
+        self.end_halves(key, ResetCause { by: ResetBy::OutOfMemory, code });
     }
 }
 

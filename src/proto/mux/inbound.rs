@@ -186,7 +186,7 @@ impl Mux {
         body.left = body.left.saturating_sub(len);
         if let Target::Stream(key) = body.target {
             if !self.charge(key, bytes.len()) {
-                self.overrun(key);
+                self.end_out_of_memory(key);
             }
             if let Some(stream) = self.store.get_mut(key) {
                 stream.received.body(bytes.len());

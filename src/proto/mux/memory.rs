@@ -70,7 +70,7 @@ impl Mux {
         }
     }
 
-    /// The next request to the memory manager, to be answered with [`Mux::answer`].
+    /// The next request to the memory manager, to be answered with [`Mux::apply_decision`].
     pub(crate) fn next_window_request(&mut self, now: Instant) -> Option<WindowRequest> {
         let ((rtt, max), floor) = (self.reach(), self.floor());
         let charging = self.config.receive_charge();
@@ -98,12 +98,12 @@ impl Mux {
     }
 
     /// Applies the memory manager's decision on a request. The credit owed then leaves as one window update.
-    pub(crate) fn answer(&mut self, request: WindowRequest, answer: WindowDecision) {
-        let refused = request.growth > 0 && !matches!(answer, WindowDecision::Larger(_) | WindowDecision::Wider(_));
-        add(&mut self.counters.refusals.windows, request.refusals(&answer));
+    pub(crate) fn apply_decision(&mut self, request: WindowRequest, decision: WindowDecision) {
+        let refused = request.growth > 0 && !matches!(decision, WindowDecision::Larger(_) | WindowDecision::Wider(_));
+        add(&mut self.counters.refusals.windows, request.refusals(&decision));
         let queued = |stream: &&mut Stream| stream.active().credit_state == CreditState::Requested;
         let Some(stream) = self.store.get_mut(request.key).filter(queued) else {
-            if let WindowDecision::Larger(granted) = answer {
+            if let WindowDecision::Larger(granted) = decision {
                 self.events.released.push(granted);
             }
             return;
@@ -115,11 +115,11 @@ impl Mux {
             return self.queue_control(request.key);
         }
         if let Some(active) = active
-            && !matches!(answer, WindowDecision::Withheld)
+            && !matches!(decision, WindowDecision::Withheld)
         {
             active.minimum_credit = 0;
         }
-        match answer {
+        match decision {
             WindowDecision::Larger(granted) => self.enlarge(request.key, granted),
             WindowDecision::Wider(bytes) => {
                 self.grow(request.key, bytes);
@@ -174,7 +174,7 @@ impl Mux {
     }
 
     /// The first credit in the queue: how many bytes, and at which priority it waits.
-    pub(crate) fn withheld(&self) -> Option<(usize, Priority)> {
+    pub(crate) fn first_waiting_credit(&self) -> Option<(usize, Priority)> {
         let (priority, key) = self.credit_queue.first()?;
         let stream = self.store.get(key)?;
         let window = &stream.receive.window;
@@ -224,8 +224,8 @@ impl Mux {
     }
 
     /// Applies the memory manager's decision on an application's request.
-    pub(crate) fn widen(&mut self, growth: Growth, answer: WindowDecision) {
-        match answer {
+    pub(crate) fn widen(&mut self, growth: Growth, decision: WindowDecision) {
+        match decision {
             WindowDecision::Larger(granted) => self.enlarge(growth.key, granted),
             WindowDecision::Wider(bytes) => {
                 self.grow(growth.key, bytes);

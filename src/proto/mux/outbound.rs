@@ -48,14 +48,14 @@ impl Mux {
                 self.encode_last(batch, budget);
             }
         }
-        let cut = batch.len() > before;
-        if cut {
+        let encoded = batch.len() > before;
+        if encoded {
             self.last_encoded = number;
             self.moved(now);
             self.counters.sent.add(&batch.count());
             self.send_pool.recycle(batch.copied());
         }
-        cut
+        encoded
     }
 
     /// Most bytes of a batch. Fewer where a stream may become urgent meanwhile: just enough to keep the transport busy.

@@ -23,7 +23,7 @@ pub(crate) enum Leave {
     Closed,
     /// The stream is dropped in the middle of an operation, or its settings ask for a reset of all that is not closed:
     /// with this code.
-    Cut(u32),
+    CutShort(u32),
     /// The application has neither read nor written anything.
     Unused,
     /// None of these. `read` of the bytes that count as unread are not unread: the application has read them and has
@@ -77,9 +77,9 @@ impl Mux {
         stream.send.state = stream.send.state.on(SendEvent::Finish);
         self.end_stall(key);
         let Some(stream) = self.store.get(key) else { return Ok(()) };
-        let cut = stream.send.state == SendState::Closed;
+        let encoded = stream.send.state == SendState::Closed;
         self.queue_data(key);
-        self.await_flush(key, cut)
+        self.await_flush(key, encoded)
     }
 
     /// The application has dropped the stream.
@@ -361,9 +361,9 @@ fn manner(stream: &Stream, leave: Leave, closing: bool) -> Manner {
     let unread = match leave {
         Leave::Closed => false,
         // Y-CLOSE-1: a close promises that data written before it leaves.
-        Leave::Cut(_) if closing && queued => true,
+        Leave::CutShort(_) if closing && queued => true,
         // Y-DROP-6.
-        Leave::Cut(code) => return Manner::Reset(code),
+        Leave::CutShort(code) => return Manner::Reset(code),
         // Y-DROP-7.
         Leave::Unused => true,
         // Y-DROP-8.

@@ -176,7 +176,7 @@ mod tests {
     use super::*;
     use crate::proto::limits::PONGS_MOST;
 
-    const PATIENCE: Duration = Duration::from_secs(10);
+    const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
     const NANO: Duration = Duration::from_nanos(1);
 
     fn id(n: u32) -> StreamId {
@@ -245,17 +245,21 @@ mod tests {
             (resets(REFUSALS_OWED), resets(REFUSALS_OWED + 1), Violation::RefusedFlood),
         ];
         for (mut within, mut beyond, violation) in cases {
-            assert_eq!(beyond.overdue(PATIENCE, now + 10 * PATIENCE), None, "the transport takes all there is");
+            assert_eq!(
+                beyond.overdue(WRITE_TIMEOUT, now + 10 * WRITE_TIMEOUT),
+                None,
+                "the transport takes all there is"
+            );
             for control in [&mut within, &mut beyond] {
                 control.transport_is_full(now);
-                control.transport_is_full(now + PATIENCE / 2);
+                control.transport_is_full(now + WRITE_TIMEOUT / 2);
             }
-            assert_eq!(within.overdue(PATIENCE, now + 10 * PATIENCE), None);
-            assert_eq!(beyond.overdue(PATIENCE, now + PATIENCE - NANO), None);
-            assert_eq!(beyond.overdue_at(PATIENCE), Some(now + PATIENCE));
-            assert_eq!(beyond.overdue(PATIENCE, now + PATIENCE), Some(violation));
+            assert_eq!(within.overdue(WRITE_TIMEOUT, now + 10 * WRITE_TIMEOUT), None);
+            assert_eq!(beyond.overdue(WRITE_TIMEOUT, now + WRITE_TIMEOUT - NANO), None);
+            assert_eq!(beyond.overdue_at(WRITE_TIMEOUT), Some(now + WRITE_TIMEOUT));
+            assert_eq!(beyond.overdue(WRITE_TIMEOUT, now + WRITE_TIMEOUT), Some(violation));
             beyond.transport_took();
-            assert_eq!(beyond.overdue(PATIENCE, now + PATIENCE), None);
+            assert_eq!(beyond.overdue(WRITE_TIMEOUT, now + WRITE_TIMEOUT), None);
         }
     }
 

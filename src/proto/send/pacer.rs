@@ -119,8 +119,8 @@ impl Pacer {
     /// What has been urgent lately, on a link where others make way for it.
     fn urgent(&self, rtt: &Rtt, now: Instant) -> Option<&Recent> {
         let recent = self.recent.as_deref()?;
-        let lately = now.saturating_duration_since(recent.sent) < PACE_TIME;
-        (lately && rtt.short_round_trip().is_some()).then_some(recent)
+        let recently = now.saturating_duration_since(recent.sent) < PACE_TIME;
+        (recently && rtt.short_round_trip().is_some()).then_some(recent)
     }
 }
 

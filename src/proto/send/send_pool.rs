@@ -197,7 +197,7 @@ impl SendPool {
             lane.less(gone);
             left = left.saturating_sub(gone);
         }
-        debug_assert_eq!(left, 0, "more was written than was cut");
+        debug_assert_eq!(left, 0, "more was written than was encoded");
         self.less(bytes);
     }
 

@@ -204,11 +204,11 @@ impl End {
     pub(super) fn ask(&mut self, now: Instant) {
         self.mux.ask_again();
         while let Some(request) = self.mux.next_window_request(now) {
-            let answer = request.put_to(&self.manager);
-            self.mux.answer(request, answer);
+            let decision = request.put_to(&self.manager);
+            self.mux.apply_decision(request, decision);
             self.settle();
         }
-        assert!(self.mux.withheld().is_none() || self.may_withhold());
+        assert!(self.mux.first_waiting_credit().is_none() || self.may_withhold());
     }
 
     /// Whether this end may keep credit back, and end streams for want of memory.
@@ -432,7 +432,7 @@ impl End {
         let record = oracle.record(self.side, id);
         let (leave, aborted) = match cut {
             _ if record.finished => (Leave::Closed, None),
-            Some(code) => (Leave::Cut(code), Some(code)),
+            Some(code) => (Leave::CutShort(code), Some(code)),
             None if record.written == 0 && record.read == 0 => (Leave::Unused, Some(0)),
             None => {
                 (Leave::Done { read: 0, wrote: true }, stream.filter(reads).is_some_and(unread_at_all).then_some(0))
@@ -473,8 +473,8 @@ impl End {
             self.mux.choose_priority(key, Priority::new(chance.below(256) as u8));
         } else if chance.of(2) {
             if let Some(growth) = self.mux.shortfall(key, chance.below(4 << 20) as u32) {
-                let answer = growth.put_to(&self.manager);
-                self.mux.widen(growth, answer);
+                let decision = growth.put_to(&self.manager);
+                self.mux.widen(growth, decision);
                 self.settle();
             }
         } else if let Err(FlushError::Failed(StreamError::Connection(_))) = self.mux.flush(key) {

@@ -64,10 +64,10 @@ impl Hasher for IdHasher {
 }
 
 /// Shrinks a hash map that holds far fewer entries than it did.
-pub(crate) fn shrink_sparse<K: Eq + Hash, V>(book: &mut HashMap<K, V, IdHash>) {
-    let len = book.len();
-    if book.capacity() > SMALL.max(len.saturating_mul(8)) {
-        book.shrink_to(len.saturating_mul(2));
+pub(crate) fn shrink_sparse<K: Eq + Hash, V>(map: &mut HashMap<K, V, IdHash>) {
+    let len = map.len();
+    if map.capacity() > SMALL.max(len.saturating_mul(8)) {
+        map.shrink_to(len.saturating_mul(2));
     }
 }
 

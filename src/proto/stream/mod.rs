@@ -76,7 +76,7 @@ pub(super) enum ResetBy {
     /// The peer. Unread bytes are delivered first.
     Remote,
     /// This end, for want of memory for arriving bytes. Unread bytes are delivered first.
-    Overrun,
+    OutOfMemory,
 }
 
 /// Whether the application can still act on the stream.
@@ -212,7 +212,7 @@ impl Stream {
         match self.reset {
             Some(ResetCause { by: ResetBy::Local, code }) => StreamError::Reset { by: Side::Local, code },
             Some(ResetCause { by: ResetBy::Remote, code }) => StreamError::Reset { by: Side::Remote, code },
-            Some(ResetCause { by: ResetBy::Overrun, .. }) => StreamError::OutOfMemory,
+            Some(ResetCause { by: ResetBy::OutOfMemory, .. }) => StreamError::OutOfMemory,
             None => StreamError::WriteClosed,
         }
     }

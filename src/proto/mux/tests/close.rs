@@ -449,8 +449,8 @@ fn y_mem_13_a_window_that_has_grown_is_given_back_with_it() {
         let mut bench = Bench::new();
         let (key, stream) = bench.stream(Priority::MEDIUM);
         let growth = bench.mux.shortfall(key, 16 << 20).expect("it is smaller");
-        let answer = growth.put_to(&bench.manager);
-        bench.mux.widen(growth, answer);
+        let decision = growth.put_to(&bench.manager);
+        bench.mux.widen(growth, decision);
         assert_eq!(bench.reserved(), 16 << 20);
         bench.receive_data(stream, 1);
         if lost {

@@ -110,8 +110,8 @@ impl Bench {
     /// Puts what windows want to the manager.
     fn ask(&mut self) {
         while let Some(request) = self.mux.next_window_request(self.now) {
-            let answer = request.put_to(&self.manager);
-            self.mux.answer(request, answer);
+            let decision = request.put_to(&self.manager);
+            self.mux.apply_decision(request, decision);
             self.settle();
         }
     }

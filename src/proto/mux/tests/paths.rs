@@ -75,7 +75,7 @@ fn y_flow_12_a_full_link_that_pauses_makes_no_window_larger() {
         let path = Path { rate: megabits * 125_000, round_trip, queue: 25 * MILLI };
         let bytes = 20 * path.rate.min(12_500_000);
         let mut transfer = begin(path, Duration::ZERO, bytes);
-        transfer.stands_still = Some((700 * MILLI, stands * MILLI));
+        transfer.stall = Some((700 * MILLI, stands * MILLI));
         let outcome = run(transfer);
         let window = u64::from(outcome.reader.largest_receive_window);
         assert!(window <= (2 * path.product()).max(u64::from(NEAR_WINDOW)), "{path:?}: {outcome:?}");
