@@ -26,7 +26,7 @@ pub(in crate::proto) struct Counters {
     /// Reserved bytes of windows, by bucket. The send pool counts those of send buffers.
     windows: ReservedBytes,
     clocks: Clocks,
-    /// The last moment that the core was told of: what ends without a clock at hand ends then.
+    /// The latest time that the core was given. Waits that end without a clock at hand end at this time.
     latest: Instant,
 }
 
@@ -139,7 +139,7 @@ impl Counters {
         self.windows
     }
 
-    /// The last moment that the core was told of.
+    /// The latest time that the core was given.
     pub(in crate::proto) const fn latest(&self) -> Instant {
         self.latest
     }

@@ -162,7 +162,7 @@ mod tests {
     const CAUSES: [Cause; 3] = [Cause::Window, Cause::Socket, Cause::Memory];
 
     quickcheck! {
-        /// The sums are those of the streams, whoever waits for what and however often that changes.
+        /// The sums equal those of the streams, whatever each waits for and however often that changes.
         fn the_clocks_are_the_sum_of_the_streams(steps: Vec<(u8, u8, u16)>) -> bool {
             let epoch = Instant::now();
             let (mut clocks, mut now) = (Clocks::new(epoch), epoch);

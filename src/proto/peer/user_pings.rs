@@ -216,7 +216,7 @@ mod tests {
             pings.handle_timeout(now + TIMEOUT);
             assert_eq!(pings.progress(next), PingProgress::Waiting);
         }
-        // An answer that nobody has collected waits for whoever asked, and for no other.
+        // A result that was not collected waits for its own caller, and for no other.
         let [slow, other] = [(); 2].map(|()| pings.ask(now));
         pings.ping_encoded(now);
         pings.answered(RTT);

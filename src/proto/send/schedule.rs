@@ -104,7 +104,7 @@ mod tests {
             (bench, keys)
         }
 
-        /// Lets every stream be busy for ever and says who sends in which order.
+        /// Keeps every stream busy; returns the order in which they send.
         fn run(&mut self, turns: usize, keys: &[Key]) -> Vec<usize> {
             let mut order = Vec::new();
             for _ in 0..turns {

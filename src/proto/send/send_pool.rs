@@ -465,8 +465,8 @@ mod tests {
     }
 
     quickcheck! {
-        /// Whoever writes, drops, cuts and changes its priority in whatever order: no more is used than there is, no bucket
-        /// is without room while its own part is free, and in the end the sums are zero.
+        /// Writes, drops, encodes and changes of priority in any order: no more is used than the capacity, no bucket is
+        /// without room while its own part is free, and in the end the sums are zero.
         fn y_mem_6_capacity_is_never_passed(steps: Vec<(u8, u8, u16)>) -> bool {
             let mut pool = SendPool::new(SEND_BASE);
             let mut queued = [0_usize; Priority::BUCKETS];

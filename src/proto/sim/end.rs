@@ -33,7 +33,7 @@ pub(super) struct Held {
     pub(super) id: u32,
     /// Bytes of a chunk that were taken and not used.
     unread: u32,
-    /// The application goes on writing until it is told that nobody reads.
+    /// The application writes until it is told that the peer does not read.
     insists: bool,
 }
 
@@ -47,7 +47,7 @@ pub(super) struct End {
     parser: Parser,
     unparsed: Vec<u8>,
     batch: Batch,
-    /// What was cut and the socket has not taken, and how many bytes of bodies that is.
+    /// Encoded batches that the socket has not taken, and how many bytes of bodies they hold.
     pub(super) unsent: VecDeque<u8>,
     pub(super) unsent_data: usize,
     spent: Vec<Bytes>,
@@ -310,7 +310,7 @@ impl End {
         }
     }
 
-    /// Accepts all that wait, as one does who comes late.
+    /// Accepts all waiting streams at once, as a late acceptor does.
     pub(super) fn accept_all(&mut self) {
         while self.mux.waiting() > 0 {
             self.accept();
@@ -443,7 +443,7 @@ impl End {
         self.mux.release(key, unread, leave, now);
     }
 
-    /// Whether the application would go on writing to one who will never read it.
+    /// Whether the application would write for ever to a peer that never reads.
     pub(super) fn insists(&self, index: usize, oracle: &mut Oracle) -> bool {
         let Held { id, insists, .. } = self.held[index];
         let own = oracle.record(self.side, id).clone();

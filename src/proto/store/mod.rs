@@ -200,7 +200,7 @@ mod tests {
         assert!(!moves(&store));
     }
 
-    /// It is paid for by everyone who has many (`tests/idle`).
+    /// Every idle stream pays for it (`tests/idle`).
     #[test]
     fn a_stream_is_small() {
         assert!(size_of::<Stream>() <= 160, "{}", size_of::<Stream>());

@@ -43,7 +43,7 @@ pub(super) struct Stream {
     pub(super) handshake: Handshake,
     pub(super) send: Send,
     pub(super) receive: Receive,
-    /// Who reset it, and the code. Set exactly when one of the halves is in its reset state.
+    /// Which end reset the stream, and the code. Set exactly when one of the halves is in its reset state.
     pub(super) reset: Option<ResetCause>,
     /// Control frames owed to the peer.
     pub(super) owed: Owed,
@@ -61,14 +61,14 @@ pub(super) struct Stream {
     pub(super) active: Option<Box<ActiveState>>,
 }
 
-/// Who reset a stream, with which code.
+/// Which end reset a stream, and the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ResetCause {
     pub(super) by: ResetBy,
     pub(super) code: u32,
 }
 
-/// Who reset a stream.
+/// Which end reset a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ResetBy {
     /// This end: unread bytes are dropped.

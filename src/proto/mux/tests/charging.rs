@@ -67,7 +67,7 @@ fn credit_waits_for_memory_the_lowest_bucket_first() {
     // Another one makes it 646.
     let other = bench.stream(Priority::ALWAYS);
     bench.receive_data(other.1, WINDOW);
-    // LOW would stand still now: it gets the least that there is, whatever its share.
+    // LOW is starved of credit now: it gets the minimum, whatever its share of the budget.
     assert_eq!(consumed(&mut bench), [update(low.1, Flags::NONE, CREDIT_LEAST), update(high.1, Flags::NONE, half)]);
     assert_eq!(bench.mux.first_waiting_credit(), Some((WINDOW / 2, Priority::MEDIUM)));
     // Asking again is in vain for as long as nothing is read.
@@ -238,7 +238,7 @@ fn whoever_has_ended_stands_in_line_no_more() {
     }
 }
 
-/// A stream that stands still, and gets nothing: there is no room even for the least.
+/// A stream that is starved of credit, and gets none: there is no memory even for the minimum.
 fn standing_still(bench: &mut Bench) -> (crate::proto::Key, StreamId) {
     let (key, id) = bench.stream(Priority::LOW);
     for _ in 0..2 {

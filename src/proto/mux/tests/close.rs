@@ -1,4 +1,4 @@
-//! How connections end, and what of their streams stays: for the application to accept and read, and in memory.
+//! How connections end, and which of their streams stay: for the application to accept and read, and in memory.
 
 use super::{Bench, id};
 use crate::config::{Config, ConfigBuilder, ReceiveCharge};
@@ -147,7 +147,7 @@ enum Before {
     OwnClose,
     /// Both ends close.
     BothClose,
-    /// A stream is open and nobody has said anything.
+    /// A stream is open, and neither end has sent a frame.
     Nothing,
     /// No stream is open.
     Idle,

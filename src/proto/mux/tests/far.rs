@@ -140,7 +140,7 @@ impl End {
     }
 }
 
-/// Who opens the stream.
+/// Which end opens the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Opener {
     Sender,
@@ -190,7 +190,7 @@ pub(super) struct Transfer {
     /// Where the writer has so many bytes every so often, and not all of them at once.
     pub(super) bursts: Option<(Duration, u64)>,
     burst_at: Instant,
-    /// Where the link to the reader stands still every so often, for so long.
+    /// How often and for how long the link to the reader stalls.
     pub(super) stall: Option<(Duration, Duration)>,
     stands_at: Instant,
     may_write: u64,

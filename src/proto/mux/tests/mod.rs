@@ -1,5 +1,5 @@
-//! What one core does that no peer and no simulation can show: books that must not grow, the ends of ranges, and what
-//! happens when much time passes.
+//! Tests of one core that neither a peer nor a simulation can show: collections that must not grow, the ends of ranges,
+//! and long spans of time.
 
 mod charging;
 mod close;

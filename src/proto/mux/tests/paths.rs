@@ -1,5 +1,5 @@
-//! What becomes of windows when the round trip was measured too short, by a first ping on a path that has become longer or
-//! by a clock that shows too little (Y-FLOW-12, Y-FLOW-13), and that nothing becomes of them where it was not.
+//! Windows after the round trip was measured too short, by a first ping on a path that has become longer or by a coarse
+//! clock (Y-FLOW-12, Y-FLOW-13), and windows that must not change because it was not.
 
 use super::far::{FAR, MIB, MILLI, Opener, Outcome, Path, Reader, Transfer};
 use crate::config::Config;

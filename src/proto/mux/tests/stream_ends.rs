@@ -757,7 +757,7 @@ fn y_drop_4_beyond_the_bound_no_peer_waits_for_ever() {
     bench.receive(Header::Data { id: ids[1], flags: Flags::FIN, len: 5 });
     bench.receive_body(5);
     assert_eq!(bench.send(), []);
-    // At rest nobody is forgotten either.
+    // An idle connection forgets no half-open stream either.
     bench.wait(Duration::from_secs(100));
     assert_eq!(bench.mux.half_open.len(), HALF_OPEN + 1 - HALF_OPEN / 8);
     let last = ids[HALF_OPEN];
@@ -835,7 +835,7 @@ fn y_drop_3_a_driver_that_sleeps_learns_of_the_time() {
         assert!(bench.mux.finish(key).is_err());
         bench.send();
         assert!(bench.mux.finish(key).is_ok());
-        // It is at rest, and only a measurement far off would wake it.
+        // The connection is idle, and only a distant measurement would wake it.
         bench.wait(Duration::from_secs(5));
         let before = bench.mux.poll_timeout().expect("measures");
         let events = bench.mux.events_mut();
