@@ -21,15 +21,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, pending, poll_fn};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 use std::{fmt, io};
 use support::peer::{Peer, go_away, update};
 use support::{Pipe, pipe, quiet};
 
+/// `tracing` keeps for the whole process which callsites anybody listens to, and decides that anew when a subscriber comes. A
+/// callsite that another thread without one reaches for the first time meanwhile may stay silent: these tests take turns.
+fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Runs `test`; one that locks itself out fails.
 fn unlocked(test: impl FnOnce() + Send + 'static) {
+    let _alone = alone();
     let (done, finished) = mpsc::channel();
     let test = std::thread::spawn(move || {
         test();
@@ -159,6 +167,7 @@ impl Wake for Count {
 
 #[test]
 fn a_task_that_drives_and_waits_for_a_pong_sleeps_meanwhile() {
+    let _alone = alone();
     let (mut connection, mut peer) = connection(quiet().build().expect("valid"));
     peer.answers_pings = false;
     let wakes = Arc::new(Count::default());
@@ -194,6 +203,7 @@ fn a_task_that_drives_and_waits_for_a_pong_sleeps_meanwhile() {
 #[cfg(feature = "libp2p")]
 #[test]
 fn y_away_5_an_open_in_vain_is_woken_by_the_end() {
+    let _alone = alone();
     use libp2p::core::muxing::StreamMuxer;
     let (mut connection, mut peer) = connection(quiet().build().expect("valid"));
     let _stream = open(&mut connection);

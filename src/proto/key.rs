@@ -1,6 +1,6 @@
-//! Owns [`Key`]: how a stream is named inside the core.
+//! Owns [`Key`]: the name of a stream inside the core.
 //!
-//! A key is generational: one that outlives its stream finds nothing, never another stream. Uses nothing.
+//! A key is generational: one that outlives its stream finds no stream, and never another one. Uses nothing.
 
 use std::hash::{Hash, Hasher};
 use std::num::NonZeroU32;
@@ -12,8 +12,8 @@ pub(crate) struct Key {
     pub(in crate::proto) serial: Serial,
 }
 
-/// Tells streams apart that had the same slot: the streams of a connection are numbered as they come. The numbers begin
-/// anew after four thousand million; whoever still has a key of that age has not used it since.
+/// Tells streams of the same slot apart: the streams of a connection are numbered in order. The numbers wrap after 2^32
+/// - 1 streams; a key of that age is not in use any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::proto) struct Serial(NonZeroU32);
 

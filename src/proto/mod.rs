@@ -1,9 +1,9 @@
 //! The rules of yamux, without IO.
 //!
-//! Everything here takes `&mut self` and the time as an argument: it knows no lock, waker, clock or runtime. The same code runs
-//! in production, in a simulation with a virtual clock and under a fuzzer. [`Mux`] coordinates one end of a connection, and is
-//! what the shell talks to; a file is either verbs of it, below `mux`, or a part that does not know it. Parts import only parts
-//! below them. Uses `wire` and the types that every module shares.
+//! Everything here takes `&mut self`, and the time as an argument: it knows no lock, waker, clock or runtime. The same
+//! code runs in production, in a simulation with a virtual clock and under a fuzzer. [`Mux`] coordinates one end of a
+//! connection, and the shell talks only to it. A file is either verbs of `Mux`, below `mux`, or a part that does not
+//! know `Mux`. Parts import only parts below them. Uses `wire` and the types that every module shares.
 
 mod buffer;
 mod counters;

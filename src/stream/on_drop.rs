@@ -33,7 +33,7 @@ impl Usage {
             Leave::Closed
         } else if self.cut || on_drop.is_some() || thread::panicking() {
             // Y-DROP-6.
-            Leave::Cut(on_drop.unwrap_or(0))
+            Leave::CutShort(on_drop.unwrap_or(0))
         } else if !self.read && !self.wrote {
             Leave::Unused
         } else {

@@ -1,42 +1,42 @@
-//! Owns [`Chunks`]: what a reader has taken off a stream and has not read yet, and what it has read and others can use; and
-//! [`ChunkListPool`], the free list of the storage for them.
+//! Owns [`Chunks`]: the chunks that a reader has taken off a stream, unread ones and used ones; and [`ChunkListPool`],
+//! the free list of the storage for them.
 //!
-//! A small message is one chunk, and takes nothing but that. Only where there is more is storage at hand for it, which
-//! goes back to the connection as soon as all is read.
+//! A small message is one chunk and needs no storage. More chunks use storage that returns to the connection as soon as
+//! all of them are read.
 
 use crate::proto::buffer::chunk_pool::reusable;
 use bytes::{Buf, Bytes, BytesMut};
 use std::collections::VecDeque;
 
-/// Chunks of which less than this many bytes arrived are not worth keeping for others.
+/// Chunks that held fewer bytes than this are not worth recycling: half of the largest chunk. A choice, not measured.
 const LARGE: usize = 4 * 1024;
 
-/// Storage for more chunks than this is not kept.
+/// Storage for more chunks than this is not kept. A choice, not measured.
 const MANY: usize = 64;
 
-/// How many are kept.
+/// Storages that the free list keeps. A choice, not measured.
 const KEPT: usize = 8;
 
-/// Chunks that were taken and not read yet, none of them empty.
+/// Chunks that were taken and are not read yet; none of them is empty.
 #[derive(Debug, Default)]
 pub(crate) struct Chunks {
     first: Bytes,
-    /// Bytes of memory behind the first.
+    /// Bytes of memory of the first chunk.
     room: u32,
     more: Option<Box<More>>,
 }
 
-/// What there is beside a small chunk.
+/// Further chunks, unread and used.
 #[derive(Debug, Default)]
 struct More {
     unread: VecDeque<Bytes>,
-    /// Bytes that the last of them has room for beside its own: the others are full.
+    /// Unused room of the last chunk, in bytes: the others are full.
     slack: u32,
-    /// Chunks that were read to their end, for their memory.
+    /// Chunks that were read to their end, to be recycled.
     spent: Vec<BytesMut>,
 }
 
-/// Storage that readers have given back.
+/// The free list of storage.
 #[derive(Debug, Default)]
 pub(in crate::proto) struct ChunkListPool {
     #[expect(clippy::vec_box, reason = "they go from hand to hand as boxes")]
@@ -48,17 +48,17 @@ impl Chunks {
         self.first.is_empty()
     }
 
-    /// The first of them; empty if there is none.
+    /// The first chunk; empty if there is none.
     pub(crate) const fn first(&self) -> &Bytes {
         &self.first
     }
 
-    /// Takes the first of them out.
+    /// Takes the first chunk.
     pub(crate) fn pop(&mut self) -> Option<Bytes> {
         Some(self.next()).filter(|first| !first.is_empty())
     }
 
-    /// Puts the next one in the place of the first.
+    /// Replaces the first chunk by the next one.
     fn next(&mut self) -> Bytes {
         let next = self.more.as_mut().and_then(|more| Some((more.unread.pop_front()?, more)));
         let (next, slack) = next.map_or((Bytes::new(), 0), |(next, more)| {
@@ -69,15 +69,14 @@ impl Chunks {
         std::mem::replace(&mut self.first, next)
     }
 
-    /// Bytes of memory that hold what is unread.
+    /// Bytes of memory of the unread chunks.
     pub(crate) fn memory(&self) -> usize {
         let behind =
             |more: &More| more.unread.iter().map(Bytes::len).sum::<usize>().saturating_add(more.slack as usize);
         self.more.as_deref().map_or(0, behind).saturating_add(self.room as usize)
     }
 
-    /// Bytes of the first of them have been read.
-    /// Says whether that was the rest of it.
+    /// Counts bytes of the first chunk as read; returns whether they were the rest of it.
     pub(crate) fn advance(&mut self, bytes: usize) -> bool {
         self.first.advance(bytes);
         let ended = self.first.is_empty();
@@ -92,7 +91,7 @@ impl Chunks {
         ended
     }
 
-    /// Drops what is unread; says how many bytes that was.
+    /// Drops the unread chunks; returns how many bytes they held.
     pub(crate) fn clear(&mut self) -> usize {
         self.room = 0;
         let more = self.more.as_mut().map_or(0, |more| {
@@ -102,7 +101,7 @@ impl Chunks {
         std::mem::take(&mut self.first).len().saturating_add(more)
     }
 
-    /// Drops what others could use, and the storage for more where nothing is in it.
+    /// Drops the used chunks, and the storage where no unread chunk is in it.
     pub(in crate::proto) fn forget_spent(&mut self) {
         if self.is_empty() {
             self.more = None;
@@ -111,14 +110,14 @@ impl Chunks {
         }
     }
 
-    /// Chunks that others can use.
+    /// Takes the used chunks.
     pub(in crate::proto) fn spent(&mut self) -> Option<impl Iterator<Item = BytesMut> + '_> {
         self.more.as_mut().map(|more| more.spent.drain(..))
     }
 }
 
 impl ChunkListPool {
-    /// Puts a chunk behind the others.
+    /// Appends a chunk.
     pub(in crate::proto) fn push(&mut self, chunks: &mut Chunks, chunk: BytesMut) {
         if chunk.len() >= LARGE || !chunks.is_empty() {
             chunks.more.get_or_insert_with(|| self.kept.pop().unwrap_or_default());
@@ -134,7 +133,7 @@ impl ChunkListPool {
         }
     }
 
-    /// Takes storage back that is not needed any more.
+    /// Takes back storage that the reader does not need any more.
     pub(in crate::proto) fn put(&mut self, chunks: &mut Chunks) {
         if chunks.is_empty()
             && let Some(more) = chunks.more.take()
@@ -145,7 +144,7 @@ impl ChunkListPool {
         }
     }
 
-    /// Gives it back to the allocator.
+    /// Frees all storage.
     pub(in crate::proto) fn clear(&mut self) {
         self.kept = Vec::new();
     }

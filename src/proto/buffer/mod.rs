@@ -1,4 +1,4 @@
-//! Owns the chunks in which bytes wait to be sent or read, and the free list of those that were used.
+//! Owns the chunks that hold bytes until they are sent or read, and the free list of used ones.
 
 pub(in crate::proto) mod chunk_pool;
 pub(in crate::proto) mod chunks;

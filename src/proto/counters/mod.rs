@@ -1,7 +1,7 @@
-//! Owns [`Counters`]: what a connection has counted, and the counters of one stream.
+//! Owns [`Counters`]: the counters of a connection, and those of one stream.
 //!
-//! Counters are raised where things happen; only waits and reserved bytes have methods, since each of them begins and ends in
-//! several places. Uses the types of `stats`. Never decides anything.
+//! Each counter is raised at the place of its event. Only waits and reserved bytes have methods, since each of them
+//! begins and ends in several places. Uses the types of `stats`. Never decides anything.
 
 pub(in crate::proto) mod stall;
 
@@ -23,10 +23,10 @@ pub(in crate::proto) struct Counters {
     /// Streams that this end has opened, and accepted.
     pub(in crate::proto) opened: u64,
     pub(in crate::proto) accepted: u64,
-    /// Windows, by bucket; what the send buffers hold is the pool's to say.
+    /// Reserved bytes of windows, by bucket. The send pool counts those of send buffers.
     windows: ReservedBytes,
     clocks: Clocks,
-    /// The last moment that the core was told of: what ends without a clock at hand ends then.
+    /// The latest time that the core was given. Waits that end without a clock at hand end at this time.
     latest: Instant,
 }
 
@@ -37,7 +37,7 @@ pub(in crate::proto) struct Counts {
     data_bytes: u64,
 }
 
-/// The window updates of one stream. Honest ones stand for half a window each, so that 32 bits do for 2^49 bytes.
+/// The window updates of one stream. An honest one stands for half a window, so that 32 bits last for 2^49 bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::proto) struct Updates {
     pub(in crate::proto) sent: u32,
@@ -74,7 +74,7 @@ pub(in crate::proto) fn traffic(counts: Counts, updates: u32) -> Traffic {
     Traffic { data_frames, data_bytes, window_update_frames: updates.into(), ..Traffic::default() }
 }
 
-/// Counts a frame by its type; the bytes of bodies are counted as they pass.
+/// Counts a frame by its type; bytes of bodies are counted as they pass.
 pub(in crate::proto) const fn count_frame(traffic: &mut Traffic, header: Header) {
     let frames = match header {
         Header::Data { .. } => &mut traffic.data_frames,
@@ -105,13 +105,13 @@ impl Counters {
         self.latest = self.latest.max(now);
     }
 
-    /// Whether no two streams have something reserved at different levels of priority.
+    /// Whether all reserved bytes are of one priority level.
     pub(in crate::proto) fn is_level(&self) -> bool {
         let ReservedBytes { low, medium, high, always, .. } = self.windows;
         [low, medium, high, always].into_iter().filter(|bytes| *bytes > 0).count() <= 1
     }
 
-    /// Whether nobody has anything reserved at a lower level.
+    /// Whether no bytes are reserved at a lower level.
     pub(in crate::proto) fn is_lowest(&self, priority: Priority) -> bool {
         let ReservedBytes { low, medium, high, .. } = self.windows;
         let lower = match priority.bucket() {
@@ -123,7 +123,7 @@ impl Counters {
         lower == 0
     }
 
-    /// A window of `bytes` was reserved, or a part of one.
+    /// A window of `bytes`, or a part of one, was reserved.
     pub(in crate::proto) fn reserved(&mut self, priority: Priority, bytes: usize) {
         let windows = self.windows.bucket_mut(priority.bucket());
         *windows = windows.saturating_add(bytes);
@@ -139,27 +139,27 @@ impl Counters {
         self.windows
     }
 
-    /// The last moment that the core was told of.
+    /// The latest time that the core was given.
     pub(in crate::proto) const fn latest(&self) -> Instant {
         self.latest
     }
 
-    /// A writer finds that it has to wait, and for what.
+    /// A writer starts to wait, for this cause.
     pub(in crate::proto) fn begin_stall(&mut self, stall: &mut Stall, cause: Cause) {
         stall.begin(cause, self.latest, &mut self.clocks);
     }
 
-    /// It waits no more.
+    /// The writer waits no longer.
     pub(in crate::proto) fn end_stall(&mut self, stall: &mut Stall) {
         stall.end(self.latest, &mut self.clocks);
     }
 
-    /// The transport takes nothing, though something is waiting.
+    /// The transport is full, and data is waiting.
     pub(in crate::proto) fn begin_transport_stall(&mut self) {
         self.clocks.transport_begins(self.latest);
     }
 
-    /// The transport takes something again, or nothing waits for it.
+    /// The transport takes bytes again, or no data waits for it.
     pub(in crate::proto) fn end_transport_stall(&mut self) {
         self.clocks.transport_ends(self.latest);
     }
@@ -169,7 +169,7 @@ impl Counters {
         self.clocks.so_far(now)
     }
 
-    /// How long something has waited for the transport so far.
+    /// How long data has waited for the transport so far.
     pub(in crate::proto) fn transport_stalled(&self, now: Instant) -> Duration {
         self.clocks.transport_so_far(now)
     }

@@ -1,13 +1,13 @@
-//! Owns [`Stall`]: what a writer waits for and since when, and [`Clocks`], the sums of that over all streams.
+//! Owns [`Stall`]: the cause and the start of a writer's wait; and [`Clocks`], the sums of waits over all streams.
 //!
-//! A sum is kept so that it can be told at any moment without looking at the streams: what is over, and of those that
-//! wait their number and the sum of their beginnings.
+//! Each sum can be read at any moment without a look at the streams: it holds the total of finished waits, and of the
+//! present ones their number and the sum of their starts.
 
 use crate::stats::Stalled;
 use std::time::Duration;
 use web_time::Instant;
 
-/// What a writer waits for.
+/// The cause of a writer's wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::proto) enum Cause {
     /// Credit from the peer.
@@ -18,7 +18,7 @@ pub(in crate::proto) enum Cause {
     Memory,
 }
 
-/// The waits of one stream. Costs a pointer until there is one.
+/// The waits of one stream. It costs one pointer until the first wait.
 #[derive(Debug, Default)]
 pub(in crate::proto) struct Stall(Option<Box<Waits>>);
 
@@ -35,17 +35,17 @@ pub(in crate::proto) struct Clocks {
     socket: Clock,
     memory: Clock,
     transport: Clock,
-    /// Since when the transport takes nothing.
+    /// Since when the transport has been full.
     transport_since: Option<Instant>,
 }
 
-/// The time that some have waited, added up.
+/// The total time of a kind of wait.
 #[derive(Clone, Copy, Debug)]
 struct Clock {
     epoch: Instant,
     over: Duration,
     waiting: u32,
-    /// The sum of their beginnings, each as the time since the epoch.
+    /// The sum of the starts of present waits, each as the time since the epoch.
     beginnings: Duration,
 }
 
@@ -59,7 +59,7 @@ impl Stall {
         }
     }
 
-    /// The writer waits no more.
+    /// The writer waits no longer.
     pub(in crate::proto) fn end(&mut self, now: Instant, clocks: &mut Clocks) {
         let Some(waits) = &mut self.0 else { return };
         let Some((cause, since)) = waits.current.take() else { return };
@@ -68,7 +68,7 @@ impl Stall {
         clocks.of(cause).end(since, now);
     }
 
-    /// What the writer waits for.
+    /// The cause of the present wait.
     pub(in crate::proto) fn cause(&self) -> Option<Cause> {
         self.0.as_ref()?.current.map(|(cause, _)| cause)
     }
@@ -107,7 +107,7 @@ impl Clocks {
         }
     }
 
-    /// The transport takes nothing from `now` on, if it did before.
+    /// The transport is full from `now` on, if it was not before.
     pub(in crate::proto) fn transport_begins(&mut self, now: Instant) {
         if self.transport_since.is_none() {
             self.transport_since = Some(now);
@@ -115,7 +115,7 @@ impl Clocks {
         }
     }
 
-    /// The transport takes something again.
+    /// The transport takes bytes again.
     pub(in crate::proto) fn transport_ends(&mut self, now: Instant) {
         if let Some(since) = self.transport_since.take() {
             self.transport.end(since, now);
@@ -162,7 +162,7 @@ mod tests {
     const CAUSES: [Cause; 3] = [Cause::Window, Cause::Socket, Cause::Memory];
 
     quickcheck! {
-        /// The sums are those of the streams, whoever waits for what and however often that changes.
+        /// The sums equal those of the streams, whatever each waits for and however often that changes.
         fn the_clocks_are_the_sum_of_the_streams(steps: Vec<(u8, u8, u16)>) -> bool {
             let epoch = Instant::now();
             let (mut clocks, mut now) = (Clocks::new(epoch), epoch);

@@ -1,6 +1,7 @@
-//! Owns [`Events`]: what has happened under the lock of a connection and is acted on by the shell once the lock is open.
+//! Owns [`Events`]: events recorded under the lock of a connection, which the shell acts on after it has released the
+//! lock.
 //!
-//! The core only sets it; it calls no waker, no memory manager and no subscriber.
+//! The core only records them; it calls no waker, no memory manager and no subscriber.
 
 pub(in crate::proto) mod notes;
 
@@ -9,24 +10,24 @@ use crate::proto::key::Key;
 use crate::proto::stream::readiness::Readiness;
 use notes::Notes;
 
-/// What the shell has to act on, once the lock is open. Level-triggered: each is looked at anew by whoever it wakes.
+/// Events that the shell acts on after the lock. Level-triggered: each woken task looks at the state anew.
 #[derive(Debug, Default)]
 pub(crate) struct Events {
-    /// Streams for which something has happened that somebody waits for.
+    /// Streams that became ready for a waiting task.
     pub(crate) ready: Vec<(Key, Readiness)>,
     /// Memory to give back: dropping it calls the memory manager.
     pub(crate) released: Vec<Reservation>,
-    /// What there is to log: saying it calls a subscriber.
+    /// Notes to log: logging calls a subscriber.
     pub(crate) notes: Notes,
-    /// Look at whether a stream can be accepted.
+    /// A stream may be accepted now.
     pub(crate) incoming: bool,
-    /// Look at whether a stream can be opened.
+    /// A stream may be opened now.
     pub(crate) openable: bool,
-    /// Look at the ping.
+    /// A ping of the application may have ended.
     pub(crate) pong: bool,
-    /// There is something to send.
+    /// The driver has work: mostly, frames to send.
     pub(crate) attention: bool,
-    /// What the driver waits for besides is another thing now: until when, or for which memory. It has to know also
-    /// while the transport takes nothing.
+    /// The driver's timer or the memory that it waits for has changed. The driver must look even while the transport is
+    /// full.
     pub(crate) outlook: bool,
 }

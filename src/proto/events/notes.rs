@@ -1,22 +1,22 @@
-//! Owns [`Notes`]: what there is to log, noted under the connection's lock and said by the shell when that is open.
+//! Owns [`Notes`]: log notes that are taken under the connection's lock and logged by the shell after it.
 
 use crate::error::Violation;
 use crate::logging::{is_debug_on, is_trace_on};
 use crate::wire::{Header, StreamId};
 
-/// What has happened and was not said yet. At most two notes a frame that is applied or encoded, so that what one critical section
-/// may do bounds them, as it bounds the headers that are noted for a tap; none where nobody listens to their level.
+/// Notes that are not logged yet. Each frame applied or encoded leaves at most two, so the work of one critical section
+/// bounds them, as it bounds the headers kept for a tap. None are taken where no subscriber listens to their level.
 #[derive(Debug, Default)]
 pub(crate) struct Notes(Vec<Note>);
 
-/// One thing that has happened.
+/// One event to log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Note {
-    /// A frame came.
+    /// A frame arrived.
     Received(Header),
-    /// A frame was put into the batch that is written next.
+    /// A frame was encoded into the next batch.
     Sent(Header),
-    /// An inbound stream was not taken in.
+    /// An inbound stream was refused.
     Refused {
         stream: StreamId,
         code: u32,
@@ -26,12 +26,12 @@ pub(crate) enum Note {
         stream: StreamId,
         code: u32,
     },
-    /// There was no memory for what arrived on a stream.
+    /// There was no memory for bytes that arrived on a stream.
     OutOfMemory {
         stream: StreamId,
         code: u32,
     },
-    /// The peer goes away.
+    /// The peer sent a go-away.
     GoesAway {
         code: u32,
     },
@@ -39,21 +39,21 @@ pub(crate) enum Note {
 }
 
 impl Notes {
-    /// A frame came: for `trace`.
+    /// A frame arrived: for `trace`.
     pub(in crate::proto) fn received(&mut self, header: Header) {
         if is_trace_on() {
             self.note(Note::Received(header));
         }
     }
 
-    /// A frame leaves: for `trace`.
+    /// A frame was encoded: for `trace`.
     pub(in crate::proto) fn sent(&mut self, header: Header) {
         if is_trace_on() {
             self.note(Note::Sent(header));
         }
     }
 
-    /// What a peer did: for `debug`.
+    /// An action of the peer: for `debug`.
     pub(in crate::proto) fn debug(&mut self, note: impl FnOnce() -> Note) {
         if is_debug_on() {
             self.note(note());

@@ -1,20 +1,21 @@
-//! Owns [`GrownWindows`]: which receive windows are larger than a first one, and how much arrives in them.
+//! Owns [`GrownWindows`]: which receive windows are larger than their first size, and how much arrives in them.
 //!
-//! A window that was not half used for a while becomes smaller. Never looks at a stream, and changes no window itself.
+//! A window that was not half used for a while shrinks (Y-MEM-12). Never looks at a stream, and changes no window
+//! itself.
 
 use crate::proto::key::Key;
 use crate::proto::limits::{WINDOW_LOOK, WINDOW_QUIET};
 use std::collections::BTreeMap;
 use web_time::Instant;
 
-/// Windows larger than a stream's first, and what arrives in them.
+/// Windows larger than their first size, with the use that is made of them.
 #[derive(Debug, Default)]
 pub(in crate::proto) struct GrownWindows {
     windows: BTreeMap<Key, Usage>,
     look_at: Option<Instant>,
 }
 
-/// What had arrived on a stream at a moment.
+/// Bytes received on a stream up to a moment.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::proto) struct Usage {
     since: Instant,
@@ -22,7 +23,7 @@ pub(in crate::proto) struct Usage {
 }
 
 impl Usage {
-    /// How it stands with a window of `size` bytes on which this many have been received: `None` where it was not half used
+    /// Reviews a window of `size` bytes on which `received` bytes have arrived in all. `None` if it was not half used
     /// for a while.
     pub(in crate::proto) fn review(self, size: u32, received: u64, now: Instant) -> Option<Self> {
         let half_used = received.saturating_sub(self.received) >= u64::from(size / 2);
@@ -36,7 +37,7 @@ impl Usage {
 }
 
 impl GrownWindows {
-    /// Watches a window from now on, if it is not watched yet. Says whether windows have to be looked at from now on.
+    /// Watches a window, if it is not watched yet. Returns whether this starts the timer of reviews.
     pub(in crate::proto) fn watch(&mut self, key: Key, received: u64, now: Instant) -> bool {
         self.windows.entry(key).or_insert(Usage { since: now, received });
         let first = self.look_at.is_none();
@@ -46,18 +47,18 @@ impl GrownWindows {
         first
     }
 
-    /// When windows are to be looked at.
+    /// When windows are to be reviewed.
     pub(in crate::proto) const fn poll_timeout(&self) -> Option<Instant> {
         self.look_at
     }
 
-    /// Takes all windows out when it is time to look at them.
+    /// Takes all windows out when a review is due.
     pub(in crate::proto) fn take_due(&mut self, now: Instant) -> Option<BTreeMap<Key, Usage>> {
         self.look_at.filter(|at| now >= *at)?;
         Some(std::mem::take(&mut self.windows))
     }
 
-    /// Puts those back that are watched further.
+    /// Puts the windows back that stay watched.
     pub(in crate::proto) fn put_back(&mut self, windows: BTreeMap<Key, Usage>, now: Instant) {
         self.look_at = if windows.is_empty() { None } else { now.checked_add(WINDOW_LOOK) };
         self.windows = windows;

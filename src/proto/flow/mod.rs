@@ -1,4 +1,4 @@
-//! Owns flow control: windows, the bandwidth estimate that sizes them, and what is asked of the memory manager for them.
+//! Owns flow control: windows, the bandwidth estimate that sizes them, and the requests to the memory manager for them.
 
 pub(in crate::proto) mod grown;
 mod rate;

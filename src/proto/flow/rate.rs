@@ -1,5 +1,5 @@
-//! Owns [`Rate`]: the bandwidth estimate of one stream, which is how fast it is read, and what a peer that waits for credit
-//! tells of the round trip.
+//! Owns [`Rate`]: the bandwidth estimate of one stream, from how fast its application reads, and the round trips seen
+//! by a peer that waits for credit.
 //!
 //! Pure arithmetic over bytes, times and the round-trip time. The window that it sizes is in `window`.
 
@@ -7,34 +7,36 @@ use crate::proto::limits::{CREDIT_LEFT, TRAIN_GROWTH, TRAIN_SPAN};
 use std::time::Duration;
 use web_time::Instant;
 
-/// How fast a stream is read.
+/// The bandwidth estimate of one stream: how many bytes are read in which time.
 #[derive(Clone, Debug)]
 pub(super) struct Rate {
-    /// Whether the window has grown by what the peer has not been told of.
+    /// Whether the window has grown by credit that the peer has not been told of.
     pub(super) enlarged: bool,
-    /// What of that which came when the measuring began has not been read: it is not counted.
+    /// Unread bytes among those that arrived at the very moment the measurement began. They are not counted.
     pub(super) at_once: u32,
-    /// Whether anything was read since then: what comes later has not come at that moment, though a coarse clock shows it.
+    /// Whether anything was read since the measurement began. Bytes that arrive later are not of its first moment, even
+    /// if a coarse clock shows the same time.
     pub(super) begun: bool,
-    /// What was read since then, which is at least a round trip ago where the window grows by it.
+    /// Bytes read since the measurement began. That is at least a round trip ago where the window grows by the rate.
     pub(super) bytes: u32,
-    /// What of `bytes` had arrived before: it says nothing of how fast the link is.
+    /// Bytes of `bytes` that had arrived before the measurement began: they say nothing of the link's bandwidth.
     pub(super) early: u32,
-    /// What it is when all is read that the peer could send then; 0 once that was looked at. If it took less than a round
-    /// trip, the peer has had to wait for credit.
+    /// Value of `bytes` once everything is read that the peer could send when the measurement began; 0 after that was
+    /// reviewed. If it took less than a round trip, the peer had to wait for credit.
     pub(super) goal: u32,
-    /// How large the window should be by that; 0 while it is not known.
+    /// Window size that the reviewed measurement asks for; 0 while it is not known.
     pub(super) train: u32,
     pub(super) since: Instant,
-    /// Credit that the peer cannot have used before it had what it was given at `granted`; 0 where that is over.
+    /// Credit that the peer can only use after it has received the window update of `granted`; 0 where the peer has
+    /// used some of it.
     pub(super) beyond: u32,
     pub(super) granted: Instant,
-    /// For how long it has waited for that.
+    /// Time that the peer has waited for that credit.
     pub(super) waited: Option<Duration>,
 }
 
 impl Rate {
-    /// The peer is given so much.
+    /// A window update grants the peer `bytes` of credit.
     pub(super) fn granted(&mut self, bytes: u32, now: Instant) {
         if self.beyond == 0 {
             self.granted = now;
@@ -42,8 +44,9 @@ impl Rate {
         self.beyond = self.beyond.saturating_add(bytes);
     }
 
-    /// The first byte has come that the peer could not send before it had that. If it had used up what it had before, and the
-    /// whole connection was silent for a good part of the time since, it has waited for just that (Y-FLOW-12).
+    /// The first byte has arrived that the peer could send only after the last window update. If the peer had used up
+    /// its credit before, and the whole connection was silent for a good part of the time since, the peer has waited
+    /// for just that update (Y-FLOW-12).
     #[cold]
     pub(super) fn crossed(&mut self, credit: u32, quiet: Instant, now: Instant) {
         let left = credit.saturating_sub(std::mem::take(&mut self.beyond));
@@ -62,15 +65,14 @@ impl Rate {
         self.bytes = self.bytes.saturating_add(counted);
     }
 
-    /// How fast what there was came in less than a round trip. If it was all that the peer could send to a window of this
-    /// `size`, it has had to wait, since what it was given meanwhile cannot have reached it: then that says how large the
-    /// window should be.
+    /// Sizes the window by bytes that arrived in less than a round trip. If they were all that the peer could send in a
+    /// window of this `size`, the peer had to wait: credit granted meanwhile cannot have reached it.
     pub(super) fn look_at_train(&mut self, size: u32, spent: bool, rtt: Duration, elapsed: Duration) {
         let arrived = self.bytes.saturating_sub(self.early);
         if arrived < size / 4 {
             return;
         }
-        // What comes faster may have waited for this end to read it.
+        // Bytes that arrive faster may have waited for this end to read them.
         let believed = elapsed >= TRAIN_SPAN;
         let read = per_round_trip(arrived, rtt, elapsed.max(TRAIN_SPAN));
         if spent {
@@ -80,7 +82,7 @@ impl Rate {
     }
 }
 
-/// `bytes` in `elapsed` are so many in a round trip, as far as 32 bits go.
+/// Bytes in a round trip at the rate of `bytes` in `elapsed`, saturated at 32 bits.
 pub(super) fn per_round_trip(bytes: u32, rtt: Duration, elapsed: Duration) -> u32 {
     let bytes = u128::from(bytes).saturating_mul(rtt.as_nanos()).checked_div(elapsed.as_nanos());
     bytes.and_then(|bytes| u32::try_from(bytes).ok()).unwrap_or(u32::MAX)

@@ -1,8 +1,9 @@
-//! Owns what is asked of the memory manager for receive windows, and the queue of credit that waits for memory.
+//! Owns the requests to the memory manager for receive windows, and the queue of credit that waits for memory.
 //!
-//! The memory manager decides, and it is not ours: a [`WindowRequest`] is put to it with no lock held, and the [`WindowDecision`] is brought
-//! back. Credit for which there is no memory waits in a [`CreditQueue`], the most urgent first (Y-MEM-10). How much a window
-//! is worth is decided in `window`. Never looks at a stream.
+//! The memory manager is user code. So a [`WindowRequest`] is made under the lock, put to the manager with no lock
+//! held, and its [`WindowDecision`] is applied under the lock again. Credit for which there is no memory waits in a
+//! [`CreditQueue`], the most urgent first (Y-MEM-10). `window` decides how large a window should be. Never looks at a
+//! stream.
 
 use crate::config::{Config, ReceiveCharge};
 use crate::memory::{MemoryManager, Reservation};
@@ -14,39 +15,39 @@ use std::collections::BTreeMap;
 use std::iter::successors;
 use std::sync::Arc;
 
-/// What a stream's window wants of the memory manager, now that credit is due.
+/// A request for one stream's window, made when credit is due.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WindowRequest {
     pub(in crate::proto) key: Key,
     pub(in crate::proto) priority: Priority,
     pub(in crate::proto) charging: ReceiveCharge,
-    /// Bytes by which it would be larger.
+    /// Bytes by which the window would grow.
     pub(in crate::proto) growth: u32,
-    /// Credit that is due at its present size: what counts of it, which is half of the window.
+    /// Credit that is due at the present size. At most half of the window counts.
     pub(in crate::proto) credit: u32,
-    /// Whether it is larger than it was at first.
+    /// Whether the window is larger than its first size.
     pub(in crate::proto) grown: bool,
-    /// What is to be had at any priority, since the stream would stand still without it.
+    /// Credit that is granted at any priority, since the stream is starved of credit without it; 0 where it is not.
     pub(in crate::proto) least: u32,
 }
 
-/// What the memory manager says to that.
+/// The memory manager's decision on a request.
 #[derive(Debug)]
 pub(crate) enum WindowDecision {
-    /// The window may be larger by what this has reserved.
+    /// The window grows by the bytes of this reservation.
     Larger(Reservation),
-    /// The window may be larger by so many bytes, which are reserved when they arrive.
+    /// The window grows by so many bytes, which are reserved when they arrive.
     Wider(u32),
     AsItIs,
-    /// What it is owed is not given, and the window smaller by it.
+    /// The window shrinks: the credit that is owed is not granted.
     Smaller,
-    /// There is no memory for what the credit would let arrive, but for so much.
+    /// The memory manager refuses the credit, but for so many bytes.
     Least(u32),
-    /// There is none at all.
+    /// The memory manager refuses all credit.
     Withheld,
 }
 
-/// A window that should be larger by `bytes`, since its application says so.
+/// A request of the application to grow a window by `bytes`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Growth {
     pub(in crate::proto) key: Key,
@@ -56,7 +57,8 @@ pub(crate) struct Growth {
 }
 
 impl Growth {
-    /// Asks, as a [`WindowRequest`] does: [`WindowDecision::Larger`] or [`WindowDecision::Wider`], or it stays as it is.
+    /// Asks the memory manager, as a [`WindowRequest`] does. The decision is [`WindowDecision::Larger`],
+    /// [`WindowDecision::Wider`] or [`WindowDecision::AsItIs`].
     pub(crate) fn put_to(self, memory: &Arc<dyn MemoryManager>) -> WindowDecision {
         match self.charging {
             ReceiveCharge::Window => {
@@ -79,7 +81,7 @@ pub(crate) fn first_reservation(config: &Config) -> usize {
 }
 
 impl WindowRequest {
-    /// Asks. Called by whoever holds no lock: the manager is not ours.
+    /// Asks the memory manager. The caller holds no lock: the manager is user code.
     pub(crate) fn put_to(self, memory: &Arc<dyn MemoryManager>) -> WindowDecision {
         match self.charging {
             ReceiveCharge::Window => self.promised(memory),
@@ -87,21 +89,21 @@ impl WindowRequest {
         }
     }
 
-    /// How often the memory manager has said no to a larger window before it gave this answer.
-    pub(in crate::proto) fn refusals(self, answer: &WindowDecision) -> u64 {
-        let refused = match answer {
+    /// How often the memory manager has refused growth before it came to this decision.
+    pub(in crate::proto) fn refusals(self, decision: &WindowDecision) -> u64 {
+        let refused = match decision {
             WindowDecision::Larger(granted) => {
                 self.growths().take_while(|bytes| *bytes as usize > granted.bytes()).count()
             }
             WindowDecision::Wider(_) => 0,
-            // It was only looked whether there is room.
+            // The manager was only asked whether there is room, and once.
             _ if self.charging == ReceiveCharge::Buffered => usize::from(self.growth > 0),
             _ => self.growths().count(),
         };
         refused as u64
     }
 
-    /// What it would be larger by, and half of that and so on where so much is refused.
+    /// The sizes of growth to ask for: all of it, then half and so on while the last one is refused.
     fn growths(self) -> impl Iterator<Item = u32> {
         let half = |growth: &u32| Some(growth / 2).filter(|half| *half >= INITIAL_WINDOW);
         successors(Some(self.growth).filter(|growth| *growth > 0), half)
@@ -117,7 +119,7 @@ impl WindowRequest {
         }
     }
 
-    /// Y-MEM-10: whether there is room is all that is asked; it is reserved when it is used.
+    /// Y-MEM-10: the manager is only asked whether there is room. Bytes are reserved when they arrive.
     fn used(self, memory: &dyn MemoryManager) -> WindowDecision {
         let room = |bytes: u32, priority| memory.has_room(bytes as usize, priority);
         let granted = self.growths().find(|bytes| room(self.credit.saturating_add(*bytes), self.priority));
@@ -135,35 +137,36 @@ impl WindowRequest {
     }
 }
 
-/// Streams whose credit waits for memory, the most urgent first and then in the order in which they came. A stream that is
-/// here knows its place, and is taken out when it ends.
+/// Streams whose credit waits for memory, the most urgent first and then in the order of arrival. A queued stream knows
+/// its place, and is removed when it ends.
 #[derive(Debug, Default)]
 pub(in crate::proto) struct CreditQueue {
     queue: BTreeMap<Place, Key>,
     tickets: u64,
 }
 
-/// Where credit that is due stands with the memory manager.
+/// State of a stream's due credit in relation to the memory manager.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::proto) enum CreditState {
-    /// It need not be asked, or has granted it.
+    /// The credit needs no request, or the request was granted.
     Settled,
-    /// It is asked before the next batch.
+    /// The request is made before the next batch.
     Requested,
-    /// It has refused; this is the place of the stream in the queue.
+    /// The request was refused. This is the stream's place in the queue.
     Waiting(Place),
 }
 
 /// A place in the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::proto) struct Place {
-    /// At which it waits: one that is starved of credit waits for the least that there is, which it gets at any priority.
+    /// The priority at which the stream waits. A stream that is starved of credit waits at the highest, for the minimum
+    /// that any priority gets.
     priority: Reverse<Priority>,
     ticket: u64,
 }
 
 impl CreditQueue {
-    /// Puts a stream behind the others of this priority.
+    /// Queues a stream behind the others of this priority.
     pub(in crate::proto) fn push(&mut self, key: Key, priority: Priority) -> Place {
         let place = Place { priority: Reverse(priority), ticket: self.tickets };
         self.tickets = place.ticket.wrapping_add(1);
@@ -185,7 +188,7 @@ impl CreditQueue {
         self.queue.pop_first().map(|(_, key)| key)
     }
 
-    /// Gives back what holds nothing.
+    /// Frees the storage of an empty queue.
     pub(in crate::proto) fn release_if_idle(&mut self) {
         if self.queue.is_empty() {
             self.queue = BTreeMap::new();

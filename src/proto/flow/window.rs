@@ -1,8 +1,9 @@
-//! Owns [`SendWindow`] and [`ReceiveWindow`]: how much each side of a stream may still send, and how large a window should be.
+//! Owns [`SendWindow`] and [`ReceiveWindow`]: how much each side of a stream may still send, and how large a receive
+//! window should be.
 //!
-//! Pure arithmetic over `(bytes, now, rtt)`; no frame, no queue. Credit that is owed is always a difference between
-//! what the window allows and what the peer knows of, never a message that could be lost (Y-FLOW-5). How fast a stream is read
-//! is estimated in `rate`.
+//! Pure arithmetic over `(bytes, now, rtt)`; no frame, no queue. Credit that is owed is always the difference between
+//! the window and the credit that the peer knows of, never a message that could be lost (Y-FLOW-5). The bandwidth
+//! estimate is in `rate`.
 
 use super::rate::{Rate, per_round_trip};
 use crate::proto::limits::{INITIAL_WINDOW, TRAIN_START};
@@ -13,11 +14,11 @@ use web_time::Instant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::proto) struct SendWindow {
     available: u32,
-    /// The most that there has been.
+    /// The most credit that there has been at one time.
     largest: u32,
 }
 
-/// Credit that does not fit 32 bits.
+/// The sum of the credit does not fit 32 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::proto) struct Overflow;
 
@@ -47,7 +48,7 @@ impl SendWindow {
     }
 }
 
-/// What the peer may send on a stream. Always `credit + held <= size`.
+/// Flow control of the bytes that the peer sends on a stream. Invariant: `credit + held <= size`.
 #[derive(Clone, Debug)]
 pub(in crate::proto) struct ReceiveWindow {
     /// Bytes reserved for the stream: the peer's credit and what is buffered never pass it.
@@ -58,7 +59,7 @@ pub(in crate::proto) struct ReceiveWindow {
     held: u32,
     /// The largest size that there has been.
     largest: u32,
-    /// Of one on which bytes have come lately.
+    /// The bandwidth estimate, while bytes arrive.
     rate: Option<Box<Rate>>,
 }
 
@@ -67,7 +68,7 @@ pub(in crate::proto) struct ReceiveWindow {
 pub(in crate::proto) struct BeyondCredit;
 
 impl ReceiveWindow {
-    /// What one takes beside itself while bytes come.
+    /// Size of the bandwidth estimate, which a window allocates while bytes arrive.
     #[cfg(test)]
     pub(in crate::proto) const MEASURING: usize = size_of::<Rate>();
 
@@ -89,12 +90,12 @@ impl ReceiveWindow {
         self.credit
     }
 
-    /// Bytes that the application has not read, as far as it has said.
+    /// Bytes that the application has not read, as far as it has reported.
     pub(in crate::proto) const fn held(&self) -> u32 {
         self.held
     }
 
-    /// Takes in a data header (Y-FLOW-2). The last data on the connection came at `quiet`.
+    /// Counts a data header against the credit (Y-FLOW-2). The last data on the connection arrived at `quiet`.
     pub(in crate::proto) fn receive(&mut self, len: u32, quiet: Instant, now: Instant) -> Result<(), BeyondCredit> {
         let credit = self.credit.checked_sub(len).ok_or(BeyondCredit)?;
         match &self.rate {
@@ -108,13 +109,13 @@ impl ReceiveWindow {
             rate.crossed(self.credit, quiet, now);
         }
         self.credit = credit;
-        // Invariant: credit + held <= size, so nothing is cut off.
+        // Invariant: credit + held <= size, so the sum does not saturate.
         self.held = self.held.saturating_add(len);
         Ok(())
     }
 
-    /// How fast bytes are taken is measured from when the first of them came: an application that begins to read when most
-    /// of them are there has not seen how fast the link is. A few bytes are not worth it.
+    /// Starts the measurement when the first bytes arrive. An application that begins to read when most of them have
+    /// arrived has seen nothing of the link's bandwidth. A few bytes are not worth a measurement.
     #[cold]
     fn time(&mut self, len: u32, now: Instant) {
         if self.rate.is_none() {
@@ -134,38 +135,42 @@ impl ReceiveWindow {
         let bytes = bytes.min(self.held);
         self.held = self.held.saturating_sub(bytes);
         match &mut self.rate {
-            // What is read at the first moment arrived before it: it says nothing of the rate.
+            // Bytes read at the first moment arrived before it: they say nothing of the rate.
             None => self.measure(now),
             Some(rate) => rate.read(bytes),
         }
     }
 
-    /// Credit that the window allows and the peer does not know of yet.
+    /// Credit that the window allows and that the peer has not been granted yet.
     pub(in crate::proto) const fn owed(&self) -> u32 {
         self.size.saturating_sub(self.credit).saturating_sub(self.held)
     }
 
-    /// Whether that is worth a frame (Y-FLOW-4).
+    /// Whether the credit owed is worth a window update (Y-FLOW-4).
     pub(in crate::proto) fn is_due(&self) -> bool {
         self.owed() >= self.size / 2
     }
 
-    /// Bytes that must be consumed until credit is due, or it is known that the peer has used up what it had; at least 1.
+    /// Bytes that must be consumed until credit is due, or until it is known that the peer has used up the credit it
+    /// had; at least 1.
     pub(in crate::proto) fn until_due(&self) -> u32 {
         let left = (self.size / 2).saturating_sub(self.owed());
         let spent = self.rate.as_ref().and_then(|rate| rate.goal.checked_sub(rate.bytes)).filter(|left| *left > 0);
         spent.map_or(left, |spent| left.min(spent)).max(1)
     }
 
-    /// Whether all has been read that the peer could send when the measuring began, which is news.
+    /// Whether everything has been read that the peer could send when the measurement began, and this has not been
+    /// reviewed yet.
     pub(in crate::proto) fn is_spent(&self) -> bool {
         self.rate.as_ref().is_some_and(|rate| rate.goal > 0 && rate.bytes >= rate.goal)
     }
 
-    /// Hands out what is owed, to be put into a frame: the peer is held to what it was told, and to no more (Y-FLOW-3).
+    /// Grants the credit that is owed, for a window update. The peer is held to the credit that it was granted, and to
+    /// no more (Y-FLOW-3).
     ///
-    /// Of a window that has grown that is whole halves. What is read seldom ends at a half: if a little more were
-    /// returned, the other half would lack it, and the peer would wait for a round trip with less than half to go.
+    /// A window that has grown grants whole halves. Reading seldom stops exactly at a half: if a little more were
+    /// returned, the other half would lack it, and the peer would wait for a round trip with less than half a window to
+    /// go.
     pub(in crate::proto) fn grant(&mut self, now: Instant) -> u32 {
         let (owed, half) = (self.owed(), self.size / 2);
         let told = self.rate.as_mut().is_some_and(|rate| !std::mem::take(&mut rate.enlarged));
@@ -173,7 +178,7 @@ impl ReceiveWindow {
         self.grant_up_to(owed.saturating_sub(beyond), now)
     }
 
-    /// Hands out at most `most` of it.
+    /// Grants at most `most` of the credit owed.
     pub(in crate::proto) fn grant_up_to(&mut self, most: u32, now: Instant) -> u32 {
         let granted = self.owed().min(most);
         self.credit = self.credit.saturating_add(granted);
@@ -183,13 +188,13 @@ impl ReceiveWindow {
         granted
     }
 
-    /// How long the peer has waited for credit, where that is news and nothing else came meanwhile: no less than a round trip
-    /// (Y-FLOW-12).
+    /// Takes the time that the peer has waited for credit while nothing else arrived, if it is not taken yet: no less
+    /// than a round trip (Y-FLOW-12).
     pub(in crate::proto) fn take_wait(&mut self) -> Option<Duration> {
         self.rate.as_mut()?.waited.take()
     }
 
-    /// Whether the peer can send nothing and there is nothing to read.
+    /// Whether the peer has no credit and the application has nothing to read.
     pub(in crate::proto) const fn is_exhausted(&self) -> bool {
         self.credit == 0 && self.held == 0
     }
@@ -203,26 +208,26 @@ impl ReceiveWindow {
         self.largest = self.largest.max(self.size);
     }
 
-    /// Makes the window smaller, but not than `floor` nor than what the peer was told: by what it is owed, which it is
-    /// not given then. Says by how much.
+    /// Shrinks the window by credit that is owed and is then not granted, never below `floor` nor below what the peer
+    /// was granted. Returns the number of bytes.
     pub(in crate::proto) fn shrink(&mut self, floor: u32) -> u32 {
         let bytes = self.owed().min(self.size.saturating_sub(floor));
         self.size = self.size.saturating_sub(bytes);
         bytes
     }
 
-    /// Nothing has been read for a while: how fast that was says nothing any more.
+    /// Drops the bandwidth estimate: nothing has been read for a while, so it is out of date.
     pub(in crate::proto) fn forget_rate(&mut self) {
         self.rate = None;
     }
 
-    /// How many bytes larger the window should be, so that it has twice what is read in a round trip, and never past `max`
+    /// Bytes by which the window should grow, so that it holds twice the bandwidth-delay product and never passes `max`
     /// (Y-FLOW-8). `None` while it is large enough, or while that cannot be known yet.
     pub(in crate::proto) fn growth(&mut self, rtt: Option<Duration>, max: u32, now: Instant) -> Option<u32> {
         let (spent, due, size) = (self.is_spent(), self.is_due(), self.size);
         let rate = self.rate.as_mut()?;
         if spent {
-            // It is looked at once.
+            // It is reviewed once.
             rate.goal = 0;
         }
         let (rtt, elapsed) = (rtt?, now.saturating_duration_since(rate.since));
@@ -233,7 +238,8 @@ impl ReceiveWindow {
             per_round_trip(rate.bytes, rtt, elapsed).saturating_mul(2).max(rate.train)
         } else {
             rate.look_at_train(size, spent, rtt, elapsed);
-            // What it grows by leaves with what was read, but for the first window: its peer has too little to wait for that.
+            // The growth leaves with the credit of what was read. The first window is an exception: its peer has too
+            // little credit to wait for that.
             let first = size == INITIAL_WINDOW && rate.train >= 2 * INITIAL_WINDOW;
             let waits = !first && !due;
             Some(rate.train).filter(|train| *train > 0 && !waits)?
@@ -242,7 +248,7 @@ impl ReceiveWindow {
         target.min(max).checked_sub(size).filter(|growth| *growth > 0)
     }
 
-    /// Measuring begins anew.
+    /// Starts a new measurement.
     fn measure(&mut self, now: Instant) {
         let goal = self.credit.saturating_add(self.held);
         let enlarged = self.rate.as_ref().map_or(self.owed() > 0, |rate| rate.enlarged);

@@ -1,8 +1,8 @@
-//! Verbs of [`Mux`] for the memory of what arrives, where memory is charged as it is used and not as it was promised.
+//! Verbs of [`Mux`] for the memory of received bytes where it is charged as it is used ([`ReceiveCharge::Buffered`]).
 //!
-//! While what was read is applied, some is reserved ahead of it, so that the memory manager is asked about once a read and
-//! not once a frame. What is kept for a stream is charged to it, chunk by chunk, and given back as it is read; there never
-//! is a byte in a buffer that nothing is reserved for (Y-MEM-9).
+//! Memory is reserved ahead of the bytes of one read, so that the memory manager is asked once a read and not once a
+//! frame. Each buffered chunk is charged to its stream, and is given back as the application reads. No buffer ever
+//! holds a byte that is not reserved (Y-MEM-9).
 
 use super::{Lifecycle, Mux};
 use crate::config::ReceiveCharge;
@@ -15,8 +15,8 @@ use crate::proto::stream::{Owed, ReceiveEvent, ResetBy, ResetCause};
 use crate::stats::count;
 
 impl Mux {
-    /// Bytes that have to be reserved before the next `len` bytes of the body under way can be kept. Answered with
-    /// [`Mux::provide`]; without that they end their stream.
+    /// Bytes that have to be reserved before the next `len` bytes of the present body can be buffered. The shell
+    /// answers with [`Mux::provide`]; otherwise these bytes end their stream.
     pub(crate) fn lacks(&self, len: usize) -> Option<usize> {
         if self.config.receive_charge() == ReceiveCharge::Window || len == 0 {
             return None;
@@ -26,7 +26,7 @@ impl Mux {
         needed.checked_sub(ahead).filter(|lacking| *lacking > 0)
     }
 
-    /// Takes in what was reserved for what [`Mux::lacks`] has said, or more.
+    /// Takes the reservation for the bytes that [`Mux::lacks`] has returned, or for more.
     pub(crate) fn provide(&mut self, granted: Reservation) {
         if matches!(self.lifecycle, Lifecycle::Closed(_)) {
             self.events.released.push(granted);
@@ -38,12 +38,13 @@ impl Mux {
         }
     }
 
-    /// All that was read has been applied, or as much of it as a poll may: what was reserved ahead is given back.
+    /// The bytes of one read have been applied, or as many as a poll may: the rest of the reservation ahead is given
+    /// back.
     pub(crate) fn handle_applied(&mut self) {
         self.events.released.extend(self.ahead.take());
     }
 
-    /// Charges a stream for the next `len` bytes of its body; `false` where nothing is reserved for them.
+    /// Charges a stream for the next `len` bytes of its body; `false` if no memory is reserved for them.
     pub(super) fn charge(&mut self, key: Key, len: usize) -> bool {
         if self.config.receive_charge() == ReceiveCharge::Window {
             return true;
@@ -62,7 +63,7 @@ impl Mux {
         true
     }
 
-    /// Bytes of a stream have been read: gives back what is not needed for the rest of them.
+    /// The application has read bytes of a stream: gives back the memory that the rest does not need.
     pub(super) fn discharge(&mut self, key: Key) {
         if self.config.receive_charge() == ReceiveCharge::Window {
             return;
@@ -79,9 +80,9 @@ impl Mux {
         self.counters.released(stream.priority, excess);
     }
 
-    /// There is no memory for what arrives on a stream: it ends, and the peer is told. What arrived before is kept for
-    /// the application (Y-MEM-11).
-    pub(super) fn overrun(&mut self, key: Key) {
+    /// There is no memory for the bytes that arrive on a stream: it ends, and the peer is told. Bytes that arrived
+    /// before are kept for the application (Y-MEM-11).
+    pub(super) fn end_out_of_memory(&mut self, key: Key) {
         let code = self.config.refusal_code();
         let Some(stream) = self.store.get(key) else { return };
         self.events.notes.debug(|| Note::OutOfMemory { stream: stream.id, code });
@@ -94,12 +95,12 @@ impl Mux {
         stream.receive.state = stream.receive.state.on(ReceiveEvent::RemoteReset);
         stream.owed = Owed { syn: false, reset: true };
         self.take_stock(key);
-        self.end_halves(key, ResetCause { by: ResetBy::Overrun, code });
+        self.end_halves(key, ResetCause { by: ResetBy::OutOfMemory, code });
     }
 }
 
-/// The most that chunks take in which there are `held` unread bytes. Of the first, most may have been read; the last one
-/// that the reader has taken and the last one that arrives may be nearly empty. The others are full.
+/// The most memory that chunks with `held` unread bytes take. Most of the first chunk may have been read. The last
+/// chunk that the reader has taken and the last one that arrives may be nearly empty. All others are full.
 pub(super) const fn needed_for(held: usize) -> usize {
     if held == 0 { 0 } else { held.saturating_add(3 * CHUNK) }
 }

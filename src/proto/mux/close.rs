@@ -1,8 +1,9 @@
-//! Verbs of [`Mux`] for the end of the connection: a close and a drain, the go-aways of both ends, and the end of the transport.
+//! Verbs of [`Mux`] for the end of the connection: close and drain, the go-aways of both ends, and the end of the
+//! transport.
 //!
-//! The transport says only that it has ended, or failed. Whether that is the end of a connection in good order, and what of
-//! its streams was lost by it, is decided here. A connection that can open no stream any more lives on with those that are
-//! open; where a task waits for one that it will never open, it closes after a while, so that another one can take its place.
+//! The transport only reports that it has ended or failed. These verbs decide whether the connection ended in good
+//! order, and which streams lost data. A connection that can open no more streams lives on with the open ones. If a
+//! task waits for a stream that will never open, the connection closes after a while, so that a new one can replace it.
 
 use super::inbound::Progress;
 use super::teardown::{Leave, Trace};
@@ -18,7 +19,7 @@ use crate::stats::add;
 use web_time::Instant;
 
 impl Mux {
-    /// Tells the peer that no new streams are taken; the open ones live on (Y-AWAY-3).
+    /// Tells the peer that this end accepts no new streams; the open ones live on (Y-AWAY-3).
     pub(crate) fn go_away(&mut self) {
         if !self.local_away && matches!(self.lifecycle, Lifecycle::Open) {
             self.local_away = true;
@@ -27,7 +28,7 @@ impl Mux {
         }
     }
 
-    /// Begins to close: what was written goes out, then a go-away with `code` (Y-CLOSE-1).
+    /// Begins to close: written data leaves, then a go-away with `code` (Y-CLOSE-1).
     pub(crate) fn close(&mut self, code: u32) {
         let reason = match code {
             0 => ConnectionError::Closed { by: Side::Local },
@@ -36,9 +37,9 @@ impl Mux {
         self.begin_close(code, reason);
     }
 
-    /// Closes the connection as a muxer. Its user is dropping everything, so that what was read and not answered will not be:
-    /// the streams dropped like that whose FIN has not left are reset in its place (Y-DROP-9), and the peer says when it has
-    /// read the last of all this (Y-CLOSE-14).
+    /// Closes the connection as a libp2p muxer, whose user drops all streams, so that requests it has read stay
+    /// unanswered. Streams that were dropped without an answer and whose FIN has not left are reset instead (Y-DROP-9),
+    /// and a ping asks the peer to confirm that it has read the last frame (Y-CLOSE-14).
     #[cfg(any(feature = "libp2p", test))]
     pub(crate) fn close_muxer(&mut self, now: Instant) {
         if !matches!(self.lifecycle, Lifecycle::Open) {
@@ -61,8 +62,8 @@ impl Mux {
         }
     }
 
-    /// Nobody is there any more to open or accept streams: those that wait and those that come are refused, and the
-    /// connection closes with the last of the others (Y-CLOSE-8).
+    /// The application opens and accepts no more streams: streams in the backlog and later ones are refused, and the
+    /// connection closes with the last open stream (Y-CLOSE-8).
     pub(crate) fn drain(&mut self, now: Instant) {
         self.tick(now);
         self.draining = true;
@@ -75,21 +76,21 @@ impl Mux {
         self.close_if_drained();
     }
 
-    /// After a go-away with code 0 from the peer, where nobody uses it here, and where no stream can be opened any more, the
-    /// connection closes when its last stream has ended (Y-AWAY-1, Y-AWAY-4).
+    /// Closes the connection when its last stream has ended, if the peer sent a go-away with code 0, if the application
+    /// has dropped the connection, or if no stream can be opened any more (Y-AWAY-1, Y-AWAY-4).
     pub(super) fn close_if_drained(&mut self) {
         if self.store.live() == 0 && (self.remote_away || self.draining || self.ends.is_retiring()) {
             self.close_drained();
         }
     }
 
-    /// Closes in good order what has no use any more.
+    /// Closes a connection that has no use any more, in good order.
     pub(super) fn close_drained(&mut self) {
         let by = if self.remote_away { Side::Remote } else { Side::Local };
         self.begin_close(0, ConnectionError::Closed { by });
     }
 
-    /// The peer takes no more streams, or ends the connection.
+    /// The peer accepts no more streams, or ends the connection.
     pub(super) fn on_go_away(&mut self, code: u32) -> Progress {
         self.events.notes.debug(|| Note::GoesAway { code });
         self.ends.peer_goes_away(self.stream_frames());
@@ -104,13 +105,13 @@ impl Mux {
         if news { Progress::Useful } else { Progress::Useless }
     }
 
-    /// Whether the last that the peer has said was that it goes away, pings aside: one that closes says no more, one that
-    /// only wants no more streams goes on with those that are open (Y-CLOSE-13).
+    /// Whether the peer's go-away was the last frame it sent, pings aside. A peer that closes sends nothing more. A
+    /// peer that only refuses new streams goes on with the open ones (Y-CLOSE-13).
     pub(crate) fn peer_has_left(&self) -> bool {
         self.ends.peer_has_left(self.stream_frames())
     }
 
-    /// What is known of whether the peer has read the go-away, where it was asked (Y-CLOSE-14).
+    /// Whether the peer has read the go-away, where it was asked (Y-CLOSE-14).
     pub(crate) const fn confirmation(&self) -> Option<Confirmation> {
         self.ends.confirmation()
     }
@@ -119,7 +120,7 @@ impl Mux {
         self.counters.received.data_frames.saturating_add(self.counters.received.window_update_frames)
     }
 
-    /// The transport takes no more bytes. What the peer said last explains it better than the error does (Y-CLOSE-6).
+    /// Writing to the transport has failed. A go-away that the peer sent explains it better than the error (Y-CLOSE-6).
     pub(crate) fn handle_write_error(&mut self, error: ConnectionError) {
         let reason = self.orderly_end(false).unwrap_or(error);
         self.fail(reason);
@@ -133,7 +134,7 @@ impl Mux {
 
     /// The transport has ended, `inside` a frame or not (Y-EOF-1, Y-EOF-3).
     pub(crate) fn handle_eof(&mut self, inside: bool) {
-        // A stream whose SYN has not left is none that the peer could have ended.
+        // The peer could not have ended a stream whose SYN has not left.
         let known = |key| self.store.get(key).is_some_and(|stream| stream.handshake != Handshake::Lazy);
         let open = self.store.live() > 0 && self.store.keys().any(|key| known(key) && self.is_linked(key));
         let reason = match (self.orderly_end(inside), &self.lifecycle) {
@@ -145,8 +146,8 @@ impl Mux {
         self.fail(reason);
     }
 
-    /// Why the connection is over where its transport ends or fails after the peer has said that it goes away, or while
-    /// this end closes and nothing of a stream is lost by it: both are in good order. `None` where it is not.
+    /// The reason of an end in good order: the transport ends or fails after the peer's go-away, or while this end
+    /// closes and no stream loses data by it. `None` otherwise.
     fn orderly_end(&self, inside: bool) -> Option<ConnectionError> {
         match &self.lifecycle {
             _ if inside => None,
@@ -156,13 +157,13 @@ impl Mux {
         }
     }
 
-    /// Whether the transport has taken all that was written, and every FIN that was asked for.
+    /// Whether the transport has taken all data and every FIN that was asked for.
     fn has_sent_all(&self) -> bool {
         self.send_pool.used() == 0 && self.schedule.is_empty() && self.ends.has_written_fins()
     }
 
-    /// Decides who stays in the backlog though the connection is over: after an end in good order all of them, otherwise
-    /// those that are complete or have something to read (Y-CLOSE-9). The others go as if nobody held them.
+    /// Decides which streams stay in the backlog after the connection is over: all of them after an end in good order,
+    /// otherwise those that are complete or have unread bytes (Y-CLOSE-9). The others are dropped.
     pub(super) fn part_with_backlog(&mut self, reason: &ConnectionError) {
         let (store, clean) = (&mut self.store, reason.is_clean());
         self.incoming.retain(|key| {
@@ -177,7 +178,7 @@ impl Mux {
         self.incoming.shrink_to_fit();
     }
 
-    /// What of the body under way has not arrived by the end of the connection is not waited for any more.
+    /// The rest of the present body will not arrive: the connection is over.
     pub(super) fn give_up_body(&mut self) {
         if let Some(key) = self.receiver() {
             let (left, latest) = (self.arriving(key), self.counters.latest());
@@ -188,20 +189,20 @@ impl Mux {
         self.body = None;
     }
 
-    /// Whether nothing of a stream was lost by the end of its connection, though its FIN may not have left: that was in
-    /// good order, the peer has finished and was read to its end, and all that was written was sent (Y-CLOSE-12).
+    /// Whether a stream lost nothing by the end of its connection: the end was in good order, the peer has finished and
+    /// was read to its end, and all written data was sent. The FIN may be missing (Y-CLOSE-12).
     pub(super) fn is_complete(&self, stream: &Stream, reason: &ConnectionError) -> bool {
         let read = stream.receive.state == ReceiveState::Finished && stream.receive.window.held() == 0;
         reason.is_clean() && read && stream.has_sent_all(self.ends.written())
     }
 
-    /// How many streams have ended while their handles held what had been taken off them: those look again what of that has
-    /// to stay reserved.
+    /// How many streams have ended while their handles held taken bytes. Each of these handles recounts the memory that
+    /// has to stay reserved.
     pub(crate) const fn ends_with_held(&self) -> u64 {
         self.ends.held()
     }
 
-    /// A stream is wanted, and there is no id for it: the peer is told that this connection ends with its streams
+    /// A task wants a stream, and all ids are used: the peer is told that this connection ends with its streams
     /// (Y-AWAY-4).
     pub(crate) fn retire(&mut self) {
         if self.next_id.is_none() && self.lifecycle_is_open() && self.ends.retire() {
@@ -210,7 +211,7 @@ impl Mux {
         }
     }
 
-    /// Somebody waits for a stream that will never be opened. That may go on for `drain_timeout` (Y-AWAY-5).
+    /// A task waits for a stream that will never be opened. It waits for `drain_timeout` at most (Y-AWAY-5).
     #[cfg(any(feature = "libp2p", test))]
     pub(crate) fn wait_for_end(&mut self, now: Instant) {
         let never = self.remote_away || self.next_id.is_none();
@@ -224,14 +225,14 @@ impl Mux {
         }
     }
 
-    /// Closes when somebody has waited for so long.
+    /// Closes the connection when that time is over.
     pub(super) fn close_if_overdue(&mut self, now: Instant) {
         if self.ends.take_overdue(now) {
             self.close_drained();
         }
     }
 
-    /// Ends the connection: every stream fails, everything queued is dropped, all memory but that of unread bytes is
+    /// Ends the connection: every stream fails, queued data is dropped, and all memory but that of unread bytes is
     /// given back. The first reason stays (Y-CLOSE-4).
     pub(crate) fn fail(&mut self, reason: ConnectionError) {
         if matches!(self.lifecycle, Lifecycle::Closed(_)) {

@@ -1,8 +1,7 @@
-//! Verbs of [`Mux`] for a connection on which nothing has moved for a while: it gives back storage that only an active
-//! connection has a use for.
+//! Verbs of [`Mux`] for an idle connection: it gives back storage that only an active one uses.
 //!
-//! An active connection keeps its empty collections, so that nothing is allocated for each frame. Never drops anything that
-//! holds a byte, a frame or a stream.
+//! An active connection keeps its empty collections, so that no frame costs an allocation. Never drops a collection
+//! that holds a byte, a frame or a stream.
 
 use super::Mux;
 use crate::proto::limits::{IDLE_AFTER, IDLE_ROUND_TRIPS};
@@ -11,24 +10,24 @@ use std::time::Duration;
 use web_time::Instant;
 
 impl Mux {
-    /// Bytes came from the peer: it is alive.
+    /// Bytes have arrived: the peer is alive.
     pub(crate) fn heard(&mut self, now: Instant) {
         self.pinger.heard(now);
         self.moved(now);
         self.tick(now);
     }
 
-    /// Something has crossed, one way or the other.
+    /// A byte has crossed, in either direction.
     pub(super) const fn moved(&mut self, now: Instant) {
         self.moved = Some(now);
     }
 
-    /// Whether nothing has crossed for a while, and whoever keeps storage to be used again is to give it back.
+    /// Whether the connection is idle. Other owners of spare storage give it back then.
     pub(crate) const fn is_idle(&self) -> bool {
         self.moved.is_none()
     }
 
-    /// When it will be at rest, unless something crosses before.
+    /// When the connection becomes idle, unless a byte crosses before.
     pub(super) fn idle_at(&self) -> Option<Instant> {
         self.moved.and_then(|moved| moved.checked_add(IDLE_AFTER))
     }
@@ -40,7 +39,7 @@ impl Mux {
         }
     }
 
-    /// Gives back what holds nothing.
+    /// Frees the storage of empty collections.
     fn release_if_idle(&mut self) {
         self.pacer.release_if_idle();
         self.store.release_all_idle();
@@ -48,7 +47,7 @@ impl Mux {
         self.control.release_if_idle();
         self.half_open.release_if_idle();
         self.release_idle_windows();
-        // What a peer has sent before it knew of an end has arrived by now.
+        // Frames that the peer sent before it knew of a stream's end have arrived by now.
         let quick = |rtt: Duration| IDLE_AFTER >= rtt.saturating_mul(IDLE_ROUND_TRIPS);
         if self.pinger.rtt.latest().is_some_and(quick) {
             self.tombstones.release_if_idle();

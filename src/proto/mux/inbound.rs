@@ -1,7 +1,7 @@
-//! Verbs of [`Mux`] for a frame that arrives on an open stream, or for the connection.
+//! Verbs of [`Mux`] for frames of open streams and of the connection.
 //!
-//! A header is judged whole before anything changes (Y-HDR-8); a body is taken in as it comes, and the flags that end a stream
-//! act when it is complete. SYNs are handled in `open`, frames of streams that have ended in `late`.
+//! A header is validated as a whole before any state changes (Y-HDR-8). A body is buffered as it arrives, and a FIN
+//! acts once its body is complete. `open` handles SYNs, `late` handles frames of streams that have ended.
 
 use super::Mux;
 use super::teardown::Trace;
@@ -19,10 +19,10 @@ use crate::stats::{Resets, add, count};
 use crate::wire::{Flags, Frame, Header, PingKind, StreamId};
 use web_time::Instant;
 
-/// Code of the reset that answers data after a FIN.
+/// Code of the reset that answers data after a FIN (Y-FIN-3): the code that yamux gives a go-away for a protocol error.
 const PROTOCOL_ERROR: u32 = 1;
 
-/// What the shell has to do before it goes on to the next frame.
+/// What the shell must do before the next frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Admission {
     /// Nothing.
@@ -31,18 +31,18 @@ pub(crate) enum Admission {
     Reserve,
 }
 
-/// What was wrong with a frame that is not worth ending the connection for.
+/// Whether a legal frame has changed anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
     Useful,
     /// It changed nothing: counted (Y-LIMIT-1).
     Useless,
-    /// Expected to happen, and neither counted nor a merit.
+    /// An expected frame that costs no token and earns none.
     Stray,
 }
 
 impl Mux {
-    /// Takes a frame, or a piece of one, in. A violation ends the connection; the go-away that says so is owed then
+    /// Handles a frame, or a piece of a body. A violation ends the connection, and a go-away with its code is then owed
     /// (Y-CLOSE-2).
     pub(crate) fn handle_frame(&mut self, frame: Frame<&[u8]>, now: Instant) -> Admission {
         if self.closed().is_some() {
@@ -77,7 +77,7 @@ impl Mux {
         self.control.owe_go_away(code);
     }
 
-    /// Bytes of the body that is under way for a stream, and have not arrived.
+    /// Bytes of the present body that have not arrived, if it is for this stream.
     pub(super) fn arriving(&self, key: Key) -> u32 {
         match self.body {
             Some(Body { target: Target::Stream(target), left, .. }) if target == key => left,
@@ -85,7 +85,7 @@ impl Mux {
         }
     }
 
-    /// The stream that the body under way is for.
+    /// The stream that the present body is for.
     pub(super) fn receiver(&self) -> Option<Key> {
         match self.body {
             Some(Body { target: Target::Stream(key), .. }) => Some(key),
@@ -129,7 +129,7 @@ impl Mux {
         }
     }
 
-    /// The stream that a frame without SYN is for. One whose SYN has not left is none that the peer can know.
+    /// The stream that a frame without SYN is for. The peer cannot know a stream whose SYN has not left.
     fn known(&self, id: StreamId) -> Option<Key> {
         let key = self.store.find(id)?;
         self.store.get(key).filter(|stream| stream.handshake != Handshake::Lazy).map(|_| key)
@@ -142,7 +142,7 @@ impl Mux {
         let (id, state) = (stream.id, stream.receive.state);
         let credit = stream.receive.window.credit();
         let exceeded = Violation::WindowExceeded { stream: id.value(), len, credit };
-        // Y-FLOW-2: judged from the header alone, and in every state.
+        // Y-FLOW-2: validated by the header alone, and in every state.
         stream.receive.window.receive(len, self.last_data, now).map_err(|_| exceeded)?;
         stream.received.data_frame();
         let heard = self.acknowledged(key);
@@ -169,7 +169,7 @@ impl Mux {
                 Ok(Progress::Useless)
             }
             ReceiveState::Finished | ReceiveState::Done => Ok(Progress::Useless),
-            // Our reset has not left yet: the peer cannot know.
+            // Our reset has not left yet, so the peer cannot know of it.
             ReceiveState::Reset => {
                 self.body = Some(Body { target: Target::Discard, left: len, fin: false });
                 self.consume(key, len, now);
@@ -186,7 +186,7 @@ impl Mux {
         body.left = body.left.saturating_sub(len);
         if let Target::Stream(key) = body.target {
             if !self.charge(key, bytes.len()) {
-                self.overrun(key);
+                self.end_out_of_memory(key);
             }
             if let Some(stream) = self.store.get_mut(key) {
                 stream.received.body(bytes.len());
@@ -203,14 +203,14 @@ impl Mux {
         self.finish_body(now);
     }
 
-    /// Lets the FIN of a data frame act once the body is complete (Y-HDR-6).
+    /// Applies the FIN of a data frame once its body is complete (Y-HDR-6).
     pub(super) fn finish_body(&mut self, now: Instant) {
         let Some(Body { target, left: 0, fin }) = self.body else { return };
         match target {
             Target::Stream(key) => {
                 self.body = None;
                 if fin && self.on_fin(key) == Progress::Useless {
-                    // A FIN that came with data is paid for by the data.
+                    // The data earned a token, which this FIN spends.
                     self.spend_useless(now).unwrap_or_else(|violation| self.violated(violation));
                 }
             }
@@ -251,7 +251,7 @@ impl Mux {
         Ok(worth)
     }
 
-    /// A frame of the peer on this stream: it counts as its ACK (Y-ACK-3). Says whether that was news.
+    /// Any frame of the peer on this stream counts as its ACK (Y-ACK-3). Returns whether it is the first.
     fn acknowledged(&mut self, key: Key) -> bool {
         let Some(stream) = self.store.get(key) else { return false };
         let next = stream.handshake.on(HandshakeEvent::Heard);
@@ -282,7 +282,7 @@ impl Mux {
         self.events.notes.debug(|| Note::Reset { stream: stream.id, code });
         stream.send.state = stream.send.state.on(SendEvent::Reset);
         stream.receive.state = stream.receive.state.on(ReceiveEvent::RemoteReset);
-        // One that this end has reset before is counted as that.
+        // A stream that this end has reset before is counted as such.
         let news = stream.reset.is_none();
         stream.reset.get_or_insert(ResetCause { by: ResetBy::Remote, code });
         stream.owed = Default::default();
@@ -290,7 +290,7 @@ impl Mux {
         self.send_pool.remove(priority, unsent);
         self.leave_credit_queue(key);
         self.notify(key, Readiness::ALL);
-        // Y-OPEN-10: it leaves the backlog and is never handed out.
+        // Y-OPEN-10: the stream leaves the backlog and is never handed out.
         let unaccepted = self.leave_backlog(key);
         self.end_by_reset(key);
         let Resets { remote, remote_unaccepted, .. } = &mut self.counters.resets;
@@ -302,7 +302,7 @@ impl Mux {
         Ok(())
     }
 
-    /// Both halves are over for the wire: the stream leaves it whatever the read half still holds.
+    /// Both halves are over on the wire: the stream leaves it even if unread bytes are left.
     fn end_by_reset(&mut self, key: Key) {
         self.unlink(key, Trace::Over);
         self.remove_if_released(key);

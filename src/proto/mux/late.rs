@@ -1,7 +1,7 @@
-//! Verbs of [`Mux`] for streams that have left the wire here: what is remembered of them, what frames do that are late for
-//! them, and when a peer is told that nobody reads.
+//! Verbs of [`Mux`] for streams that have left the wire here: their records, their late frames, and the reset that
+//! tells a peer that no application reads.
 //!
-//! What is remembered is kept in `peer::half_open` and `peer::tombstones`.
+//! `peer::half_open` and `peer::tombstones` own the records.
 
 use super::Mux;
 use super::inbound::Progress;
@@ -15,8 +15,8 @@ use crate::wire::{Flags, Header, StreamId};
 use web_time::Instant;
 
 impl Mux {
-    /// Remembers a stream that leaves the wire. The rest of a body that is under way for one that is half open belongs to
-    /// it still (Y-DROP-5).
+    /// Records a stream that leaves the wire. The rest of a body that is arriving still belongs to a half-open stream
+    /// (Y-DROP-5).
     pub(super) fn remember(&mut self, key: Key, trace: Trace) {
         let arriving = self.receiver() == Some(key);
         let Some(stream) = self.store.get(key) else { return };
@@ -30,16 +30,16 @@ impl Mux {
                 if let Some(body) = self.body.as_mut().filter(|_| arriving) {
                     body.target = Target::HalfOpen(id);
                     let (left, latest) = (body.left, self.counters.latest());
-                    // What is to come is not unread: nobody waits for it.
+                    // The rest of the body is not unread: no reader waits for it.
                     if let Some(stream) = self.store.get_mut(key) {
                         stream.receive.window.consume(left, latest);
                     }
                 }
                 let before = self.half_open.poll_timeout();
-                // Y-ACK-4: the peer may not have accepted it yet, and would refuse what is beyond its backlog.
+                // Y-ACK-4: the peer may not have accepted the stream yet, and would refuse streams beyond its backlog.
                 let tombstone = if unacknowledged { tombstone.unacknowledged() } else { tombstone };
                 self.half_open.insert(id, tombstone, arriving, self.counters.latest());
-                // Y-DROP-3: a driver that sleeps learns of the time at which the peer is told.
+                // Y-DROP-3: a sleeping driver must set its timer for this reset.
                 self.events.outlook |= self.half_open.poll_timeout() != before;
                 // Y-DROP-4.
                 let (forgotten, told) = self.half_open.evicted();
@@ -54,21 +54,21 @@ impl Mux {
     pub(super) fn forget(&mut self, id: StreamId) {
         self.half_open.remove(id);
         if self.tombstones.remove(id) {
-            // Whatever a reset may be owed for has a tombstone.
+            // Every stream that a reset may be owed for has a tombstone.
             self.half_open.forgive(id);
             self.control.forgive(id);
         }
     }
 
-    /// Peers that have waited for credit are told that there will be none (Y-DROP-3), and places are not kept for ever
-    /// (Y-ACK-4).
+    /// Resets the half-open streams whose peers have waited for credit for too long (Y-DROP-3), and frees places that
+    /// were taken for too long (Y-ACK-4).
     pub(super) fn end_late(&mut self, now: Instant) {
         self.events.openable |= self.half_open.free_places(now);
         let expired = self.half_open.expired(now);
         self.told(expired);
     }
 
-    /// The peers of these streams are told with a reset, and nothing more is owed to them (Y-RST-7).
+    /// A reset is owed for each of these streams, and nothing more after it (Y-RST-7).
     fn told(&mut self, streams: Vec<(StreamId, Tombstone)>) {
         if streams.is_empty() {
             return;
@@ -84,7 +84,7 @@ impl Mux {
         Some(Header::WindowUpdate { id, flags: Flags::RST, value: 0 })
     }
 
-    /// A reset leaves in the place of the FIN of a stream that nobody has.
+    /// A reset leaves in place of the FIN of a stream that no application holds.
     pub(super) fn end_in_reset(&mut self, key: Key) {
         let Some(stream) = self.store.get_mut(key) else { return };
         stream.reset.get_or_insert(ResetCause { by: ResetBy::Local, code: 0 });
@@ -94,7 +94,7 @@ impl Mux {
         count(&mut self.counters.resets.dropped);
     }
 
-    /// Credit for a stream that has ended here, or never was; or the end of the peer's side of it.
+    /// Credit, FIN or RST without a body, for a stream that has ended here or never existed.
     pub(super) fn on_late_update(&mut self, id: StreamId, flags: Flags, credit: u32) -> Progress {
         let reset = flags.contains(Flags::RST);
         // The value of a reset is a code.
@@ -116,7 +116,7 @@ impl Mux {
         if expected { Progress::Stray } else { Progress::Useless }
     }
 
-    /// Data for a stream that has ended here, or never was (Y-DATA-1, Y-RST-6, Y-DROP-2).
+    /// Data for a stream that has ended here or never existed (Y-DATA-1, Y-RST-6, Y-DROP-2).
     pub(super) fn on_late_data(&mut self, id: StreamId, flags: Flags, len: u32) -> Result<Progress, Violation> {
         let beyond = |credit| Violation::WindowExceeded { stream: id.value(), len, credit };
         self.body = Some(Body { target: Target::Discard, left: len, fin: false });
@@ -141,7 +141,7 @@ impl Mux {
         let Some(tombstone) = self.tombstones.get_mut(id) else {
             let ends = flags.contains(Flags::FIN) || flags.contains(Flags::RST);
             if !ends && self.half_open.tells_forgotten(id) {
-                // Y-DROP-4: what credit it had is forgotten, too.
+                // Y-DROP-4: its credit is forgotten as well.
                 self.told(vec![(id, Tombstone::new(self.largest_window.saturating_sub(len), 0))]);
                 return Ok(Progress::Stray);
             }
@@ -154,7 +154,7 @@ impl Mux {
         Ok(Progress::Stray)
     }
 
-    /// A body for a stream that is half open is complete, and so may be the peer's half.
+    /// A body of a half-open stream is complete, and its FIN may end the peer's half.
     pub(super) fn finish_late_body(&mut self, id: StreamId, fin: bool, now: Instant) {
         if fin {
             self.end_half_open(id);
@@ -163,7 +163,7 @@ impl Mux {
         }
     }
 
-    /// The peer has ended its half: it is not told anything.
+    /// The peer has ended its half of a half-open stream: no reset is owed.
     fn end_half_open(&mut self, id: StreamId) {
         if let Some(tombstone) = self.half_open.remove(id) {
             self.tombstones.insert(id, tombstone);

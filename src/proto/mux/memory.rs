@@ -1,7 +1,8 @@
-//! Verbs of [`Mux`] for how large receive windows are, and for credit that waits for memory.
+//! Verbs of [`Mux`] for the size of receive windows, and for credit that waits for memory.
 //!
-//! The memory manager decides, and it is not ours: a [`WindowRequest`] is put to it with no lock held, and the
-//! [`WindowDecision`] is brought back. What is asked is in `flow::requests`, how much a window is worth in `flow::window`.
+//! The memory manager is user code. So a [`WindowRequest`] is put to it with no lock held, and its [`WindowDecision`]
+//! is applied under the lock again. `flow::requests` owns the requests, `flow::window` decides how large a window
+//! should be.
 
 use super::{Lifecycle, Mux};
 use crate::config::ReceiveCharge;
@@ -18,13 +19,13 @@ use std::time::Duration;
 use web_time::Instant;
 
 impl Mux {
-    /// A stream's credit is due, or its window is to be looked at: the memory manager is asked first. The answer comes
-    /// before the next batch, so that credit and growth leave as one update.
+    /// Requests a window: a stream's credit is due, or its window is to be reviewed. The decision comes before the next
+    /// batch, so that credit and growth leave as one window update.
     pub(super) fn request_window(&mut self, key: Key) {
         let (max, floor, charging) = (self.config.max_stream_window(), self.floor(), self.config.receive_charge());
         let asks = match self.lifecycle {
             Lifecycle::Open => true,
-            // Nothing grows any more.
+            // No window grows any more.
             Lifecycle::Closing { .. } => charging == ReceiveCharge::Buffered,
             Lifecycle::Closed(_) => false,
         };
@@ -33,7 +34,7 @@ impl Mux {
         let matters = size < max || size > floor || charging == ReceiveCharge::Buffered;
         match stream.active().credit_state {
             CreditState::Settled if matters && (spent || stream.owes_credit()) => self.queue_window_request(key),
-            // What it waits for may never come: its peer can send nothing, and there is nothing left to read.
+            // Its turn in the queue may never come: its peer has no credit, and the application has nothing to read.
             CreditState::Waiting(_) if stream.is_credit_starved() => {
                 self.leave_credit_queue(key);
                 self.queue_window_request(key);
@@ -50,15 +51,16 @@ impl Mux {
         }
     }
 
-    /// Whether [`Mux::next_window_request`] has anything to say.
+    /// Whether [`Mux::next_window_request`] may return a request.
     pub(crate) fn has_window_requests(&self) -> bool {
         !self.window_requests.is_empty()
     }
 
-    /// The round trip that windows are sized for, and how large they may be (Y-FLOW-9).
+    /// The round trip that windows are sized for, and their largest size (Y-FLOW-9).
     ///
-    /// Credit takes as long as the link and the two ends together: on a short link that is the time until their tasks get a
-    /// turn. Where that would keep somebody more urgent waiting, the window is no larger than the link needs.
+    /// Credit takes as long as the link and the tasks of both ends together. On a short link that is mostly the time
+    /// until the tasks get a turn. Where the larger window would delay a more urgent stream, the window is no larger
+    /// than the link needs.
     fn reach(&self) -> (Option<Duration>, u32) {
         let max = self.config.max_stream_window();
         if self.pinger.rtt.short_round_trip().is_some() && self.counters.is_level() {
@@ -68,7 +70,7 @@ impl Mux {
         }
     }
 
-    /// The next question to the memory manager; answered with [`Mux::answer`].
+    /// The next request to the memory manager, to be answered with [`Mux::apply_decision`].
     pub(crate) fn next_window_request(&mut self, now: Instant) -> Option<WindowRequest> {
         let ((rtt, max), floor) = (self.reach(), self.floor());
         let charging = self.config.receive_charge();
@@ -82,7 +84,7 @@ impl Mux {
             if let Some(waited) = window.take_wait() {
                 self.pinger.doubt(waited, now);
             }
-            // What is spent is not due: it is no more than a reason to grow.
+            // A spent window is not due. It is only a reason to grow.
             let idle = spent && !due && growth == 0;
             if !idle && (growth > 0 || grown || charging == ReceiveCharge::Buffered) {
                 let credit = window.owed().min(window.size() / 2);
@@ -95,13 +97,13 @@ impl Mux {
         None
     }
 
-    /// What the memory manager has said to a request. What is owed then leaves as one window update.
-    pub(crate) fn answer(&mut self, request: WindowRequest, answer: WindowDecision) {
-        let refused = request.growth > 0 && !matches!(answer, WindowDecision::Larger(_) | WindowDecision::Wider(_));
-        add(&mut self.counters.refusals.windows, request.refusals(&answer));
+    /// Applies the memory manager's decision on a request. The credit owed then leaves as one window update.
+    pub(crate) fn apply_decision(&mut self, request: WindowRequest, decision: WindowDecision) {
+        let refused = request.growth > 0 && !matches!(decision, WindowDecision::Larger(_) | WindowDecision::Wider(_));
+        add(&mut self.counters.refusals.windows, request.refusals(&decision));
         let queued = |stream: &&mut Stream| stream.active().credit_state == CreditState::Requested;
         let Some(stream) = self.store.get_mut(request.key).filter(queued) else {
-            if let WindowDecision::Larger(granted) = answer {
+            if let WindowDecision::Larger(granted) = decision {
                 self.events.released.push(granted);
             }
             return;
@@ -109,15 +111,15 @@ impl Mux {
         let due = stream.receive.window.is_due();
         let active = self.asked(request.key);
         if refused && !due {
-            // Nothing else was to be decided.
+            // The request was for growth alone.
             return self.queue_control(request.key);
         }
         if let Some(active) = active
-            && !matches!(answer, WindowDecision::Withheld)
+            && !matches!(decision, WindowDecision::Withheld)
         {
             active.minimum_credit = 0;
         }
-        match answer {
+        match decision {
             WindowDecision::Larger(granted) => self.enlarge(request.key, granted),
             WindowDecision::Wider(bytes) => {
                 self.grow(request.key, bytes);
@@ -126,7 +128,7 @@ impl Mux {
             WindowDecision::Smaller => {
                 self.shrink(request.key);
                 if self.config.receive_charge() == ReceiveCharge::Buffered {
-                    // As small as it is now it may still be owed some.
+                    // Even the smaller window may owe credit.
                     self.request_window(request.key);
                 }
             }
@@ -138,7 +140,8 @@ impl Mux {
             }
             WindowDecision::Withheld => {
                 self.wait_for_memory(request.key);
-                // While it was asked the last of it may have been read, and then it stands still.
+                // The application may have read the last bytes while the manager was asked. Then the stream is starved
+                // of credit.
                 if request.least == 0 {
                     self.request_window(request.key);
                 }
@@ -148,14 +151,14 @@ impl Mux {
         self.store.release_if_idle(request.key);
     }
 
-    /// The memory manager has been asked.
+    /// The request has been made.
     fn asked(&mut self, key: Key) -> Option<&mut ActiveState> {
         let active = self.store.get_mut(key)?.active.as_deref_mut()?;
         active.credit_state = CreditState::Settled;
         Some(active)
     }
 
-    /// The stream waits in line from now on.
+    /// Queues the stream until memory is released.
     fn wait_for_memory(&mut self, key: Key) {
         count(&mut self.counters.refusals.credit);
         self.enqueue_credit(key);
@@ -170,8 +173,8 @@ impl Mux {
         }
     }
 
-    /// What the first in line waits for: how much, and at which priority.
-    pub(crate) fn withheld(&self) -> Option<(usize, Priority)> {
+    /// The first credit in the queue: how many bytes, and at which priority it waits.
+    pub(crate) fn first_waiting_credit(&self) -> Option<(usize, Priority)> {
         let (priority, key) = self.credit_queue.first()?;
         let stream = self.store.get(key)?;
         let window = &stream.receive.window;
@@ -179,8 +182,8 @@ impl Mux {
         Some((window.owed().min(window.size() / 2).min(most) as usize, priority))
     }
 
-    /// Memory may be less scarce: the most urgent credit that waits is asked for again, and not all of it at once. A
-    /// refusal would be the first of many.
+    /// Requests the most urgent waiting credit again, since memory may have been released. Only some of it: after one
+    /// refusal more would follow.
     pub(crate) fn ask_again(&mut self) {
         for _ in 0..ASKED_AT_ONCE {
             let Some(key) = self.credit_queue.pop() else { return };
@@ -188,7 +191,7 @@ impl Mux {
         }
     }
 
-    /// Credit that waits does so no more: it is asked for in another way, or nobody needs it.
+    /// Takes a stream's credit out of the queue: it is requested in another way, or is no longer needed.
     pub(super) fn leave_credit_queue(&mut self, key: Key) {
         let Some(active) = self.store.get_mut(key).and_then(|stream| stream.active.as_mut()) else { return };
         active.minimum_credit = 0;
@@ -198,7 +201,8 @@ impl Mux {
         self.store.release_if_idle(key);
     }
 
-    /// The priority of a stream has changed: credit that waits may not have to any more, or has another place in line.
+    /// The priority of a stream has changed: its waiting credit gets another place in the queue, and may be granted
+    /// now.
     pub(super) fn requeue_credit(&mut self, key: Key) {
         let Some(stream) = self.store.get(key) else { return };
         if let CreditState::Waiting(place) = stream.active().credit_state {
@@ -210,7 +214,8 @@ impl Mux {
 
     // ---- larger and smaller --------------------------------------------------------------------------------------
 
-    /// What a stream's window lacks of `bytes`, or of the largest that there may be; answered with [`Mux::widen`].
+    /// The growth that a stream's window needs for `bytes`, or for the largest size allowed. The decision goes to
+    /// [`Mux::widen`].
     pub(crate) fn shortfall(&self, key: Key, bytes: u32) -> Option<Growth> {
         let stream = self.store.get(key).filter(|stream| self.lifecycle_is_open() && is_reading(stream))?;
         let wanted = bytes.min(self.config.max_stream_window());
@@ -218,9 +223,9 @@ impl Mux {
         Some(Growth { key, priority: stream.priority, charging: self.config.receive_charge(), bytes })
     }
 
-    /// What the memory manager has said to an application's request.
-    pub(crate) fn widen(&mut self, growth: Growth, answer: WindowDecision) {
-        match answer {
+    /// Applies the memory manager's decision on an application's request.
+    pub(crate) fn widen(&mut self, growth: Growth, decision: WindowDecision) {
+        match decision {
             WindowDecision::Larger(granted) => self.enlarge(growth.key, granted),
             WindowDecision::Wider(bytes) => {
                 self.grow(growth.key, bytes);
@@ -232,7 +237,7 @@ impl Mux {
         self.queue_control(growth.key);
     }
 
-    /// Makes a window larger by what was reserved for it, if it may still be so large.
+    /// Grows a window by the bytes of a reservation, unless the window may not be so large any more.
     fn enlarge(&mut self, key: Key, mut granted: Reservation) {
         let bytes = u32::try_from(granted.bytes()).unwrap_or(u32::MAX);
         if self.grow(key, bytes)
@@ -245,7 +250,7 @@ impl Mux {
         self.events.released.push(granted);
     }
 
-    /// Makes a window larger, if it may still be so large; says whether it is.
+    /// Grows a window, unless it may not be so large any more; returns whether it did.
     fn grow(&mut self, key: Key, bytes: u32) -> bool {
         let (max, lives) = (self.config.max_stream_window(), self.lifecycle_is_open());
         let grows = |stream: &&mut Stream| lives && is_reading(stream) && stream.reservation.is_some();
@@ -258,7 +263,7 @@ impl Mux {
         fits
     }
 
-    /// Makes a window smaller by what the peer does not know of, and gives its memory back (Y-MEM-12).
+    /// Shrinks a window by credit that was not granted, and gives its memory back (Y-MEM-12).
     fn shrink(&mut self, key: Key) {
         let (floor, charging) = (self.floor(), self.config.receive_charge());
         let Some(stream) = self.store.get_mut(key) else { return };
@@ -272,14 +277,14 @@ impl Mux {
         }
     }
 
-    /// Windows become no smaller than this.
+    /// The least size of windows.
     fn floor(&self) -> u32 {
         self.config.initial_stream_window()
     }
 
     // ---- windows that have grown ---------------------------------------------------------------------------------
 
-    /// Bytes were read on a stream: if its window has grown it is looked at from now on.
+    /// Bytes were read on a stream: watches its window, if it has grown.
     pub(super) fn watch(&mut self, key: Key, now: Instant) {
         let (floor, over) = (self.floor(), matches!(self.lifecycle, Lifecycle::Closed(_)));
         let grown = |stream: &&Stream| !over && is_reading(stream) && stream.receive.window.size() > floor;
@@ -291,8 +296,8 @@ impl Mux {
         }
     }
 
-    /// Looks at the windows that have grown. One that was not half used for a while becomes smaller at once; for the
-    /// others the memory manager is asked, the least urgent first.
+    /// Reviews the windows that have grown. A window that was not half used for a while shrinks at once. For the others
+    /// the memory manager is asked, the least urgent first.
     pub(super) fn look_at_windows(&mut self, now: Instant) {
         let Some(grown) = self.grown.take_due(now) else { return };
         let (floor, mut asked, mut watched) = (self.floor(), Vec::new(), BTreeMap::new());
@@ -301,7 +306,7 @@ impl Mux {
             let Some(stream) = self.store.get(key).filter(grown) else { continue };
             let size = stream.receive.window.size();
             let Some(usage) = usage.review(size, stream.received.data_bytes(), now) else {
-                // It is watched again when something is read.
+                // It is watched again with the next read.
                 self.shrink(key);
                 continue;
             };
@@ -317,7 +322,7 @@ impl Mux {
         self.grown.put_back(watched, now);
     }
 
-    /// Gives back what holds nothing.
+    /// Frees the storage of empty queues.
     pub(super) fn release_idle_windows(&mut self) {
         if self.window_requests.is_empty() {
             self.window_requests = VecDeque::new();

@@ -1,8 +1,8 @@
 //! Owns [`Mux`], the coordinator: one end of a connection with all its parts.
 //!
-//! Here are its fields, its life from open to closed, its timers and what the verbs share. The verbs are in the files beside
-//! this one, a theme of a stream's life each; the parts are in the other folders of `proto` and do not know `Mux`. The fields
-//! are private to this folder.
+//! This file holds its fields, its lifecycle, its timers and helpers that several verbs share. The files beside it hold
+//! the verbs, one theme each. The parts are in the other folders of `proto` and do not know `Mux`. The fields are
+//! private to this folder.
 
 mod charging;
 mod close;
@@ -77,67 +77,67 @@ pub(crate) struct Mux {
     control: Control,
     pinger: Pinger,
     send_pool: SendPool,
-    /// Storage for what readers have taken.
+    /// The free list of storage for chunks that readers hold.
     chunk_lists: ChunkListPool,
     tombstones: Tombstones,
     half_open: HalfOpen,
-    /// Inbound streams that were not accepted yet.
+    /// The backlog: inbound streams that were not accepted yet.
     incoming: VecDeque<Key>,
     counters: Counters,
-    /// Nobody opens or accepts streams any more.
+    /// The application opens and accepts no more streams.
     draining: bool,
     ends: Ends,
     /// The body that is arriving.
     body: Option<Body>,
-    /// When the last of any body came.
+    /// When the last bytes of a body arrived, on any stream.
     last_data: Instant,
-    /// Streams whose credit is due, and whose windows may become larger or smaller with it: the memory manager is asked.
+    /// Streams whose credit is due: the memory manager is asked whether their windows may grow with it.
     window_requests: VecDeque<Key>,
     grown: GrownWindows,
     /// Credit that waits for memory.
     credit_queue: CreditQueue,
     pacer: Pacer,
-    /// Memory for what was read and is being applied.
+    /// Memory reserved ahead for bytes that were read from the transport and are being applied.
     ahead: Option<Reservation>,
     useless: TokenBucket,
     rapid: TokenBucket,
-    /// What the next random number is made from. Those are rare: a generator would be large for what it does.
+    /// Seed of the next random number. Random numbers are rare, and a generator would be large.
     seed: u64,
     remote_away: bool,
     local_away: bool,
-    /// Number of the last batch that was encoded, and of the last one that was flushed with all before it.
+    /// Number of the last batch that was encoded, and of the last one that was flushed together with all before it.
     last_encoded: u64,
     flushed: u64,
     /// Streams that wait for a flush.
     flushing: Queue<FlushPlace>,
     pending_readers: PendingReaders,
-    /// Small writes wait for more until then.
+    /// Until when small writes are held back to be coalesced with more (`write_coalesce_delay`).
     coalesce_until: Option<Instant>,
     largest_window: u32,
-    /// When something last crossed; nothing once the connection is idle.
+    /// When a byte last crossed in either direction; `None` once the connection is idle.
     moved: Option<Instant>,
     events: Events,
     next_id: Option<StreamId>,
-    /// The streams that this end has opened before this one have been announced, or are over.
+    /// Every stream that this end has opened before this id has been announced, or is over.
     unannounced: Option<StreamId>,
     /// Streams without an ACK, kept by `set_handshake`, `insert` and `unlink`.
     unacknowledged: usize,
     inbound: usize,
 }
 
-/// Where a connection is in its life.
+/// The lifecycle of a connection.
 #[derive(Clone, Debug)]
 pub(in crate::proto) enum Lifecycle {
     /// Streams come and go.
     Open,
-    /// This end closes: what was written goes out, then the go-away, which has been encoded once it is `said`.
+    /// This end closes: written data leaves, then the go-away. `said` is set once that is encoded.
     Closing { code: u32, reason: ConnectionError, said: bool },
-    /// It is over. Only the go-away that says why may still have to leave.
+    /// The connection is over. Only the go-away that gives the reason may still have to leave.
     Closed(ConnectionError),
 }
 
 impl Mux {
-    /// A new connection. `seed` decides ping nonces and how ids are hashed; it must not be known to the peer.
+    /// A new connection. `seed` decides ping nonces and the hash of ids; it must not be known to the peer.
     pub(crate) fn new(mode: Mode, config: Config, seed: u64, now: Instant) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let id_hash = IdHash::new(rng.random());
@@ -189,7 +189,7 @@ impl Mux {
         &self.config
     }
 
-    /// Streams whose wire life is not over, those waiting to be accepted included.
+    /// Streams that are still on the wire, including those that wait to be accepted.
     pub(crate) fn num_streams(&self) -> usize {
         self.store.live()
     }
@@ -224,17 +224,17 @@ impl Mux {
         self.pinger.heard_at()
     }
 
-    /// What has happened and was not acted on yet.
+    /// Events that the shell has not acted on yet.
     pub(crate) const fn events_mut(&mut self) -> &mut Events {
         &mut self.events
     }
 
-    /// Asks for a ping, or says how the one that `ticket` is for stands.
+    /// Asks for a ping, or returns the progress of the ping behind `ticket`.
     pub(crate) fn ping(&mut self, ticket: &mut Option<u64>, now: Instant) -> Result<PingProgress, ConnectionError> {
         if let Lifecycle::Closed(reason) = &self.lifecycle {
             return Err(reason.clone());
         }
-        // Who asks how it stands has no work for the driver, which may be the same task.
+        // A caller that only asks for progress gives the driver no work. It may be the driver's own task.
         let asks = ticket.is_none();
         let progress = self.pinger.user_ping(ticket, now);
         self.events.attention |= asks;
@@ -242,12 +242,12 @@ impl Mux {
         Ok(progress)
     }
 
-    /// Nobody waits for that ping any more.
+    /// The application waits for that ping no longer.
     pub(crate) fn forget_ping(&mut self, ticket: u64) {
         self.pinger.user.forget(ticket);
     }
 
-    /// Lets time pass.
+    /// Handles every timer that is due at `now`.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         self.tick(now);
         if self.coalesce_until.is_some_and(|until| now >= until) {
@@ -285,7 +285,7 @@ impl Mux {
         sooner(sooner(memory, data), sooner(life, streams))
     }
 
-    /// Tells the shell that something has happened, as far as somebody waits for it.
+    /// Reports to the shell what has become ready on a stream, as far as a task waits for it.
     pub(super) fn notify(&mut self, key: Key, what: Readiness) {
         let Some(stream) = self.store.get_mut(key) else { return };
         let wanted = stream.interest & what;
@@ -298,7 +298,7 @@ impl Mux {
         }
     }
 
-    /// Whether a stream's wire life is not over.
+    /// Whether a stream is still on the wire.
     pub(super) fn is_linked(&self, key: Key) -> bool {
         self.store.get(key).is_some_and(|stream| stream.linked)
     }
@@ -323,7 +323,7 @@ impl Mux {
     }
 }
 
-/// The earlier of two times, of which there may be none. It is asked for with each poll.
+/// The earlier of two optional times. Every poll uses it.
 fn sooner(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
     match (one, other) {
         (Some(one), Some(other)) => Some(one.min(other)),

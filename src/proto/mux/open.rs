@@ -1,7 +1,7 @@
-//! Verbs of [`Mux`] that begin streams: opening, accepting, the SYN of either end, and refusal.
+//! Verbs of [`Mux`] that begin streams: open, accept, the SYN of either end, and refusal.
 //!
-//! An open that waits for the backlog announces streams that the peer has not heard of, since it could not acknowledge them
-//! otherwise (Y-OPEN-14). How streams end is in `teardown`.
+//! An open that waits for the backlog announces streams that the peer has not heard of, since the peer could not
+//! acknowledge them otherwise (Y-OPEN-14). `teardown` ends streams.
 
 use super::inbound::Progress;
 use super::{Lifecycle, Mux};
@@ -18,7 +18,7 @@ use crate::wire::{Flags, StreamId};
 use std::collections::VecDeque;
 use web_time::Instant;
 
-/// How many streams had been opened when one was last announced for an open that waits.
+/// How many streams had been opened when a waiting open last announced one.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Announced(Option<u64>);
 
@@ -27,12 +27,12 @@ pub(crate) struct Announced(Option<u64>);
 pub(crate) enum OpenBlocked {
     /// Too many streams wait for the peer to acknowledge them.
     Backlog,
-    /// It never will be.
+    /// No stream can be opened any more.
     Failed(OpenError),
 }
 
 impl Mux {
-    /// Whether [`Mux::open`] would work.
+    /// Whether [`Mux::open`] would succeed.
     pub(crate) fn can_open(&self) -> Result<StreamId, OpenBlocked> {
         let failed = match &self.lifecycle {
             Lifecycle::Closed(reason) => OpenError::Connection(reason.clone()),
@@ -49,13 +49,13 @@ impl Mux {
         Err(OpenBlocked::Failed(failed))
     }
 
-    /// Streams of this end's that the peer has not acknowledged, those that are half open included.
+    /// Streams of this end that the peer has not acknowledged, half-open ones included.
     pub(super) const fn awaiting_ack(&self) -> usize {
         self.unacknowledged.saturating_add(self.half_open.unacknowledged())
     }
 
-    /// Opens a stream with the window that `reservation` is for, [`first_reservation`] of bytes or, where that is promised,
-    /// the least that yamux allows. Nothing is sent yet (Y-OPEN-1, Y-OPEN-2).
+    /// Opens a stream with the window that `reservation` pays for: [`first_reservation`] bytes, or the least window of
+    /// yamux where that is promised. Nothing is sent yet (Y-OPEN-1, Y-OPEN-2).
     pub(crate) fn open(&mut self, reservation: Reservation) -> Result<(Key, StreamId), OpenBlocked> {
         let id = match self.can_open() {
             Ok(id) => id,
@@ -70,10 +70,11 @@ impl Mux {
         Ok((key, id))
     }
 
-    /// Lets the SYN of the oldest stream leave that nobody has announced, once for each open that waits. Where it still
-    /// waits after others have been opened, one of those may have taken the place, and another one is announced.
+    /// Sends the SYN of the oldest stream that is not announced, once for each waiting open. If the open still waits
+    /// after other streams have been opened, one of these may have taken the place, and another stream is announced.
     ///
-    /// Ids are given out in order and looked at once: all of this costs a step for each stream that was ever opened.
+    /// Ids are given out in order and each is looked at once: all calls together cost one step for each stream ever
+    /// opened.
     pub(crate) fn announce_for(&mut self, waiting: &mut Announced) {
         let opened = Some(self.counters.opened);
         if std::mem::replace(&mut waiting.0, opened) == opened {
@@ -88,7 +89,7 @@ impl Mux {
         }
     }
 
-    /// Whether nothing lets the SYN of a stream leave so far.
+    /// Whether a stream's SYN has not left and is not queued either.
     fn is_unannounced(&self, key: Key) -> bool {
         let lazy = |stream: &Stream| stream.handshake == Handshake::Lazy && !stream.owed.syn && !stream.has_output();
         self.store.get(key).is_some_and(lazy)
@@ -110,7 +111,7 @@ impl Mux {
         self.store.insert(stream)
     }
 
-    /// Moves a stream's handshake on and keeps the count of unacknowledged streams: the one place that does.
+    /// Sets a stream's handshake and keeps the count of unacknowledged streams. No other code does.
     pub(super) fn set_handshake(&mut self, key: Key, next: Handshake) {
         let Some(stream) = self.store.get_mut(key) else { return };
         let before = std::mem::replace(&mut stream.handshake, next);
@@ -120,14 +121,14 @@ impl Mux {
         }
     }
 
-    /// Takes the oldest stream that waits to be accepted; its ACK is owed then (Y-ACK-1).
+    /// Accepts the oldest stream of the backlog; its ACK is owed then (Y-ACK-1).
     pub(crate) fn accept(&mut self) -> Option<Key> {
         let key = self.take_incoming()?;
         count(&mut self.counters.accepted);
         Some(key)
     }
 
-    /// Takes the oldest stream off the backlog, as one that is accepted.
+    /// Takes the oldest stream off the backlog, as accepted.
     pub(super) fn take_incoming(&mut self) -> Option<Key> {
         let key = self.incoming.pop_front()?;
         if self.incoming.is_empty() {
@@ -150,7 +151,7 @@ impl Mux {
         self.counters.accepted
     }
 
-    /// Lets the SYN of a lazily opened stream leave (Y-OPEN-2).
+    /// Queues the SYN of a lazily opened stream (Y-OPEN-2).
     pub(super) fn send_syn(&mut self, key: Key) {
         let lazy = self.lifecycle_is_open();
         let Some(stream) = self.store.get_mut(key).filter(|stream| stream.handshake == Handshake::Lazy) else { return };
@@ -162,8 +163,8 @@ impl Mux {
 
     // ---- streams that the peer opens ------------------------------------------------------------------
 
-    /// A SYN. Everything that could be wrong is looked at before anything is made (Y-OPEN-8). Any id of the
-    /// peer's that is not open will do (Y-OPEN-5).
+    /// Handles a SYN. It is validated as a whole before a stream is created (Y-OPEN-8). Any id of the peer that is not
+    /// open is legal (Y-OPEN-5).
     pub(super) fn on_syn(
         &mut self,
         opening: Opening,
@@ -189,7 +190,7 @@ impl Mux {
         }
         let mut body = Body { target: Target::Discard, left: len, fin: flags.contains(Flags::FIN) };
         if reset {
-            // Y-OPEN-9: opened and reset at once. There is nothing to show the application.
+            // Y-OPEN-9: opened and reset at once. The application never sees the stream.
             count(&mut self.counters.resets.remote_unaccepted);
             self.rapid.spend(now).map_err(|_| Violation::RapidReset)?;
         } else if let Some(code) = self.refusal() {
@@ -201,7 +202,8 @@ impl Mux {
         Ok(Progress::Stray)
     }
 
-    /// Whether no inbound stream can be taken in now, as the code of its reset (Y-OPEN-11, Y-AWAY-1, Y-AWAY-3).
+    /// The code of the reset that refuses an inbound stream; `None` if one can be accepted now (Y-OPEN-11, Y-AWAY-1,
+    /// Y-AWAY-3).
     fn refusal(&mut self) -> Option<u32> {
         let refusals = &mut self.counters.refusals;
         let (refused, code) = if self.local_away || self.remote_away || !matches!(self.lifecycle, Lifecycle::Open) {
@@ -217,7 +219,7 @@ impl Mux {
         Some(code)
     }
 
-    /// Owes a reset for a stream that is not taken in, and remembers it for the frames that are on their way.
+    /// Refuses a stream: owes a reset, and leaves a tombstone for frames that are already on the wire.
     fn refuse(&mut self, id: StreamId, code: u32, len: u32) -> Result<(), Violation> {
         self.events.notes.debug(|| Note::Refused { stream: id, code });
         self.half_open.remove(id);
@@ -227,8 +229,8 @@ impl Mux {
         Ok(())
     }
 
-    /// Decides on the stream that the last frame opens: `None`, and the memory manager has refused it (Y-MEM-1). With FIN it opens half
-    /// closed (Y-OPEN-12).
+    /// Applies the memory manager's decision on the stream that the last frame opens; `None` means that it was refused
+    /// (Y-MEM-1). With FIN it opens half-closed (Y-OPEN-12).
     pub(crate) fn admit(&mut self, granted: Option<Reservation>, now: Instant) {
         let Some(Body { target: Target::Undecided(opening), left, fin }) = self.body else {
             self.events.released.extend(granted);
@@ -257,7 +259,7 @@ impl Mux {
         self.useless.earn();
         self.body = Some(Body { target: Target::Stream(key), left, fin });
         self.finish_body(now);
-        // Y-CLOSE-8: whoever could accept it may have gone while memory was asked for.
+        // Y-CLOSE-8: the acceptor may have gone while the memory manager was asked.
         if self.draining {
             self.drain(now);
         }

@@ -1,7 +1,8 @@
-//! Verbs of [`Mux`] for what leaves: frames are encoded when the socket has room, and what they say is decided then.
+//! Verbs of [`Mux`] that encode frames. Frames are encoded when the transport has room, and their content is decided
+//! then.
 //!
-//! Also when writing goes before reading, when a batch waits for more, and when a peer that takes nothing was waited for long
-//! enough (Y-LIMIT-4). The order of streams is the schedule's. Never does IO.
+//! These verbs also decide when writing goes before reading, when a batch waits to be coalesced with more, and when a
+//! peer has read nothing for too long (Y-LIMIT-4). The schedule decides the order of streams. Never does IO.
 
 use super::{Lifecycle, Mux};
 use crate::proto::events::notes::Notes;
@@ -19,14 +20,15 @@ use rand::{RngExt, SeedableRng};
 use web_time::Instant;
 
 impl Mux {
-    /// Encodes frames into `batch` until it holds `budget` bytes or there is nothing to send. Says whether it put any in.
+    /// Encodes frames into `batch` until it holds `budget` bytes or there is nothing to send. Returns whether it
+    /// encoded any.
     ///
-    /// The order is the law's: what is owed for the connection, what is owed for streams, then data by priority
-    /// (Y-PRIO-2, Y-PRIO-4).
+    /// First come the control frames of the connection, then those of streams, then data by priority (Y-PRIO-2,
+    /// Y-PRIO-4).
     pub(crate) fn poll_transmit(&mut self, batch: &mut Batch, budget: usize, now: Instant) -> bool {
         let before = batch.len();
         let number = self.last_encoded.wrapping_add(1);
-        // A stream may end with what is encoded now, and time begins to run.
+        // A stream may end with a frame encoded here, and its time-outs run from now on.
         self.tick(now);
         match self.lifecycle {
             Lifecycle::Closed(_) => {
@@ -46,22 +48,23 @@ impl Mux {
                 self.encode_last(batch, budget);
             }
         }
-        let cut = batch.len() > before;
-        if cut {
+        let encoded = batch.len() > before;
+        if encoded {
             self.last_encoded = number;
             self.moved(now);
             self.counters.sent.add(&batch.count());
             self.send_pool.recycle(batch.copied());
         }
-        cut
+        encoded
     }
 
-    /// How much a batch may hold: as little as keeps the transport busy where something may become urgent meanwhile.
+    /// Most bytes of a batch. Fewer where a stream may become urgent meanwhile: just enough to keep the transport busy.
     pub(crate) fn batch_budget(&self) -> usize {
         if self.counters.is_level() { LEVEL_BATCH_BYTES } else { BATCH_BYTES }
     }
 
-    /// A batch was written to the transport: `data` bytes of bodies are gone from memory, their chunks are `spent`.
+    /// A batch was written to the transport: `data` bytes of bodies have left the send buffers, and their chunks are
+    /// `spent`.
     pub(crate) fn handle_written(&mut self, data: usize, spent: impl IntoIterator<Item = Bytes>) {
         if self.closed().is_none() {
             self.control.batch_written();
@@ -72,7 +75,7 @@ impl Mux {
         }
     }
 
-    /// Whether a stream that waits for a flush has nothing left but that: all it wrote has been encoded.
+    /// Whether some stream only waits for the transport's flush: all it wrote has been encoded.
     pub(crate) fn wants_flush(&self) -> bool {
         self.flushing.iter(&self.store).any(|key| self.store.get(key).is_some_and(Stream::is_encoded))
     }
@@ -82,8 +85,8 @@ impl Mux {
         self.last_encoded
     }
 
-    /// The transport has flushed the batches up to `number`, all of which had been written whole (Y-SEND-3). Others may have
-    /// been encoded since (Y-SEND-5).
+    /// The transport has flushed the batches up to `number`, all of which had been written completely (Y-SEND-3). Later
+    /// batches may have been encoded since (Y-SEND-5).
     pub(crate) fn handle_flushed(&mut self, number: u64) {
         self.flushed = number;
         let mut next = self.flushing.first();
@@ -100,13 +103,13 @@ impl Mux {
         }
     }
 
-    /// There is nothing to send: memory that only a busy connection needs is given back after a while.
+    /// The connection has nothing to send: starts the timer that gives back the memory of a busy connection.
     pub(crate) fn handle_idle(&mut self, now: Instant) {
         self.send_pool.idle(now);
     }
 
-    /// Bytes that wait to be encoded, where it pays to let others add to them first: there are readers who may be about to
-    /// answer, nothing urgent waits, and a batch is not full yet.
+    /// Bytes that wait to be encoded, where coalescing pays: readers are about to answer, no urgent stream waits, and a
+    /// batch is not full yet.
     pub(crate) fn coalesces(&self) -> Option<usize> {
         let waiting = self.send_pool.used();
         let open = matches!(self.lifecycle, Lifecycle::Open);
@@ -115,36 +118,37 @@ impl Mux {
         worth.then_some(waiting)
     }
 
-    /// A batch was put off and nobody has added to it: half of them are taken for busy with something else, so that who is
-    /// keeps no more than a few batches.
+    /// A batch was put off, and no stream has added to it. Half of the pending readers count as busy with something
+    /// else, so that they delay no more than a few batches.
     pub(crate) const fn coalesced_in_vain(&mut self) {
         self.pending_readers.forget_half();
     }
 
-    /// Whether what is owed has to be written before more of what was read is applied.
+    /// Whether control frames have to be written before more of the bytes read is applied.
     pub(crate) fn must_write(&self) -> bool {
         self.control.must_write()
     }
 
-    /// The transport takes nothing of what is to be written.
+    /// The transport is full.
     pub(crate) fn transport_is_full(&mut self, now: Instant) {
         self.transport_stalls(now);
         self.control.transport_is_full(now);
     }
 
-    /// The transport takes nothing ever again: what is owed is forgotten.
+    /// The transport has failed for writing: owed control frames are forgotten.
     pub(crate) fn forget_debts(&mut self) {
         self.control.mute();
     }
 
-    /// Ends the connection where a peer has made this end owe more than it may, and has taken nothing for too long.
+    /// Ends the connection of a peer that made this end owe more control frames than it may, and has read nothing for
+    /// too long.
     pub(super) fn call_in_debts(&mut self, now: Instant) {
         if let Some(violation) = self.control.overdue(self.config.connection_write_timeout(), now) {
             self.violated(violation);
         }
     }
 
-    /// When that will be.
+    /// When that is due.
     pub(super) fn debts_due(&self) -> Option<Instant> {
         self.control.overdue_at(self.config.connection_write_timeout())
     }
@@ -177,7 +181,7 @@ impl Mux {
         }
     }
 
-    /// Encodes what one stream owes besides data: first the SYN (Y-OPEN-3), then ACK and credit as one frame; or only a reset.
+    /// Encodes a stream's control frames: first the SYN (Y-OPEN-3), then ACK and credit as one frame; or only a reset.
     fn encode_owed(&mut self, key: Key, batch: &mut Batch, number: u64, now: Instant) {
         let Some(stream) = self.store.get_mut(key) else { return };
         if std::mem::take(&mut stream.owed.reset) {
@@ -210,14 +214,14 @@ impl Mux {
         }
     }
 
-    /// The stream whose turn it is to send, and how much: up to `frame` bytes, or what a more urgent one leaves it.
+    /// The stream whose turn it is to send, and how much it may: `frame` bytes, or the room that the pacer leaves it.
     fn next_turn(&mut self, frame: usize, now: Instant) -> Option<(Key, usize)> {
         let Some(Limit { urgent, room }) = self.pacer.limit(&self.pinger.rtt, now) else {
             return Some((self.schedule.pop(&mut self.store, None)?, frame));
         };
         let key = self.schedule.pop(&mut self.store, (room == 0).then_some(urgent))?;
         let makes_way = self.store.get(key).is_some_and(|stream| stream.priority.bucket() < urgent.bucket());
-        // Y-PRIO-3: where there is no room, it has waited for too long.
+        // Y-PRIO-3: a paced stream without room was only chosen because it is starved.
         Some((key, if makes_way && room > 0 { frame.min(room) } else { frame }))
     }
 
@@ -234,7 +238,7 @@ impl Mux {
         }
     }
 
-    /// Encodes one data frame of a stream, or its FIN when all data has left (Y-SEND-1, Y-FIN-4).
+    /// Encodes one data frame of a stream, or its FIN once all its data is encoded (Y-SEND-1, Y-FIN-4).
     fn encode_frame(&mut self, key: Key, batch: &mut Batch, max: usize, number: u64, now: Instant) {
         if self.store.get(key).is_some_and(|stream| stream.handshake == Handshake::Lazy) {
             if let Some(stream) = self.store.get_mut(key) {
@@ -278,7 +282,7 @@ impl Mux {
         self.store.release_if_idle(key);
     }
 
-    /// Encodes the go-away that ends a connection which this end closes, once all else has left (Y-CLOSE-1).
+    /// Encodes the go-away of a close that this end began, once all else is encoded (Y-CLOSE-1).
     fn encode_last(&mut self, batch: &mut Batch, budget: usize) {
         let owes = !self.control.is_empty() || self.half_open.owes_resets();
         let drained = !owes && self.control_queue.is_empty() && self.schedule.is_empty();
@@ -289,7 +293,7 @@ impl Mux {
             put(batch, &mut self.events.notes, Header::GoAway { code: *code });
             *said = true;
             self.control.mute();
-            // Y-CLOSE-14: without streams the peer closes, too, and says so by that.
+            // Y-CLOSE-14: without streams the peer closes as well, and its close is the confirmation.
             if self.ends.asks_confirmation() && self.store.live().saturating_add(self.half_open.len()) > 0 {
                 let nonce = self.next_nonce();
                 self.ends.confirm_by(nonce);
@@ -299,13 +303,13 @@ impl Mux {
     }
 }
 
-/// Puts a header into a batch. Each one that leaves comes through here.
+/// Encodes a header into a batch. Every frame that this end sends goes through here.
 fn put(batch: &mut Batch, notes: &mut Notes, header: Header) {
     notes.sent(header);
     batch.header(header);
 }
 
-/// All credit that the window allows and the peer does not know of, as long as it can use it.
+/// The credit to grant: all that the window allows and the peer has not been granted, as long as the peer can use it.
 fn grant(stream: &mut Stream, now: Instant) -> u32 {
     debug_assert!(stream.receive.window.size() >= INITIAL_WINDOW);
     match stream.receive.state {

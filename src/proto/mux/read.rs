@@ -1,7 +1,7 @@
-//! Verbs of [`Mux`] for a task that reads a stream.
+//! Verbs of [`Mux`] for reading from a stream.
 //!
-//! `Blocked` is a value here. It becomes `Pending` in the shell, which has stored a waker in the same critical section; what
-//! the task then waits for is in the stream's interest.
+//! `Blocked` is a value here. It becomes `Pending` in the shell, which stores a waker in the same critical section. The
+//! stream's interest says what the task waits for.
 
 use super::{Lifecycle, Mux};
 use crate::error::StreamError;
@@ -13,17 +13,18 @@ use crate::proto::stream::readiness::Readiness;
 use bytes::Bytes;
 use web_time::Instant;
 
-/// What was read.
+/// The result of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Taken {
-    /// Bytes. Report them with [`Mux::consume`] when the application has used them: at the latest when `due` are used, or
-    /// where that is 0 with every chunk.
+    /// Bytes. The reader reports them with [`Mux::consume`] when the application has used them: at the latest after
+    /// `due` bytes, or where that is 0 after every chunk.
     Bytes { due: u32 },
-    /// Nothing: the peer has finished.
+    /// End of file: the peer has finished.
     End,
 }
 
-/// Bytes taken off a stream in one go, but for the last chunk.
+/// Bytes taken off a stream in one go, the last chunk excepted. Eight full chunks. Measured: one lock and one task
+/// switch less for every 8 KiB, which made bulk 1.3 to 1.5 times as fast (docs/performance.md).
 const TAKE: usize = 64 * 1024;
 
 /// Why nothing was read.
@@ -34,9 +35,10 @@ pub(crate) enum ReadError {
 }
 
 impl Mux {
-    /// Copies all there is to read, if it is little and fits. Says how many bytes that is, and what [`Taken::Bytes`] says.
+    /// Copies all unread bytes, if they are few and fit. Returns how many there were, and the result that
+    /// [`Taken::Bytes`] stands for.
     pub(crate) fn read_small(&mut self, key: Key, into: &mut [u8]) -> Option<(usize, Taken)> {
-        // Chunks are not used again any more.
+        // Chunks of a closed connection do not go to the free list.
         let alive = !matches!(self.lifecycle, Lifecycle::Closed(_));
         let stream = self.store.get_mut(key).filter(|_| alive)?;
         self.pending_readers.end(stream);
@@ -77,19 +79,19 @@ impl Mux {
                 return Err(ReadError::Blocked);
             }
         };
-        // Nothing can arrive and nothing is left (Y-MEM-4).
+        // No more bytes can arrive, and none are left (Y-MEM-4).
         self.give_back(key);
         end
     }
 
-    /// Takes chunks back whose bytes have been used.
+    /// Takes back chunks whose bytes have been used.
     pub(crate) fn recycle(&mut self, spent: impl IntoIterator<Item = Bytes>) {
         if !matches!(self.lifecycle, Lifecycle::Closed(_)) {
             self.send_pool.recycle(spent);
         }
     }
 
-    /// Takes back what a reader needs no more: chunks that were read to their end, and storage for them.
+    /// Takes back a reader's spare memory: chunks that were read to their end, and the storage for them.
     pub(crate) fn reuse(&mut self, chunks: &mut Chunks) {
         if matches!(self.lifecycle, Lifecycle::Closed(_)) {
             chunks.forget_spent();
@@ -99,8 +101,8 @@ impl Mux {
         self.chunk_lists.put(chunks);
     }
 
-    /// The application has used `bytes`, or they were discarded for it: memory is given back, credit may be due, and the
-    /// window may be worth growing.
+    /// The application has used `bytes`, or they were discarded: memory is given back, credit may be due, and the
+    /// window may have to grow.
     pub(crate) fn consume(&mut self, key: Key, bytes: u32, now: Instant) {
         self.tick(now);
         let Some(stream) = self.store.get_mut(key) else { return };
@@ -111,15 +113,15 @@ impl Mux {
         self.queue_control(key);
     }
 
-    /// The application has used bytes, which it says after the end of the connection.
+    /// The application reports used bytes after the end of the connection.
     pub(crate) fn consume_late(&mut self, key: Key, bytes: u32) {
         if bytes > 0 {
             self.consume(key, bytes, self.counters.latest());
         }
     }
 
-    /// The handle of a stream holds no more of what was taken off it than `memory` bytes, chunks that are not full included.
-    /// Says whether nothing more can arrive: then each chunk that has been read is worth a word.
+    /// The handle of a stream still holds `memory` bytes of taken chunks, their unused room included. Returns whether
+    /// no more bytes can arrive: then the handle reports each chunk that has been read.
     pub(crate) fn returned(&mut self, key: Key, memory: usize) -> bool {
         let Some(stream) = self.store.get_mut(key) else { return false };
         stream.receive.lent = u32::try_from(memory).unwrap_or(u32::MAX);

@@ -1,6 +1,6 @@
-//! Verbs of [`Mux`] that count, and that put the figures of a connection and of a stream together.
+//! Verbs of [`Mux`] that count, and that assemble the figures of a connection and of a stream.
 //!
-//! What is counted is kept in `counters`. Never changes what a stream or the connection does.
+//! `counters` owns the counts. Never changes what a stream or the connection does.
 
 use super::Mux;
 use crate::memory::Reservation;
@@ -12,7 +12,7 @@ use crate::stats::{ConnectionStats, ReservedBytes, StreamCounts, StreamStats, co
 use web_time::Instant;
 
 impl Mux {
-    /// What is told of waits from here on is not of before `now`: no sum that was told ever falls.
+    /// Advances the clock of waits to `now`: no sum that was reported ever falls.
     pub(crate) fn tick(&mut self, now: Instant) {
         self.pinger.rtt.clock_shows(now.saturating_duration_since(self.counters.latest()));
         self.counters.tick(now);
@@ -57,7 +57,7 @@ impl Mux {
             sent: traffic(stream.sent, stream.updates.sent),
             received: traffic(stream.received, stream.updates.received),
             unsent: stream.active().unsent.len(),
-            // What this end has reset it has dropped.
+            // This end has dropped the bytes of a stream that it has reset.
             unread: match stream.reset {
                 Some(ResetCause { by: ResetBy::Local, .. }) => 0,
                 _ => receive.window.held().saturating_sub(arriving),
@@ -71,14 +71,14 @@ impl Mux {
         })
     }
 
-    /// A writer finds that it has to wait, and for what.
+    /// A writer starts to wait, for this cause.
     pub(in crate::proto) fn begin_stall(&mut self, key: Key, cause: Cause) {
         if let Some(stream) = self.store.get_mut(key) {
             self.counters.begin_stall(&mut stream.stall, cause);
         }
     }
 
-    /// Nobody waits any more to write to a stream, or need not.
+    /// The writer of a stream waits no longer, or need not.
     pub(in crate::proto) fn end_stall(&mut self, key: Key) {
         if let Some(stream) = self.store.get_mut(key) {
             self.counters.end_stall(&mut stream.stall);
@@ -90,18 +90,18 @@ impl Mux {
         count(&mut self.counters.refusals.opens);
     }
 
-    /// The transport takes nothing, though something is waiting.
+    /// The transport is full, and data is waiting.
     pub(crate) fn transport_stalls(&mut self, now: Instant) {
         self.tick(now);
         self.counters.begin_transport_stall();
     }
 
-    /// Nothing waits for the transport any more.
+    /// No data waits for the transport any more.
     pub(in crate::proto) fn transport_moves_no_more(&mut self) {
         self.counters.end_transport_stall();
     }
 
-    /// The transport takes something again. After it was full that is a sign of life (Y-PING-6).
+    /// The transport takes bytes again. After it was full that is a sign of life (Y-PING-6).
     pub(crate) fn transport_moves(&mut self, now: Instant) {
         self.tick(now);
         self.counters.end_transport_stall();

@@ -1,9 +1,9 @@
-//! Verbs of [`Mux`] that end a stream: its halves, its life on the wire, and its place in the store.
+//! Verbs of [`Mux`] that end a stream: its halves, its presence on the wire, and its place in the store.
 //!
-//! Each way a stream can end comes through here, so that queues, ids, places and memory are given up exactly once. A stream is
-//! dropped once, and what then leaves is decided at once, by what the application has done with it so far (Y-DROP-1, Y-DROP-6
-//! to Y-DROP-8). How it goes on until nothing is left of the stream is drawn in `spec.md`, under DROP, and tried row by row in
-//! `tests/stream_ends`.
+//! Every end of a stream goes through here, so that queues, ids, places in the backlog and memory are given up exactly
+//! once. A stream is dropped once. The frame that then leaves is decided in that moment, by what the application has
+//! done with the stream so far (Y-DROP-1, Y-DROP-6 to Y-DROP-8). `spec.md` draws the states of a dropped stream under
+//! DROP, and `tests/stream_ends` tries them row by row.
 
 use super::write::FlushError;
 use super::{Lifecycle, Mux};
@@ -16,43 +16,44 @@ use crate::proto::stream::{
 use crate::stats::add;
 use web_time::Instant;
 
-/// How the application lets go of a stream, as far as its handle knows. What comes first here goes first.
+/// How the application drops a stream, as far as its handle knows. The first variant that applies is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Leave {
-    /// It has closed it before.
+    /// The application has closed the stream before.
     Closed,
-    /// In the middle of something, or as one who wants all that is not closed to be reset: with this code.
-    Cut(u32),
-    /// It has neither read nor written anything.
+    /// The stream is dropped in the middle of an operation, or its settings ask for a reset of all that is not closed:
+    /// with this code.
+    CutShort(u32),
+    /// The application has neither read nor written anything.
     Unused,
-    /// None of these. `read` of the bytes that count as unread are not: they were read and not reported, or are none of the
-    /// application's.
+    /// None of these. `read` of the bytes that count as unread are not unread: the application has read them and has
+    /// not reported it yet, or they are not its own.
     Done {
         read: u32,
-        /// It has written something.
+        /// The application has written something.
         wrote: bool,
     },
 }
 
-/// What leaves.
+/// The frame that leaves when a stream is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Manner {
     /// Nothing.
     Silence,
     /// A reset, at once.
     Reset(u32),
-    /// What was written; then what this asks for.
+    /// The data that was written, then the frame that this event asks for.
     Behind(SendEvent),
 }
 
-/// What a stream leaves behind.
+/// The record that a stream leaves behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Trace {
-    /// Nothing: the peer has never heard of it, or nothing arrives any more.
+    /// None: the peer has never heard of the stream, or no frame arrives any more.
     None,
-    /// The peer has ended it too, or is told with a reset.
+    /// A tombstone: the peer has ended the stream too, or is told with a reset.
     Over,
-    /// The peer's half is open.
+    /// A half-open stream: the peer has not ended its half.
     HalfOpen,
 }
 
@@ -76,9 +77,9 @@ impl Mux {
         stream.send.state = stream.send.state.on(SendEvent::Finish);
         self.end_stall(key);
         let Some(stream) = self.store.get(key) else { return Ok(()) };
-        let cut = stream.send.state == SendState::Closed;
+        let encoded = stream.send.state == SendState::Closed;
         self.queue_data(key);
-        self.await_flush(key, cut)
+        self.await_flush(key, encoded)
     }
 
     /// The application has dropped the stream.
@@ -121,25 +122,24 @@ impl Mux {
         }
     }
 
-    /// Ends both halves at once, with a code that the peer sees (Y-RST-4). What was queued is dropped.
+    /// Ends both halves at once, with a code that the peer sees (Y-RST-4). Queued data is dropped.
     pub(crate) fn reset(&mut self, key: Key, code: u32) {
         if let Some(stream) = self.store.get_mut(key) {
-            // The handle has let go of what it had taken.
+            // The handle has dropped the bytes that it had taken.
             stream.receive.lent = 0;
         }
         let told = self.end_with_reset(key, code);
         add(&mut self.counters.resets.application, told.into());
     }
 
-    /// The same from elsewhere than where the stream is read: what was taken off it and not read stays reserved until that is
-    /// found out there. Says whether there is a stream that
-    /// the application has not dropped: nothing happens to any other (Y-RST-8).
+    /// Resets a stream from elsewhere than its reader. Bytes that the reader has taken and not read stay reserved until
+    /// it finds out. Returns whether the application still holds the stream: no other stream is affected (Y-RST-8).
     pub(crate) fn reset_from_afar(&mut self, key: Key, code: u32) -> bool {
         let arriving = self.arriving(key);
         let held = |stream: &&mut Stream| stream.handle == Handle::Held;
         let Some(stream) = self.store.get_mut(key).filter(held) else { return false };
         if !stream.linked && stream.receive.state == ReceiveState::Finished {
-            // It has ended: what is left of it to read is whole.
+            // The stream has ended, and its unread bytes are complete.
             return false;
         }
         let buffered = stream.active().unread.len();
@@ -149,12 +149,12 @@ impl Mux {
         true
     }
 
-    /// Says whether the peer is told.
+    /// Resets a stream; returns whether the peer is told.
     pub(super) fn end_with_reset(&mut self, key: Key, code: u32) -> bool {
         self.end_half_read(key, code, 0)
     }
 
-    /// The same where the application still holds so many of the bytes that were not read.
+    /// The same where the application still holds `taken` of the bytes that count as unread.
     fn end_half_read(&mut self, key: Key, code: u32, taken: u32) -> bool {
         let Some(stream) = self.store.get_mut(key) else { return false };
         let over = stream.is_wire_over() || stream.reset.is_some() || matches!(self.lifecycle, Lifecycle::Closed(_));
@@ -162,7 +162,7 @@ impl Mux {
         let (arriving, latest) = (self.arriving(key), self.counters.latest());
         let Some(stream) = self.store.get_mut(key) else { return false };
         if over && stream.receive.window.held() == 0 {
-            // Nothing is left of it, neither to be told nor to be dropped.
+            // Neither a frame nor a byte is left of the stream.
             self.give_back(key);
             return false;
         }
@@ -173,7 +173,7 @@ impl Mux {
         stream.receive.state = stream.receive.state.on(ReceiveEvent::LocalReset);
         self.pending_readers.end(stream);
         stream.drop_unread();
-        // All that has come counts as read, but for what the handle still holds: it is gone.
+        // All bytes that have arrived count as read, except those that the handle still holds.
         let dropped = stream.receive.window.held().saturating_sub(arriving).saturating_sub(taken);
         stream.receive.window.consume(dropped, latest);
         stream.receive.window.forget_rate();
@@ -182,7 +182,7 @@ impl Mux {
         told
     }
 
-    /// Reads no more: what is buffered is dropped, what still comes is discarded (Y-FLOW-10).
+    /// Stops reading: buffered bytes are dropped, and later ones are discarded (Y-FLOW-10).
     ///
     /// `unread` bytes were taken with [`Mux::read`] and not reported: they count as read now.
     pub(crate) fn stop(&mut self, key: Key, unread: u32, now: Instant) {
@@ -191,7 +191,7 @@ impl Mux {
         stream.receive.lent = 0;
         self.pending_readers.end(stream);
         let dropped = stream.drop_unread().saturating_add(unread);
-        // What is discarded needs no memory, nor a larger window (Y-FLOW-10).
+        // Discarded bytes need neither memory nor a larger window (Y-FLOW-10).
         self.leave_credit_queue(key);
         self.give_back(key);
         self.consume(key, dropped, now);
@@ -199,7 +199,7 @@ impl Mux {
         self.settle(key);
     }
 
-    /// What ends with both halves of a stream, when the peer is to be told.
+    /// Ends both halves of a stream where the peer is to be told.
     pub(super) fn end_halves(&mut self, key: Key, cause: ResetCause) {
         let Some(stream) = self.store.get_mut(key) else { return };
         stream.reset.get_or_insert(cause);
@@ -216,14 +216,14 @@ impl Mux {
         self.wake_writers();
     }
 
-    /// Ends a stream's wire life if both halves are over (Y-FIN-5), and the stream itself if nobody holds it.
+    /// Takes a stream off the wire if both halves are over (Y-FIN-5), and removes it if no handle is left.
     pub(super) fn settle(&mut self, key: Key) {
         let Some(stream) = self.store.get(key) else { return };
         if stream.is_wire_over() {
             let trace = match stream.receive.state {
                 // Y-OPEN-4: no trace of a stream that the peer has never heard of.
                 _ if stream.handshake == Handshake::Lazy => Trace::None,
-                // Y-DROP-2: this end has finished and reads no more, and the peer may go on.
+                // Y-DROP-2: this end has finished and reads no more, and the peer may go on sending.
                 ReceiveState::Stopped if stream.reset.is_none() => Trace::HalfOpen,
                 _ => Trace::Over,
             };
@@ -233,7 +233,7 @@ impl Mux {
         }
     }
 
-    /// Takes a stream that nobody has accepted out of the backlog; says whether it was there.
+    /// Takes a stream out of the backlog; returns whether it was there.
     pub(super) fn leave_backlog(&mut self, key: Key) -> bool {
         let Some(stream) = self.store.get_mut(key).filter(|stream| stream.handshake == Handshake::Incoming) else {
             return false;
@@ -249,7 +249,8 @@ impl Mux {
         }
     }
 
-    /// Takes a stream off the wire: out of the queues, its id free, its places given up. Safe to call again.
+    /// Takes a stream off the wire: removes it from the queues, frees its id and gives up its place in the backlog.
+    /// Safe to call again.
     pub(super) fn unlink(&mut self, key: Key, trace: Trace) {
         self.end_stall(key);
         self.leave_credit_queue(key);
@@ -278,10 +279,10 @@ impl Mux {
         }
         self.remember(key, trace);
         if let Some(stream) = self.store.get_mut(key) {
-            // The count above is done with this stream whatever happens to its handshake from here on.
+            // The count of unacknowledged streams must not change again with this handshake.
             stream.handshake = Handshake::Done;
         }
-        // Y-MEM-4: nothing can arrive.
+        // Y-MEM-4: no more bytes can arrive.
         self.take_stock(key);
     }
 
@@ -299,20 +300,20 @@ impl Mux {
         self.store.remove(key);
     }
 
-    /// Nothing can arrive on a stream any more: what it had reserved beyond what is unread is given back (Y-MEM-13).
+    /// No more bytes can arrive on a stream: memory beyond that of its unread bytes is given back (Y-MEM-13).
     pub(in crate::proto) fn take_stock(&mut self, key: Key) {
         if let Some(stream) = self.store.get_mut(key)
             && stream.receive.lent > 0
         {
             self.ends.stream_ended_with_held();
-            // The news is passed on with what is released, if it is nothing.
+            // The news travels with released memory, so an empty reservation carries it.
             self.events.released.extend(stream.reservation.as_mut().map(|own| own.split(0)));
         }
         self.give_back(key);
     }
 
-    /// Gives the memory of a stream's window back, but for what holds the bytes that are unread. What the stream itself takes
-    /// stays reserved while it is on the wire (Y-MEM-4, Y-MEM-8).
+    /// Gives the memory of a stream's window back, except for the chunks of unread bytes. The charge of the stream
+    /// itself stays reserved while it is on the wire (Y-MEM-4, Y-MEM-8).
     pub(super) fn give_back(&mut self, key: Key) {
         let Some(stream) = self.store.get_mut(key) else { return };
         let unread = stream.active().unread.capacity().saturating_add(stream.receive.lent as usize);
@@ -330,7 +331,7 @@ impl Mux {
         }
     }
 
-    /// Resets a stream that was dropped before anything was written on it, if its FIN has not left (Y-DROP-9).
+    /// Resets a stream whose application dropped it without writing anything, if its FIN has not left (Y-DROP-9).
     #[cfg(any(feature = "libp2p", test))]
     pub(super) fn reset_unanswered(&mut self, key: Key) {
         let Some(stream) = self.store.get_mut(key) else { return };
@@ -355,14 +356,14 @@ fn manner(stream: &Stream, leave: Leave, closing: bool) -> Manner {
         // Y-OPEN-4: the peer has never heard of it.
         return Manner::Silence;
     }
-    // What the application reads no more it has not left unread.
+    // Bytes that arrive after the application stopped reading do not count as unread.
     let reads = matches!(stream.receive.state, ReceiveState::Open | ReceiveState::Finished);
     let unread = match leave {
         Leave::Closed => false,
-        // Y-CLOSE-1: a close has promised that what was written before it leaves.
-        Leave::Cut(_) if closing && queued => true,
+        // Y-CLOSE-1: a close promises that data written before it leaves.
+        Leave::CutShort(_) if closing && queued => true,
         // Y-DROP-6.
-        Leave::Cut(code) => return Manner::Reset(code),
+        Leave::CutShort(code) => return Manner::Reset(code),
         // Y-DROP-7.
         Leave::Unused => true,
         // Y-DROP-8.

@@ -1,7 +1,7 @@
-//! Verbs of [`Mux`] for a task that writes a stream, and for its priority.
+//! Verbs of [`Mux`] for writing to a stream, and for its priority.
 //!
-//! `Blocked` is a value here. It becomes `Pending` in the shell, which has stored a waker in the same critical section; what
-//! the task then waits for is in the stream's interest.
+//! `Blocked` is a value here. It becomes `Pending` in the shell, which stores a waker in the same critical section. The
+//! stream's interest says what the task waits for.
 
 use super::{Lifecycle, Mux};
 use crate::error::StreamError;
@@ -32,7 +32,7 @@ pub(crate) enum FlushError {
 }
 
 impl Mux {
-    /// Takes bytes to be sent: as many as the peer's credit covers and the connection has memory for.
+    /// Buffers bytes to be sent: as many as the peer's credit covers and the send buffers have room for.
     pub(crate) fn write(&mut self, key: Key, bytes: &[u8], now: Instant) -> Result<usize, WriteError> {
         let Some(stream) = self.store.get_mut(key) else { return Err(WriteError::Failed(StreamError::WriteClosed)) };
         if let Some(error) = write_failure(stream, &self.lifecycle) {
@@ -53,14 +53,14 @@ impl Mux {
             let growth = if room == 0 && !closed { self.send_pool.growth(priority) } else { None };
             match room {
                 0 => self.send_pool.wait(&mut self.store, key, priority),
-                // Y-MEM-6: whoever waits for credit keeps nobody from the room that there is.
+                // Y-MEM-6: a stream that waits for credit keeps no other stream from the room in the send buffers.
                 _ => self.send_pool.leave(&mut self.store, key, priority),
             }
             match (room, growth) {
                 (1.., _) => self.begin_stall(key, Cause::Window),
                 (0, None) if self.send_pool.is_refused(priority) => self.begin_stall(key, Cause::Memory),
                 (0, None) => self.begin_stall(key, Cause::Socket),
-                // Whether there is more memory is not known yet.
+                // The memory manager has not decided yet whether there is more memory.
                 (0, Some(_)) => {}
             }
             return Err(WriteError::Blocked { growth });
@@ -105,7 +105,7 @@ impl Mux {
         self.events.released.extend(excess);
     }
 
-    /// Starts to wait for more small writes, where that is configured and nothing else is under way.
+    /// Holds small writes back to coalesce them, where that is configured and no stream waits to send.
     fn hold_back(&mut self, now: Instant) {
         let delay = self.config.write_coalesce_delay();
         if !delay.is_zero() && self.schedule.is_empty() {
@@ -113,7 +113,7 @@ impl Mux {
         }
     }
 
-    /// Whether all that was written has reached the transport and was flushed there (Y-SEND-3). The SYN leaves even if
+    /// Whether all written data has reached the transport and was flushed there (Y-SEND-3). The SYN leaves even if
     /// nothing was written.
     pub(crate) fn flush(&mut self, key: Key) -> Result<(), FlushError> {
         self.send_syn(key);
@@ -142,7 +142,7 @@ impl Mux {
         Err(FlushError::Blocked)
     }
 
-    /// The application says how urgent a stream is.
+    /// The application sets a stream's priority.
     pub(crate) fn choose_priority(&mut self, key: Key, priority: Priority) {
         if let Some(stream) = self.store.get_mut(key) {
             stream.priority_chosen = true;
@@ -150,7 +150,7 @@ impl Mux {
         self.set_priority(key, priority);
     }
 
-    /// Something else says how urgent a stream is, which counts unless the application has said so itself.
+    /// Sets a stream's priority on behalf of other code than the application, unless the application has set it.
     #[cfg(feature = "libp2p")]
     pub(crate) fn suggest_priority(&mut self, key: Key, priority: Priority) {
         if self.store.get(key).is_some_and(|stream| !stream.priority_chosen) {
@@ -158,7 +158,7 @@ impl Mux {
         }
     }
 
-    /// Changes how urgent a stream is: what it may grow into, and who goes first (Y-PRIO-1).
+    /// Changes a stream's priority: the budget that its window may use, and the order of sending (Y-PRIO-1).
     fn set_priority(&mut self, key: Key, priority: Priority) {
         let Some(stream) = self.store.get_mut(key) else { return };
         let before = std::mem::replace(&mut stream.priority, priority);
@@ -169,7 +169,7 @@ impl Mux {
         self.send_pool.shift(before, priority, stream.active().unsent.len());
         self.requeue_credit(key);
         self.send_pool.leave(&mut self.store, key, before);
-        // It waits for room no more until it asks again.
+        // The stream waits for room no longer, until it asks again.
         if self.store.get(key).is_some_and(|stream| stream.stall.cause() != Some(Cause::Window)) {
             self.end_stall(key);
         }
@@ -184,7 +184,7 @@ impl Mux {
         self.store.get(key).map(|stream| stream.priority)
     }
 
-    /// Wakes writers that wait for room in the pool, as many as there is room for.
+    /// Wakes as many waiting writers as there is room for in the send pool.
     pub(super) fn wake_writers(&mut self) {
         let mut round = self.send_pool.round();
         while let Some(key) = self.send_pool.next_waiting(&mut self.store, &mut round) {
@@ -195,8 +195,8 @@ impl Mux {
         }
     }
 
-    /// The memory manager has refused room for what a stream wanted to write. It waits for that if it still does:
-    /// meanwhile there may have been room, or the stream may be over.
+    /// The memory manager has refused room for a write. The stream stalls on memory if it still waits: meanwhile there
+    /// may have been room, or the stream may be over.
     pub(crate) fn room_refused(&mut self, key: Key, asked: Priority) {
         count(&mut self.counters.refusals.send_buffers);
         self.send_pool.refuse(asked);

@@ -1,8 +1,9 @@
-//! Owns [`Control`]: what is owed to the peer for the connection as a whole, in bounded rings and single bits
+//! Owns [`Control`]: control frames owed to the peer for the connection as a whole, in bounded rings and single bits
 //! (Y-SEND-4).
 //!
-//! Each ring has three marks. From half of it on, writing goes first. Past all of it, the connection ends if the transport
-//! then takes nothing for the write timeout. At a few times that it takes no more: reading waits (Y-LIMIT-4).
+//! Each ring has three marks. From half of its size on, writing goes first. Beyond its size, the connection ends if the
+//! transport then takes nothing for the write timeout. At its hard limit, a few times the size, reading waits
+//! (Y-LIMIT-4).
 
 use crate::error::Violation;
 use crate::proto::limits::{PONGS_MOST, REFUSALS_MOST, REFUSALS_OWED};
@@ -11,21 +12,21 @@ use std::collections::VecDeque;
 use std::time::Duration;
 use web_time::Instant;
 
-/// Pongs, resets of refused streams and a go-away that wait for the socket.
+/// Pongs, resets of refused streams and a go-away that wait for the transport.
 #[derive(Debug)]
 pub(in crate::proto) struct Control {
     pongs: VecDeque<u32>,
     refusals: VecDeque<(StreamId, u32)>,
     go_away: Option<u32>,
-    /// Pongs that may be owed: `ping_backlog`.
+    /// Size of the ring of pongs: `ping_backlog`.
     backlog: usize,
-    /// Whether half of a ring is used.
+    /// Whether a ring is at least half full.
     half: bool,
     /// Since when the transport is full.
     full: Option<Instant>,
     /// Whether the transport has ever taken a batch.
     took: bool,
-    /// Nothing is sent any more but a go-away: nothing is owed either.
+    /// Only a go-away is sent any more, so no other frame is owed either.
     mute: bool,
 }
 
@@ -69,7 +70,7 @@ impl Control {
         Ok(())
     }
 
-    /// The id is of another stream from now on: no reset of the one before is owed.
+    /// The id now belongs to another stream: a reset of the previous one is not owed any more.
     pub(in crate::proto) fn forgive(&mut self, id: StreamId) {
         if !self.refusals.is_empty() {
             self.refusals.retain(|(other, _)| *other != id);
@@ -77,26 +78,26 @@ impl Control {
         }
     }
 
-    /// Whether what is owed has to be written before more of what was read is applied (Y-LIMIT-4): at half of a ring, unless
-    /// the transport is full, since a blocked write does not stop reading; and where a ring holds no more. A transport that has
-    /// never taken anything is not waited for.
+    /// Whether owed frames have to be written before more input is applied (Y-LIMIT-4): from half of a ring on unless
+    /// the transport is full, since a blocked write does not stop reading; and at the hard limit of a ring. A transport
+    /// that has never taken a byte is not waited for.
     pub(in crate::proto) fn must_write(&self) -> bool {
         self.half && (self.full.is_none() || (self.holds_no_more() && self.took))
     }
 
-    /// What the peer has done by now: it has made this end owe more than a ring is for, and takes none of it.
+    /// The violation of a peer that made this end owe more than a ring is for and has read none of it in time.
     pub(in crate::proto) fn overdue(&self, timeout: Duration, now: Instant) -> Option<Violation> {
         self.overdue_at(timeout).filter(|at| now >= *at)?;
         Some(if self.pongs.len() > self.backlog { Violation::PingFlood } else { Violation::RefusedFlood })
     }
 
-    /// When that will be so, unless the transport takes something before.
+    /// When that is due, unless the transport takes bytes before.
     pub(in crate::proto) fn overdue_at(&self, timeout: Duration) -> Option<Instant> {
         let over = self.half && (self.pongs.len() > self.backlog || self.refusals.len() > REFUSALS_OWED);
         self.full.filter(|_| over)?.checked_add(timeout)
     }
 
-    /// The transport takes nothing.
+    /// The transport is full.
     pub(in crate::proto) fn transport_is_full(&mut self, now: Instant) {
         self.full.get_or_insert(now);
     }
@@ -106,13 +107,13 @@ impl Control {
         self.took = true;
     }
 
-    /// The transport has taken something. Says whether it was full before.
+    /// The transport has taken bytes. Returns whether it was full before.
     pub(in crate::proto) const fn transport_took(&mut self) -> bool {
         self.took = true;
         self.full.take().is_some()
     }
 
-    /// Nothing more is sent but a go-away: what is owed is forgotten, and what would be owed from here on.
+    /// Only a go-away is sent from here on: forgets the frames owed, and ignores later ones.
     pub(in crate::proto) fn mute(&mut self) {
         (self.pongs, self.refusals) = (VecDeque::new(), VecDeque::new());
         (self.half, self.mute) = (false, true);
@@ -156,14 +157,14 @@ impl Control {
         self.go_away.is_none() && self.pongs.is_empty() && self.refusals.is_empty()
     }
 
-    /// Gives back what holds nothing.
+    /// Frees the storage of empty rings.
     pub(in crate::proto) fn release_if_idle(&mut self) {
         if self.is_empty() {
             self.clear();
         }
     }
 
-    /// Forgets all that is owed, and the memory with it.
+    /// Forgets all owed frames, and frees their memory.
     pub(in crate::proto) fn clear(&mut self) {
         (self.pongs, self.refusals, self.go_away) = (VecDeque::new(), VecDeque::new(), None);
         self.half = false;
@@ -175,7 +176,7 @@ mod tests {
     use super::*;
     use crate::proto::limits::PONGS_MOST;
 
-    const PATIENCE: Duration = Duration::from_secs(10);
+    const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
     const NANO: Duration = Duration::from_nanos(1);
 
     fn id(n: u32) -> StreamId {
@@ -244,17 +245,21 @@ mod tests {
             (resets(REFUSALS_OWED), resets(REFUSALS_OWED + 1), Violation::RefusedFlood),
         ];
         for (mut within, mut beyond, violation) in cases {
-            assert_eq!(beyond.overdue(PATIENCE, now + 10 * PATIENCE), None, "the transport takes all there is");
+            assert_eq!(
+                beyond.overdue(WRITE_TIMEOUT, now + 10 * WRITE_TIMEOUT),
+                None,
+                "the transport takes all there is"
+            );
             for control in [&mut within, &mut beyond] {
                 control.transport_is_full(now);
-                control.transport_is_full(now + PATIENCE / 2);
+                control.transport_is_full(now + WRITE_TIMEOUT / 2);
             }
-            assert_eq!(within.overdue(PATIENCE, now + 10 * PATIENCE), None);
-            assert_eq!(beyond.overdue(PATIENCE, now + PATIENCE - NANO), None);
-            assert_eq!(beyond.overdue_at(PATIENCE), Some(now + PATIENCE));
-            assert_eq!(beyond.overdue(PATIENCE, now + PATIENCE), Some(violation));
+            assert_eq!(within.overdue(WRITE_TIMEOUT, now + 10 * WRITE_TIMEOUT), None);
+            assert_eq!(beyond.overdue(WRITE_TIMEOUT, now + WRITE_TIMEOUT - NANO), None);
+            assert_eq!(beyond.overdue_at(WRITE_TIMEOUT), Some(now + WRITE_TIMEOUT));
+            assert_eq!(beyond.overdue(WRITE_TIMEOUT, now + WRITE_TIMEOUT), Some(violation));
             beyond.transport_took();
-            assert_eq!(beyond.overdue(PATIENCE, now + PATIENCE), None);
+            assert_eq!(beyond.overdue(WRITE_TIMEOUT, now + WRITE_TIMEOUT), None);
         }
     }
 

@@ -1,40 +1,40 @@
-//! Owns [`Ends`]: what is known of how a connection ends.
+//! Owns [`Ends`]: the record of how a connection ends.
 //!
-//! Only keeps it: what the end of a transport means for the connection and its streams is decided by the connection.
+//! Only records. The coordinator decides what the end of a transport means for the connection and its streams.
 
 use web_time::Instant;
 
-/// What is known of how a connection ends.
+/// The record of how a connection ends.
 #[derive(Debug, Default)]
 pub(in crate::proto) struct Ends {
     /// Number of the last batch that the transport has taken, and of the last one with a FIN in it.
     written: u64,
     last_fin: u64,
-    /// How many frames the peer had sent on streams when it said that it goes away.
+    /// How many stream frames the peer had sent by the time of its go-away.
     away_after: Option<u64>,
-    /// All ids of this end have been used, and the peer knows that the connection ends with its streams.
+    /// All ids of this end have been used, and the peer has been told that the connection ends with its streams.
     retiring: bool,
-    /// When the connection closes though streams are open: a task wants one that it will never open.
+    /// When the connection closes even if streams are open: a task waits for a stream that will never open.
     overdue: Option<Instant>,
-    /// The peer is asked to say when it has read the go-away.
+    /// The peer is to confirm that it has read the go-away.
     asks_confirmation: bool,
-    /// How that stands, once it was asked.
+    /// The state of that confirmation, once it was asked for.
     confirmation: Option<Confirmation>,
-    /// How many streams have ended while their handles held what had been taken off them.
+    /// How many streams have ended while their handles held taken bytes.
     held: u64,
 }
 
 /// Whether the peer has read the go-away of this end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Confirmation {
-    /// It says so by answering this ping.
+    /// The pong to this ping will confirm it.
     Awaited(u32),
-    /// It has.
+    /// The pong has arrived.
     Received,
 }
 
 impl Ends {
-    /// The transport has taken the batches up to this number.
+    /// The transport has taken all batches up to this number.
     pub(in crate::proto) const fn batch_written(&mut self, number: u64) {
         self.written = number;
     }
@@ -54,17 +54,17 @@ impl Ends {
         self.last_fin <= self.written
     }
 
-    /// The peer goes away, after so many frames on streams.
+    /// The peer's go-away has arrived, after this many frames on streams.
     pub(in crate::proto) const fn peer_goes_away(&mut self, frames: u64) {
         self.away_after = Some(frames);
     }
 
-    /// Whether the peer has sent no frame on a stream since it said that it goes away, of which there have been so many.
+    /// Whether the peer has sent no stream frame since its go-away. `frames` is the number of stream frames so far.
     pub(in crate::proto) fn peer_has_left(&self, frames: u64) -> bool {
         self.away_after == Some(frames)
     }
 
-    /// The connection ends with its streams from now on; says whether that is new.
+    /// The connection ends with its streams from now on; returns whether that is new.
     pub(in crate::proto) const fn retire(&mut self) -> bool {
         !std::mem::replace(&mut self.retiring, true)
     }
@@ -73,7 +73,7 @@ impl Ends {
         self.retiring
     }
 
-    /// The connection closes then, whatever streams are open.
+    /// The connection closes at that time, even if streams are open.
     #[cfg(any(feature = "libp2p", test))]
     pub(in crate::proto) const fn close_at(&mut self, at: Instant) {
         self.overdue = Some(at);
@@ -83,7 +83,7 @@ impl Ends {
         self.overdue
     }
 
-    /// Whether it is time for that; said once.
+    /// Whether that time has come; true once.
     pub(in crate::proto) fn take_overdue(&mut self, now: Instant) -> bool {
         let over = self.overdue.is_some_and(|at| now >= at);
         if over {
@@ -92,7 +92,7 @@ impl Ends {
         over
     }
 
-    /// The peer is to say when it has read the go-away.
+    /// The peer is to confirm that it has read the go-away.
     #[cfg(any(feature = "libp2p", test))]
     pub(in crate::proto) const fn ask_confirmation(&mut self) {
         self.asks_confirmation = true;

@@ -1,10 +1,10 @@
-//! Owns [`HalfOpen`]: streams that have ended here while the peer's half was open, until that ends too or the peer has to
-//! be told that nobody reads.
+//! Owns [`HalfOpen`]: half-open streams, which have ended here and not at the peer, until the peer ends its half or has
+//! to be told that no application reads.
 //!
-//! What the peer sends on such a stream is discarded, and is no reason to answer: it may be what it was asked for before this
-//! end let go, and a reset would take from it what it has not read yet. Only where its credit is used up would a peer that
-//! has more to say wait for ever. It is left some time to read what was sent to it, and then told with a reset, once
-//! (Y-DROP-2 to Y-DROP-5).
+//! Frames of the peer on such a stream are discarded without an answer. The peer may be answering a request that was
+//! sent before this end finished, and a reset would destroy data that the peer has not read yet. But a peer that has
+//! used up its credit and has more to send would wait for ever. So it gets some time to read what it was sent, and then
+//! one reset (Y-DROP-2 to Y-DROP-5).
 
 use crate::proto::limits::{HALF_OPEN, HALF_OPEN_CREDIT, HALF_OPEN_GRACE, UNACKNOWLEDGED_TIME};
 use crate::proto::peer::tombstones::Tombstone;
@@ -14,30 +14,32 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 use web_time::Instant;
 
-/// How exact deadlines are, in milliseconds. They are counted in these, so that four bytes last for years.
+/// Resolution of deadlines, in milliseconds: a thirtieth of `HALF_OPEN_GRACE`. Counted in these, four bytes last for 13
+/// years.
 const TICK_MS: u32 = 100;
 const TICK: Duration = Duration::from_millis(TICK_MS as u64);
 
-/// Streams that go at once where there are too many: to find the oldest takes a look at all of them.
+/// Streams that are evicted at once when there are too many. Finding the oldest looks at all of them, so an eighth at
+/// once costs eight looks a stream.
 const EVICTED: usize = HALF_OPEN / 8;
 
 /// At most [`HALF_OPEN`] streams.
 #[derive(Debug)]
 pub(in crate::proto) struct HalfOpen {
     entries: HashMap<StreamId, Entry, IdHash>,
-    /// Streams whose peers are to be told, in the order in which that was found out.
+    /// Streams whose peers are owed a reset, in the order in which the resets became due.
     owed: VecDeque<StreamId>,
     /// The number of the next one.
     next: u32,
-    /// What deadlines are counted from.
+    /// The time from which deadlines are counted.
     since: Instant,
-    /// No deadline is earlier, in ticks.
+    /// A lower bound of all deadlines, in ticks.
     due: u32,
-    /// Streams that were forgotten and whose peers have not been told: they are when they write.
+    /// Evicted streams whose peers were not reset: they get a reset when they send.
     forgotten: u32,
-    /// Streams of this end's that the peer has not acknowledged.
+    /// Streams of this end that the peer has not acknowledged.
     unacknowledged: u32,
-    /// Until when they keep their places, in ticks, unless the peer acknowledges one before.
+    /// Until when these keep their places in the backlog, in ticks, unless the peer acknowledges one before.
     places_until: u32,
 }
 
@@ -45,13 +47,14 @@ pub(in crate::proto) struct HalfOpen {
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     tombstone: Tombstone,
-    /// They are numbered as they come.
+    /// Sequence number, by age.
     number: u32,
-    /// Until when a peer may wait that has no credit, in ticks since the first; `NEVER` while it has some, and `ARRIVING`
-    /// while it is using it.
+    /// The deadline of a peer without credit, in ticks; `NEVER` while it has credit, and `ARRIVING` while a body of it
+    /// arrives.
     until: u32,
 }
 
+/// Values of `until` that no deadline reaches: their ticks are 13 years.
 const NEVER: u32 = u32::MAX;
 const ARRIVING: u32 = NEVER - 1;
 
@@ -70,8 +73,7 @@ impl HalfOpen {
         }
     }
 
-    /// Adds a stream; a part of its last body may be still to come, which is reported when it is there
-    /// ([`arrived`](Self::arrived)).
+    /// Adds a stream. The rest of its last body may still be arriving; [`arrived`](Self::arrived) reports its end.
     pub(in crate::proto) fn insert(&mut self, id: StreamId, tombstone: Tombstone, arriving: bool, now: Instant) {
         if tombstone.is_unacknowledged() {
             self.unacknowledged = self.unacknowledged.saturating_add(1);
@@ -89,12 +91,12 @@ impl HalfOpen {
         self.entries.get_mut(&id).map(|entry| &mut entry.tombstone)
     }
 
-    /// How many of the places for streams that the peer has not acknowledged are taken (Y-ACK-4).
+    /// How many places in the backlog half-open streams take that the peer has not acknowledged (Y-ACK-4).
     pub(in crate::proto) const fn unacknowledged(&self) -> usize {
         self.unacknowledged as usize
     }
 
-    /// A frame of the peer has come for the stream; says whether that frees a place.
+    /// A frame of the peer has arrived for the stream; returns whether that frees a place in the backlog.
     pub(in crate::proto) fn acknowledged(&mut self, id: StreamId, now: Instant) -> bool {
         let freed = self.give_up_place(id);
         if freed && self.unacknowledged > 0 {
@@ -112,8 +114,8 @@ impl HalfOpen {
         freed
     }
 
-    /// Frees all the places where the peer has acknowledged none for too long: there are peers that never do (Y-ACK-4). Says
-    /// whether there were any.
+    /// Frees all these places if the peer has acknowledged no stream for too long, as some peers never do (Y-ACK-4).
+    /// Returns whether there were any.
     pub(in crate::proto) fn free_places(&mut self, now: Instant) -> bool {
         let over = self.instant(self.places_until).is_some_and(|until| now >= until);
         if over {
@@ -136,14 +138,14 @@ impl HalfOpen {
         Some(until).filter(|until| *until != NEVER).and_then(|until| self.since.checked_add(TICK.saturating_mul(until)))
     }
 
-    /// A body begins to arrive: its peer is not waiting.
+    /// A body begins to arrive: the peer does not wait for credit.
     pub(in crate::proto) fn arrives(&mut self, id: StreamId) {
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.until = ARRIVING;
         }
     }
 
-    /// A body has arrived. If the credit is used up now, the time runs for its peer (Y-DROP-3).
+    /// A body has arrived completely. If the credit is used up now, the peer's deadline starts (Y-DROP-3).
     pub(in crate::proto) fn arrived(&mut self, id: StreamId, now: Instant) {
         let until = self.ticks_until(now, HALF_OPEN_GRACE);
         let Some(entry) = self.entries.get_mut(&id) else { return };
@@ -155,7 +157,7 @@ impl HalfOpen {
         self.due = self.due.min(entry.until);
     }
 
-    /// The peer has ended its half, or the id is being opened anew: what is left to remember of the stream.
+    /// The peer has ended its half, or the id is opened again: returns the tombstone of the stream.
     pub(in crate::proto) fn remove(&mut self, id: StreamId) -> Option<Tombstone> {
         self.give_up_place(id);
         let entry = self.entries.remove(&id)?;
@@ -166,17 +168,17 @@ impl HalfOpen {
         Some(entry.tombstone)
     }
 
-    /// A reset that is owed for this id is none any more.
+    /// A reset is not owed for this id any more.
     pub(in crate::proto) fn forgive(&mut self, id: StreamId) {
         self.owed.retain(|owed| *owed != id);
     }
 
-    /// When [`expired`](Self::expired) or [`free_places`](Self::free_places) has something to say.
+    /// When [`expired`](Self::expired) or [`free_places`](Self::free_places) has work to do.
     pub(in crate::proto) fn poll_timeout(&self) -> Option<Instant> {
         self.instant(self.due.min(self.places_until))
     }
 
-    /// Takes those out whose peers have waited for long enough: a reset is owed for each.
+    /// Removes the streams whose deadline has passed: a reset is owed for each.
     pub(in crate::proto) fn expired(&mut self, now: Instant) -> Vec<(StreamId, Tombstone)> {
         if self.instant(self.due).is_none_or(|due| now < due) {
             return Vec::new();
@@ -197,8 +199,9 @@ impl HalfOpen {
         expired
     }
 
-    /// Takes some out where there are too many, the oldest first (Y-DROP-4): how many were forgotten because their peers have
-    /// credit, and those whose peers may be out of it, to whom a reset is owed. They are the last to go.
+    /// Evicts streams where there are too many, the oldest first (Y-DROP-4). Returns how many were forgotten because
+    /// their peers have credit, and those whose peers may have none: these are evicted last, and a reset is owed for
+    /// each.
     pub(in crate::proto) fn evicted(&mut self) -> (u32, Vec<(StreamId, Tombstone)>) {
         if self.entries.len() <= HALF_OPEN {
             return (0, Vec::new());
@@ -208,7 +211,7 @@ impl HalfOpen {
         let mut places: Vec<_> = self.entries.iter().map(|(id, entry)| (place(entry), *id)).collect();
         places.select_nth_unstable(EVICTED);
         places.truncate(EVICTED);
-        // In the order in which they came.
+        // In the order of arrival.
         places.sort_unstable();
         let (mut forgotten, mut told) = (0_u32, Vec::new());
         for ((may_wait, ..), id) in places {
@@ -223,8 +226,8 @@ impl HalfOpen {
         (forgotten, told)
     }
 
-    /// Data has come for a stream that nothing is known of: says whether it is taken for one that was forgotten, to whose
-    /// peer a reset is owed then. No more are owed at a time than there may be streams.
+    /// Data has arrived for an unknown stream: returns whether it counts as an evicted one, whose peer is then owed a
+    /// reset. The resets owed at a time are bounded by the number of half-open streams.
     pub(in crate::proto) fn tells_forgotten(&mut self, id: StreamId) -> bool {
         let tells = self.forgotten > 0 && self.owed.len() < HALF_OPEN;
         if tells {
@@ -234,7 +237,7 @@ impl HalfOpen {
         tells
     }
 
-    /// The next stream whose peer is to be told.
+    /// The next stream that a reset is owed for.
     pub(in crate::proto) fn next_reset(&mut self) -> Option<StreamId> {
         let id = self.owed.pop_front()?;
         if self.owed.is_empty() {
@@ -247,7 +250,7 @@ impl HalfOpen {
         !self.owed.is_empty()
     }
 
-    /// Gives back what holds nothing.
+    /// Frees spare storage.
     pub(in crate::proto) fn release_if_idle(&mut self) {
         self.entries.shrink_to_fit();
         self.owed.shrink_to_fit();

@@ -1,4 +1,5 @@
-//! Owns what is known of the peer and owed to it for the connection as a whole: parts that do not know the connection.
+//! Owns the state of the peer, and the frames owed to it for the connection as a whole. None of these parts knows the
+//! connection.
 
 pub(in crate::proto) mod control;
 pub(in crate::proto) mod ends;

@@ -1,8 +1,8 @@
-//! Owns [`Pinger`]: our pings, what they are for, and when the peer is taken for dead.
+//! Owns [`Pinger`]: the pings of this end, their purpose, and the decision that the peer is dead.
 //!
-//! One ping at a time, shared by keep-alive, the measuring of the round-trip time, the pacing beside what is urgent and the
-//! user (Y-PING-7). Any byte received is a sign of life, and so is a transport that takes bytes again after it was full; a ping
-//! is sent for keep-alive only when there was none for a while (Y-PING-6).
+//! One ping is in flight at a time. It serves keep-alive, the measurement of the round-trip time, pacing and the
+//! application's pings together (Y-PING-7). Every byte received is a sign of life, and so is a transport that takes
+//! bytes again after it was full. Keep-alive sends a ping only when there was no sign of life for a while (Y-PING-6).
 
 use crate::config::Config;
 use crate::proto::peer::rtt::Rtt;
@@ -33,18 +33,18 @@ enum Ping {
 /// What a ping is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
-    /// To hear of the peer, and how far away it is.
+    /// Keep-alive, and the round-trip time.
     Measure,
-    /// To learn that the peer has read all that was sent before it (Y-PRIO-5).
+    /// Pacing: the pong tells that the peer has read everything sent before the ping (Y-PRIO-5).
     Pace,
 }
 
-/// What came of a timeout.
+/// The result of a timeout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::proto) enum Verdict {
     /// Nothing to do.
     Fine,
-    /// The peer sent nothing at all.
+    /// The peer has given no sign of life in time.
     Dead,
 }
 
@@ -72,13 +72,12 @@ impl Pinger {
         self.heard = self.heard.max(now);
     }
 
-    /// When it last did.
+    /// When the peer last gave a sign of life.
     pub(in crate::proto) const fn heard_at(&self) -> Instant {
         self.heard
     }
 
-    /// What has arrived says that a round trip took up to `sample`: pings find out whether the path has become so much longer
-    /// (Y-FLOW-12).
+    /// Arriving data indicates a round trip of `sample`: pings probe whether the path has become that long (Y-FLOW-12).
     pub(in crate::proto) fn doubt(&mut self, sample: Duration, now: Instant) {
         if self.rtt.doubt(sample, now) && self.ping == Ping::Idle {
             self.ping = Ping::Owed(Purpose::Measure);
@@ -99,7 +98,7 @@ impl Pinger {
         }
     }
 
-    /// A pong came; says whether it answers our ping. Others are ignored (Y-PING-3).
+    /// A pong has arrived; returns whether it answers the ping in flight. Others are ignored (Y-PING-3).
     pub(in crate::proto) fn pong(&mut self, nonce: u32, now: Instant) -> bool {
         match self.ping {
             Ping::InFlight { nonce: expected, sent, purpose } if expected == nonce => {
@@ -115,14 +114,14 @@ impl Pinger {
         }
     }
 
-    /// Asks for a ping behind what has been sent, unless one is under way. One that is to measure does that, too.
+    /// Queues a pacing ping, unless one is under way. If a measurement is due, the ping serves both.
     pub(in crate::proto) fn ping_to_pace(&mut self, now: Instant) {
         if self.ping == Ping::Idle {
             self.ping = Ping::Owed(if now < self.next_measure { Purpose::Pace } else { Purpose::Measure });
         }
     }
 
-    /// Since when a ping is under way.
+    /// When the ping in flight was sent.
     pub(in crate::proto) const fn waiting_since(&self) -> Option<Instant> {
         match self.ping {
             Ping::InFlight { sent, .. } => Some(sent),
@@ -130,7 +129,8 @@ impl Pinger {
         }
     }
 
-    /// Asks for a ping on the user's behalf, or says how the one that `ticket` is for stands; the end of one is told once.
+    /// Asks for a ping on behalf of the application, or returns the progress of the ping behind `ticket`. Its end is
+    /// returned once.
     pub(in crate::proto) fn user_ping(&mut self, ticket: &mut Option<u64>, now: Instant) -> PingProgress {
         let own = ticket.unwrap_or_else(|| self.user.ask(now));
         *ticket = Some(own);
@@ -143,7 +143,7 @@ impl Pinger {
         progress
     }
 
-    /// What follows a ping that is over: one for those who have asked since it was encoded (Y-PING-7).
+    /// The next ping after one is over: for the calls that were made since that one was encoded (Y-PING-7).
     fn next_ping(&self) -> Ping {
         if self.user.is_asked() { Ping::Owed(Purpose::Measure) } else { Ping::Idle }
     }
@@ -160,7 +160,7 @@ impl Pinger {
         }
     }
 
-    /// A ping that was sent then was not answered in time (Y-PING-8).
+    /// The ping of `sent` was not answered in time (Y-PING-8).
     fn unanswered(&mut self, sent: Instant, now: Instant) -> Verdict {
         let given_up = now >= self.answer_by(sent);
         if given_up && self.serves_keep_alive(sent).is_some() {
@@ -172,15 +172,15 @@ impl Pinger {
         Verdict::Fine
     }
 
-    /// How long a ping that was sent then is waited for: one that serves keep-alive until the silence is one that ends the
-    /// connection.
+    /// The deadline of the ping of `sent`. A ping that serves keep-alive is waited for until the silence is long enough
+    /// to end the connection.
     fn answer_by(&self, sent: Instant) -> Instant {
         let answer = sent + self.timeout;
         self.serves_keep_alive(sent).map_or(answer, |due| answer.max(due + self.timeout))
     }
 
-    /// When a ping for keep-alive has been due, if a ping that was sent then is under way for long enough to be that one, too.
-    /// One that was sent earlier is given up before, and another one is sent: the peer answers that if it has come back.
+    /// When a keep-alive ping was due, if the ping of `sent` serves as one as well. A ping sent much earlier is given
+    /// up, and another one is sent: a peer that has come back answers that.
     fn serves_keep_alive(&self, sent: Instant) -> Option<Instant> {
         self.keep_alive.map(|interval| self.heard + interval).filter(|due| *due <= sent + self.timeout)
     }

@@ -1,35 +1,38 @@
-//! Owns [`Rtt`]: the round-trip time as pings measure it, and the smallest one lately.
+//! Owns [`Rtt`]: the round-trip time as pings measure it, and its recent minimum.
 //!
 //! A ping that waits behind bulk data, here or at the peer, takes longer than the link. The minimum over the last two
-//! periods is the link's own time, and follows when the path changes (Y-FLOW-9). One that is too short would keep windows
-//! small for minutes. What arrives tells: where the peer has waited for credit for longer, a few pings find out, and if none
-//! of them is as short as the minimum, that is forgotten (Y-FLOW-12).
+//! periods is the link's own round trip, and follows a change of path (Y-FLOW-9). A minimum that is too short would
+//! keep windows small for minutes. Arriving data reveals it: if the peer has waited for credit for longer than the
+//! minimum, a few pings probe the path, and if none of them is as short as the minimum, the minimum is replaced
+//! (Y-FLOW-12).
 //!
-//! A clock that shows only every sixteenth or hundredth millisecond measures nothing where the link takes less: what it may
-//! have missed counts as well (Y-FLOW-13).
+//! A coarse clock, with steps of 16 or 100 ms, measures zero where the link takes less. So the step that it may have
+//! missed is added (Y-FLOW-13).
 
 use crate::proto::limits::{DOUBT_LEAST, DOUBT_PAUSE, LATE_PACES, NEAR_ROUND_TRIP, PACE_TIME, TICK_LEAST, TICK_MOST};
 use std::time::Duration;
 use web_time::Instant;
 
-/// Samples in a period of the minimum filter.
+/// Samples in a period of the minimum filter. A choice, not measured: with the default `measure_rtt_interval` of 30 s a
+/// longer path is believed after two periods of 4 minutes, and at once where probes find it.
 const PERIOD: u32 = 8;
 
-/// Pings that have to be longer than the minimum before it is forgotten: one or two may have waited for something.
+/// Pings that have to be longer than the minimum before it is replaced: one or two of them may have been delayed. A
+/// choice, not measured.
 const PROBES: u8 = 4;
 
-/// How often the peer has to have waited for credit before pings find out, and when they have. A link that stands still once and
-/// then carries what has piled up makes it wait once.
+/// How often the peer must have waited for credit before pings probe the path, and before their result counts. A link
+/// that stalls once and then carries its backlog makes the peer wait once. A choice, not measured.
 const FIRST_WAITS: u8 = 2;
 const WAITS: u8 = 3;
 
-/// In how many times that time it has to have waited again.
+/// The second wait must come within this many times the first one. A choice, not measured.
 const AGAIN: u32 = 10;
 
-/// What a round trip is measured as that takes no time.
+/// The least sample: a round trip of zero would stand for infinite bandwidth.
 const SHORTEST: Duration = Duration::from_nanos(1);
 
-/// Steps of the clock that are looked at before the smallest of them is believed.
+/// Steps of the clock that are seen before the smallest of them is believed.
 const STEPS: u8 = 2;
 
 /// Latest and filtered round-trip time.
@@ -40,23 +43,23 @@ pub(in crate::proto) struct Rtt {
     previous: Option<Duration>,
     samples: u32,
     probe: Option<Probe>,
-    /// Before then nothing is looked into again.
+    /// Until when no further doubt is raised.
     settled: Option<Instant>,
-    /// How many pings for pacing in a row were not answered in time for it.
+    /// Pacing pings in a row whose pongs came too late for pacing.
     late: u8,
-    /// The smallest step that the clock has made.
+    /// The smallest step of the clock seen so far.
     step: Duration,
     steps: u8,
 }
 
-/// The minimum may be too short: pings find out.
+/// A probe of a minimum that may be too short.
 #[derive(Clone, Copy, Debug)]
 struct Probe {
-    /// The shortest time for which the peer has waited for credit.
+    /// The shortest wait of the peer for credit.
     waited: Duration,
     waits: u8,
     since: Instant,
-    /// The shortest that a ping has taken since then.
+    /// The shortest sample since then.
     least: Duration,
     left: u8,
 }
@@ -95,7 +98,7 @@ impl Rtt {
         sample
     }
 
-    /// A sample that is known to have waited for more than the link: it says something only if it is shorter than others.
+    /// A sample of a ping behind bulk data: it counts only if it is shorter than others.
     pub(in crate::proto) fn sample_loaded(&mut self, sent: Instant, now: Instant) -> Duration {
         let sample = elapsed(sent, now);
         self.late = if sample < PACE_TIME { 0 } else { self.late.saturating_add(1) };
@@ -111,28 +114,29 @@ impl Rtt {
         self.current.into_iter().chain(self.previous).min()
     }
 
-    /// What a round trip counts as: the minimum, and what the clock may have missed of it (Y-FLOW-13).
+    /// The round trip for all decisions: the minimum, plus the step that the clock may have missed (Y-FLOW-13).
     pub(in crate::proto) fn round_trip(&self) -> Option<Duration> {
         let tick = self.tick();
-        // One step exactly where it was too short to be measured, so that what is measured in one step is a round trip.
+        // Exactly one step where the round trip was too short to be measured, so that bytes measured within one step
+        // are those of a round trip.
         let seen = |minimum: &Duration| tick.is_zero() || *minimum > SHORTEST;
         self.minimum().map(|minimum| Some(minimum).filter(seen).unwrap_or_default().saturating_add(tick))
     }
 
-    /// Whether pings for pacing are answered so late that there is nothing to be gained by it, whatever the minimum says.
+    /// Whether pongs come too late for pacing to help, whatever the minimum says.
     pub(in crate::proto) const fn is_late(&self) -> bool {
         self.late >= LATE_PACES
     }
 
-    /// The round trip of a link so short that it matters when the tasks of both ends get a turn.
+    /// The round trip, if it is so short that the turns of both ends' tasks dominate it.
     pub(in crate::proto) fn short_round_trip(&self) -> Option<Duration> {
         self.round_trip().filter(|round_trip| *round_trip < NEAR_ROUND_TRIP && !self.is_late())
     }
 
     // ---- a longer path -------------------------------------------------------------------------------------------
 
-    /// The peer has waited for credit for so long, and nothing else came. Says whether pings have to find out if that is how
-    /// long the path has become (Y-FLOW-12).
+    /// The peer has waited this long for credit while nothing else arrived. Returns whether pings have to probe if the
+    /// path has become that long (Y-FLOW-12).
     pub(in crate::proto) fn doubt(&mut self, waited: Duration, now: Instant) -> bool {
         if waited < DOUBT_LEAST || !self.is_longer(waited) || self.settled.is_some_and(|at| now < at) {
             return false;
@@ -148,7 +152,7 @@ impl Rtt {
         self.is_doubted()
     }
 
-    /// Whether another ping is needed to find out.
+    /// Whether the probe needs another ping.
     pub(in crate::proto) fn is_doubted(&self) -> bool {
         self.probe.is_some_and(|probe| probe.waits >= FIRST_WAITS)
     }
@@ -167,14 +171,14 @@ impl Rtt {
         }
     }
 
-    /// Whether this is no sample of the path that the minimum is of.
+    /// Whether this sample is too long for the path of the minimum.
     fn is_longer(&self, sample: Duration) -> bool {
         self.round_trip().is_some_and(|round_trip| sample > round_trip.saturating_mul(2))
     }
 
     // ---- the clock -----------------------------------------------------------------------------------------------
 
-    /// The clock has gone on by so much since it was looked at last.
+    /// The clock has advanced by `step` since it was last read.
     pub(in crate::proto) fn clock_shows(&mut self, step: Duration) {
         if step.is_zero() || self.step < TICK_LEAST {
             return;
@@ -183,14 +187,14 @@ impl Rtt {
         self.steps = self.steps.saturating_add(1);
     }
 
-    /// How much of a round trip the clock may have missed.
+    /// The part of a round trip that the clock may have missed.
     fn tick(&self) -> Duration {
         let known = self.steps >= STEPS && (TICK_LEAST..=TICK_MOST).contains(&self.step);
         if known { self.step } else { Duration::ZERO }
     }
 }
 
-/// Zero would say that a link delivers infinitely fast.
+/// A sample of zero would stand for infinite bandwidth.
 fn elapsed(sent: Instant, now: Instant) -> Duration {
     now.saturating_duration_since(sent).max(SHORTEST)
 }

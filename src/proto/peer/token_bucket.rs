@@ -1,4 +1,4 @@
-//! Owns [`TokenBucket`]: how often a peer may still do something that does no good.
+//! Owns [`TokenBucket`]: how often a peer may still do something useless.
 
 use crate::proto::limits::Allowance;
 use web_time::Instant;
@@ -20,7 +20,7 @@ impl TokenBucket {
         Self { allowance, left: allowance.burst, filled: now }
     }
 
-    /// Takes one.
+    /// Takes a token.
     pub(in crate::proto) fn spend(&mut self, now: Instant) -> Result<(), Exhausted> {
         if self.left == 0 {
             self.refill(now);
@@ -29,12 +29,12 @@ impl TokenBucket {
         Ok(())
     }
 
-    /// Gives one back.
+    /// Returns a token.
     pub(in crate::proto) fn earn(&mut self) {
         self.left = self.left.saturating_add(1).min(self.allowance.burst);
     }
 
-    /// Adds what time has brought; a fraction of a token stays in the clock.
+    /// Adds the tokens of the time that has passed; a fraction of a token stays in the clock.
     fn refill(&mut self, now: Instant) {
         let elapsed = now.saturating_duration_since(self.filled);
         let tokens = elapsed.as_millis().saturating_mul(u128::from(self.allowance.per_second)) / 1000;

@@ -1,5 +1,5 @@
-//! Owns [`Tombstones`]: what is remembered of streams that are over for both ends, or of which the peer was told with a reset,
-//! so that late frames are told from garbage. Those that the peer has not ended are `half_open`'s.
+//! Owns [`Tombstones`]: the record of streams that both ends have ended, or that this end has reset, so that late
+//! frames are told from garbage. `half_open` owns the streams that the peer has not ended.
 
 use crate::proto::limits::TOMBSTONES;
 use crate::proto::store::id_hash::IdHash;
@@ -11,7 +11,7 @@ use std::collections::{HashMap, VecDeque};
 pub(in crate::proto) struct Tombstones {
     entries: HashMap<StreamId, Tombstone, IdHash>,
     order: VecDeque<StreamId>,
-    /// Late frames that streams which were forgotten may still cause.
+    /// Late frames that may still arrive for streams without a tombstone.
     untracked_late_frames: u32,
     /// Bytes that the peers of those that were forgotten may still send.
     untracked_credit: u64,
@@ -22,27 +22,28 @@ pub(in crate::proto) struct Tombstones {
 pub(in crate::proto) struct Tombstone {
     /// Bytes that the peer could still send.
     credit: u32,
-    /// Bytes that the peer has been sent, and may still give credit for: it gives it as it reads them.
+    /// Bytes sent to the peer for which it may still give credit: it does so as it reads them.
     sent: u32,
-    /// Other frames without a body that are still expected.
+    /// Other frames without a body that may still arrive.
     late_frames_left: u8,
-    /// The peer has sent nothing on it yet: the stream takes a place of Y-ACK-2.
+    /// The peer has sent no frame on it yet: the stream takes a place of Y-ACK-2.
     unacknowledged: bool,
 }
 
-/// Frames without a body that an honest peer may send on a stream that has ended here, credit for what it still reads not
-/// counted: its ACK, FIN or RST, and what its window grows by.
+/// Frames without a body that an honest peer may send on a stream that has ended here, besides credit for bytes that it
+/// still reads: its ACK, FIN or RST, and the growth of its window. A window doubles six times from 256 KiB to 16 MiB;
+/// 16 leave as many frames again (Y-RST-6).
 const LATE_FRAMES: u8 = 16;
 
 /// The same for a stream that was forgotten, on average: its ACK, credit, and FIN or RST.
 const UNTRACKED_LATE_FRAMES: u32 = 4;
 
-/// A body passes the credit that an ended stream had.
+/// A body exceeds the credit that an ended stream had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::proto) struct BeyondCredit(pub(in crate::proto) u32);
 
 impl Tombstone {
-    /// Of a stream on which the peer may still send `credit` bytes, and `sent` have been sent to it.
+    /// A tombstone of a stream on which the peer may still send `credit` bytes, and on which it was sent `sent` bytes.
     pub(in crate::proto) fn new(credit: u32, sent: u64) -> Self {
         Self {
             credit,
@@ -62,7 +63,7 @@ impl Tombstone {
         self.unacknowledged
     }
 
-    /// The peer has acknowledged the stream, or is not waited for any more; says whether it was.
+    /// The peer has acknowledged the stream, or its ACK is not waited for any more; returns whether it was still owed.
     pub(in crate::proto) const fn acknowledge(&mut self) -> bool {
         std::mem::replace(&mut self.unacknowledged, false)
     }
@@ -72,13 +73,13 @@ impl Tombstone {
         self.credit
     }
 
-    /// Takes a body in.
+    /// Counts a late body against the credit.
     pub(in crate::proto) fn body(&mut self, len: u32) -> Result<(), BeyondCredit> {
         self.credit = self.credit.checked_sub(len).ok_or(BeyondCredit(self.credit))?;
         Ok(())
     }
 
-    /// Takes a frame without a body in, with this much credit; says whether it was to be expected.
+    /// Counts a late frame without a body that carries this much credit; returns whether an honest peer may send it.
     pub(in crate::proto) const fn expects(&mut self, credit: u32) -> bool {
         if credit > 0 && credit <= self.sent {
             self.sent = self.sent.saturating_sub(credit);
@@ -114,13 +115,13 @@ impl Tombstones {
         }
     }
 
-    /// So many streams have ended and are not remembered.
+    /// This many streams have ended without a tombstone.
     pub(in crate::proto) const fn forget(&mut self, streams: u32) {
         self.untracked_late_frames =
             self.untracked_late_frames.saturating_add(streams.saturating_mul(UNTRACKED_LATE_FRAMES));
     }
 
-    /// Whether a frame for a stream that nothing is known of may belong to one that was forgotten.
+    /// Whether a frame for an unknown stream may belong to one that was forgotten.
     pub(in crate::proto) const fn allow_untracked_late_frame(&mut self) -> bool {
         let untracked_late_frames = self.untracked_late_frames > 0;
         self.untracked_late_frames = self.untracked_late_frames.saturating_sub(1);
@@ -138,7 +139,7 @@ impl Tombstones {
         self.entries.get_mut(&id)
     }
 
-    /// Forgets a stream whose id is being opened anew; says whether it was known.
+    /// Forgets a stream whose id is opened again; returns whether it had a tombstone.
     pub(in crate::proto) fn remove(&mut self, id: StreamId) -> bool {
         let known = self.entries.remove(&id).is_some();
         if known {
@@ -147,7 +148,7 @@ impl Tombstones {
         known
     }
 
-    /// Forgets them all.
+    /// Forgets all tombstones.
     pub(in crate::proto) fn release_if_idle(&mut self) {
         self.forget(u32::try_from(self.entries.len()).unwrap_or(u32::MAX));
         let credit = self.entries.values().fold(0_u64, |sum, entry| sum.saturating_add(entry.credit().into()));

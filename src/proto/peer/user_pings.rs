@@ -1,27 +1,27 @@
-//! Owns [`UserPings`]: which calls of the application wait for a ping, and what has come of each.
+//! Owns [`UserPings`]: the application's calls that wait for a ping, and their results.
 //!
-//! A call is answered by the first ping that is encoded after it was made, whatever that is for, and by no other (Y-PING-7). Who
-//! gives up gives the ticket back, and nothing is left of the call.
+//! The first ping that is encoded after a call was made answers the call, whatever the ping's purpose, and no other
+//! ping does (Y-PING-7). A caller that gives up returns the ticket, and the call is forgotten.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 use web_time::Instant;
 
-/// The calls that have not been told yet, by their tickets.
+/// Calls whose result was not taken yet, by their tickets.
 #[derive(Debug)]
 pub(in crate::proto) struct UserPings {
     timeout: Duration,
     calls: BTreeMap<u64, Call>,
     next: u64,
-    /// The pings of those from here on have not been encoded.
+    /// Calls from this ticket on wait for their ping to be encoded.
     asked: u64,
-    /// Those of the ones from here to there have been, and were not answered yet.
+    /// Calls from this ticket up to `asked` wait for the pong.
     sent: u64,
-    /// Whether any has come to its end since this was last asked.
+    /// Whether any call has ended since this was last taken.
     ended: bool,
 }
 
-/// How the user's ping stands.
+/// Progress of an application's ping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PingProgress {
     /// No answer yet.
@@ -32,12 +32,12 @@ pub(crate) enum PingProgress {
     TimedOut,
 }
 
-/// How a call stands.
+/// State of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Call {
-    /// Made then; its ping has not been encoded.
+    /// Made at this time; its ping has not been encoded.
     Asked(Instant),
-    /// Its ping was encoded then.
+    /// Its ping was encoded at this time.
     Sent(Instant),
     Done(PingProgress),
 }
@@ -47,7 +47,7 @@ impl UserPings {
         Self { timeout, calls: BTreeMap::new(), next: 0, asked: 0, sent: 0, ended: false }
     }
 
-    /// A call is made: its ticket.
+    /// Records a call; returns its ticket.
     pub(in crate::proto) fn ask(&mut self, now: Instant) -> u64 {
         let ticket = self.next;
         self.next = ticket.wrapping_add(1);
@@ -55,7 +55,7 @@ impl UserPings {
         ticket
     }
 
-    /// How the call stands. The end of it is told once, and then forgotten.
+    /// Progress of the call. Its end is returned once, and then forgotten.
     pub(in crate::proto) fn progress(&mut self, ticket: u64) -> PingProgress {
         match self.calls.get(&ticket) {
             Some(Call::Asked(_) | Call::Sent(_)) => PingProgress::Waiting,
@@ -67,7 +67,7 @@ impl UserPings {
         }
     }
 
-    /// Nobody waits for the end of the call any more.
+    /// The caller waits no longer.
     pub(in crate::proto) fn forget(&mut self, ticket: u64) {
         self.calls.remove(&ticket);
     }
@@ -77,7 +77,7 @@ impl UserPings {
         self.calls.last_key_value().is_some_and(|(ticket, _)| *ticket >= self.asked)
     }
 
-    /// A ping was encoded: it is that of all who have asked.
+    /// A ping was encoded: it serves all calls made before it.
     pub(in crate::proto) fn ping_encoded(&mut self, now: Instant) {
         for (_, call) in self.calls.range_mut(self.asked..) {
             if let Call::Asked(_) = call {
@@ -98,7 +98,7 @@ impl UserPings {
         self.sent = self.asked;
     }
 
-    /// Ends the calls that have waited for too long: their ping for an answer, or they for their ping to leave (Y-PING-8).
+    /// Ends the calls that have waited for too long, for their ping to leave or for the pong (Y-PING-8).
     pub(in crate::proto) fn handle_timeout(&mut self, now: Instant) {
         if self.poll_timeout().is_none_or(|at| now < at) {
             return;
@@ -113,17 +113,17 @@ impl UserPings {
         }
     }
 
-    /// Whether any call has come to its end since this was last asked: who made it is to be told.
+    /// Whether any call has ended since this was last asked, so that its caller must be woken.
     pub(in crate::proto) const fn take_ended(&mut self) -> bool {
         std::mem::replace(&mut self.ended, false)
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
+    /// When [`handle_timeout`](Self::handle_timeout) has work to do.
     pub(in crate::proto) fn poll_timeout(&self) -> Option<Instant> {
         if self.calls.is_empty() {
             return None;
         }
-        // In either part the first is the one that has waited for longest.
+        // In either range the first call has waited for longest.
         let since = |(_, call): (&u64, &Call)| match call {
             Call::Asked(since) | Call::Sent(since) => Some(*since),
             Call::Done(_) => None,
@@ -216,7 +216,7 @@ mod tests {
             pings.handle_timeout(now + TIMEOUT);
             assert_eq!(pings.progress(next), PingProgress::Waiting);
         }
-        // An answer that nobody has collected waits for whoever asked, and for no other.
+        // A result that was not collected waits for its own caller, and for no other.
         let [slow, other] = [(); 2].map(|()| pings.ask(now));
         pings.ping_encoded(now);
         pings.answered(RTT);

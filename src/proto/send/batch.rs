@@ -1,6 +1,7 @@
-//! Owns [`Batch`]: frames that were encoded and are ready to be written, in as few pieces as possible.
+//! Owns [`Batch`]: encoded frames that are ready for a vectored write, in as few pieces as possible.
 //!
-//! Small bodies are copied next to their headers, large ones handed over as they are. Never decides what goes into it.
+//! Small bodies are copied next to their headers, large ones are handed over without a copy. Never decides which frames
+//! go into it.
 
 use crate::proto::counters::count_frame;
 use crate::stats::{Traffic, add};
@@ -8,10 +9,12 @@ use crate::wire::{HEADER_LEN, Header};
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
 
-/// Bodies up to this many bytes are copied next to their headers; larger ones are handed over as they are.
+/// Bodies up to this many bytes are copied next to their headers; larger ones become pieces of their own. A choice, as
+/// `SMALL_READ` is: below it a copy costs less than one more piece in a vectored write.
 const JOIN: usize = 2048;
 
-/// What a batch takes at once for what is joined, in bytes: more than its headers and the small chunks of one stream need.
+/// Bytes that a batch allocates at once for headers and copied bodies: more than its headers and the small chunks of
+/// one stream need.
 const BLOCK: usize = 4 * JOIN;
 
 /// Headers and bodies in the order of the wire. Its storage is reused from batch to batch.
@@ -19,26 +22,26 @@ const BLOCK: usize = 4 * JOIN;
 pub(crate) struct Batch {
     joined: BytesMut,
     pieces: VecDeque<Bytes>,
-    /// Bodies that have been joined, for their memory.
+    /// Bodies that have been copied: their chunks go back to the free list.
     copied: Vec<Bytes>,
     len: usize,
     /// Bytes of bodies.
     data: usize,
-    /// What was put in since it was last counted.
+    /// Frames that were put in since the last [`count`](Self::count).
     uncounted: Traffic,
-    /// Headers that were put in since they were last taken, where somebody wants to see them.
+    /// Headers that were put in since they were last taken, where a tap asks for them.
     shown: Option<Vec<[u8; HEADER_LEN]>>,
 }
 
 impl Batch {
-    /// A batch that keeps the headers to be shown.
+    /// A batch that keeps its headers for a tap.
     pub(crate) fn showing_headers() -> Self {
         Self { shown: Some(Vec::new()), ..Self::default() }
     }
 
     pub(crate) fn header(&mut self, header: Header) {
         let bytes = header.encode();
-        // While nothing of it is in use, what there is can be used again from the start.
+        // While no piece of the block is in use, it is reused from its start.
         if self.len == 0 {
             self.joined.reserve(BLOCK);
         }
@@ -63,17 +66,17 @@ impl Batch {
         }
     }
 
-    /// Bodies whose bytes are elsewhere by now.
+    /// Bodies whose bytes have been copied.
     pub(in crate::proto) fn copied(&mut self) -> std::vec::Drain<'_, Bytes> {
         self.copied.drain(..)
     }
 
-    /// What was put in since this was last asked.
+    /// Frames that were put in since this was last called.
     pub(in crate::proto) fn count(&mut self) -> Traffic {
         std::mem::take(&mut self.uncounted)
     }
 
-    /// The headers that were put in since this was last asked, if they are to be shown.
+    /// The headers that were put in since this was last called, where a tap asks for them.
     pub(crate) fn take_shown(&mut self) -> Vec<[u8; HEADER_LEN]> {
         self.shown.as_mut().map(std::mem::take).unwrap_or_default()
     }
@@ -83,7 +86,7 @@ impl Batch {
         self.len
     }
 
-    /// Hands the pieces over to be written, and how many bytes of bodies they hold.
+    /// Moves the pieces to `pieces` for the write; returns how many bytes of bodies they hold.
     pub(crate) fn take(&mut self, pieces: &mut VecDeque<Bytes>) -> usize {
         self.seal();
         pieces.append(&mut self.pieces);
@@ -91,7 +94,7 @@ impl Batch {
         std::mem::take(&mut self.data)
     }
 
-    /// Gives back the storage of an empty batch.
+    /// Frees the storage of an empty batch.
     pub(crate) fn release_if_idle(&mut self) {
         if self.len == 0 {
             (self.joined, self.pieces, self.copied) = (BytesMut::new(), VecDeque::new(), Vec::new());

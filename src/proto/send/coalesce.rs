@@ -1,17 +1,19 @@
-//! Owns [`PendingReaders`]: how many readers have something new to read and may be about to write.
+//! Owns [`PendingReaders`]: how many readers have new data and may be about to write, for the coalescing of small
+//! writes.
 //!
-//! The driver has its turn right behind the first task that writes. Where others have something new to read, they may be about
-//! to write as well: if it waits for them, one batch holds what all of them say. When it waits is decided where batches are
-//! filled.
+//! The driver's turn comes right behind the first task that writes. Tasks of other streams that have new data to read
+//! may be about to write as well: if the driver waits for them, one batch holds the frames of all. `mux/outbound`
+//! decides when it waits.
 
 use crate::proto::stream::Stream;
 
-/// Streams with something new that their readers have not looked at. A few less where a batch has waited for them in vain.
+/// Streams with data that their readers have not looked at. The count is lower once a batch has waited for them in
+/// vain.
 #[derive(Debug, Default)]
 pub(in crate::proto) struct PendingReaders(u32);
 
 impl PendingReaders {
-    /// There is something new to read.
+    /// The stream has new data to read.
     pub(in crate::proto) fn begin(&mut self, stream: &mut Stream) {
         if let Some(active) = &mut stream.active
             && !std::mem::replace(&mut active.reader_pending, true)
@@ -20,7 +22,7 @@ impl PendingReaders {
         }
     }
 
-    /// Its task has looked, or there is none.
+    /// The reader has looked, or the stream has none.
     pub(in crate::proto) fn end(&mut self, stream: &mut Stream) {
         if let Some(active) = &mut stream.active
             && std::mem::take(&mut active.reader_pending)
@@ -29,13 +31,13 @@ impl PendingReaders {
         }
     }
 
-    /// Whether there are any.
+    /// Whether there are pending readers.
     pub(in crate::proto) const fn any(&self) -> bool {
         self.0 > 0
     }
 
-    /// A batch has waited for them in vain: half of them are taken for busy with something else, so that those keep no more
-    /// than a few batches.
+    /// A batch has waited for pending readers in vain. Half of them count as busy with something else, so that they
+    /// delay no more than a few batches.
     pub(in crate::proto) const fn forget_half(&mut self) {
         self.0 /= 2;
     }

@@ -1,4 +1,5 @@
-//! Owns what decides which bytes leave next, and the memory in which they wait: parts that do not know the connection.
+//! Owns the send path: scheduling, pacing and coalescing, the send buffers and the batch. None of these parts knows the
+//! connection.
 
 pub(in crate::proto) mod batch;
 pub(in crate::proto) mod coalesce;

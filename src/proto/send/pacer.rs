@@ -1,9 +1,9 @@
-//! Owns [`Pacer`]: which priority was sent lately, and how much of lower priorities may leave beside it.
+//! Owns [`Pacer`]: the pacing of lower priorities beside a more urgent stream.
 //!
-//! Of what has left, nothing overtakes anything: an urgent frame waits until the peer has read all that is before it. On a
-//! short link that is not so much what the link holds as what the windows of other streams allow. So the lower priorities are
-//! sent piece by piece, as the peer has read them: the answers to pings between the pieces tell. Uses the round-trip time and
-//! the schedule, and sends nothing itself.
+//! Bytes on the wire cannot be overtaken: an urgent frame waits until the peer has read all bytes before it. On a short
+//! link the windows of other streams allow more bytes in flight than the link itself holds. So lower priorities send
+//! one share at a time, and the next share leaves when the peer has read the one before: pings between the shares tell.
+//! Uses the round-trip time and the schedule, and sends nothing itself.
 
 use super::schedule::Schedule;
 use crate::priority::Priority;
@@ -12,10 +12,10 @@ use crate::proto::peer::rtt::Rtt;
 use std::time::Duration;
 use web_time::Instant;
 
-/// When something was sent that is more urgent than others.
+/// Paces streams that are less urgent than the one that sent last.
 #[derive(Debug, Default)]
 pub(in crate::proto) struct Pacer {
-    /// Few connections have any: it is not in every one.
+    /// The last urgent frame. In a box, since few connections have one.
     recent: Option<Box<Recent>>,
 }
 
@@ -23,28 +23,28 @@ pub(in crate::proto) struct Pacer {
 struct Recent {
     priority: Priority,
     sent: Instant,
-    /// Whether the peer answers pings. No stream is held back for a peer that does not.
+    /// Whether the peer answers pings. A peer that does not is not paced.
     answers: bool,
     /// Bytes that lower priorities may send until the next ping leaves.
     room: usize,
 }
 
-/// What lower priorities may send at the moment.
+/// The share that lower priorities may send at the moment.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::proto) struct Limit {
-    /// The priority that they make way for.
+    /// The priority of the urgent stream.
     pub(in crate::proto) urgent: Priority,
-    /// Bytes that they may send.
+    /// Bytes that lower priorities may send.
     pub(in crate::proto) room: usize,
 }
 
 impl Pacer {
-    /// Whether a ping would let somebody send who is held back (Y-PRIO-5).
+    /// Whether a ping is needed to let a paced stream send (Y-PRIO-5).
     pub(in crate::proto) fn wants_ping(&self, schedule: &Schedule, rtt: &Rtt, now: Instant) -> bool {
         self.urgent(rtt, now).is_some_and(|recent| schedule.waits_below(recent.priority))
     }
 
-    /// A ping was encoded: the peer has read all that was sent before the last one, and so much more may follow.
+    /// A ping was encoded. The peer has read everything before the last ping, so another share may follow.
     pub(in crate::proto) fn refill(&mut self, rtt: &Rtt) {
         if let Some((recent, round_trip)) = self.recent.as_deref_mut().zip(rtt.short_round_trip()) {
             recent.room = share(round_trip);
@@ -58,14 +58,14 @@ impl Pacer {
         }
     }
 
-    /// What lower priorities are held to, if they are held back now.
+    /// The limit of lower priorities, while they are paced.
     pub(in crate::proto) fn limit(&self, rtt: &Rtt, now: Instant) -> Option<Limit> {
         let recent = self.urgent(rtt, now).filter(|recent| recent.answers)?;
         Some(Limit { urgent: recent.priority, room: recent.room })
     }
 
-    /// Bytes of a stream were encoded: it is urgent, or has used some of the room that others leave it. `is_lowest` says
-    /// whether no stream has a lower priority.
+    /// Bytes of a stream were encoded. The stream is either urgent, or uses up some of the share of lower priorities.
+    /// `is_lowest` returns whether no stream has a lower priority.
     pub(in crate::proto) fn sent(
         &mut self,
         priority: Priority,
@@ -83,7 +83,7 @@ impl Pacer {
         }
     }
 
-    /// When streams that are held back go on all the same; a ping is under way since `ping_sent`.
+    /// When pacing ends without a pong. A ping is in flight since `ping_sent`.
     pub(in crate::proto) fn poll_timeout(
         &self,
         schedule: &Schedule,
@@ -96,7 +96,7 @@ impl Pacer {
         since.checked_add(PACE_TIME).filter(|_| waits)
     }
 
-    /// Nothing urgent has followed, or the peer does not say what it has read: no stream is held back until it does.
+    /// Ends the pacing until the next pong: nothing urgent has followed, or the peer has not answered the ping in time.
     pub(in crate::proto) fn handle_timeout(
         &mut self,
         schedule: &Schedule,
@@ -119,12 +119,12 @@ impl Pacer {
     /// What has been urgent lately, on a link where others make way for it.
     fn urgent(&self, rtt: &Rtt, now: Instant) -> Option<&Recent> {
         let recent = self.recent.as_deref()?;
-        let lately = now.saturating_duration_since(recent.sent) < PACE_TIME;
-        (lately && rtt.short_round_trip().is_some()).then_some(recent)
+        let recently = now.saturating_duration_since(recent.sent) < PACE_TIME;
+        (recently && rtt.short_round_trip().is_some()).then_some(recent)
     }
 }
 
-/// How much lower priorities may send at once, by the round trip.
+/// The share of lower priorities, in bytes, by the round trip.
 fn share(rtt: Duration) -> usize {
     let share = (PACE_MOST as u128).saturating_mul(rtt.as_nanos()).checked_div(NEAR_ROUND_TRIP.as_nanos());
     share.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(PACE_MOST).max(PACE_BYTES)

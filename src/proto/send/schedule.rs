@@ -1,7 +1,8 @@
 //! Owns [`Schedule`]: which stream sends next.
 //!
-//! One queue a bucket. The highest waiting bucket goes first; inside a bucket streams take turns, a frame each; and a
-//! bucket that has waited through [`STARVATION_BYTES`] of higher ones gets a turn (Y-PRIO-2, Y-PRIO-3).
+//! Each bucket has one queue. The highest waiting bucket goes first. Inside a bucket streams take turns, one frame each
+//! (round robin). A bucket that has waited through [`STARVATION_BYTES`] of higher ones gets a turn (Y-PRIO-2,
+//! Y-PRIO-3).
 
 use crate::priority::Priority;
 use crate::proto::key::Key;
@@ -30,12 +31,12 @@ impl Schedule {
         self.buckets.iter().all(|bucket| bucket.queue.is_empty())
     }
 
-    /// Whether a stream waits that goes before those of `usual` priority.
+    /// Whether a stream of a higher bucket than that of `usual` waits.
     pub(in crate::proto) fn is_urgent(&self, usual: Priority) -> bool {
         self.buckets.iter().skip(usual.bucket().saturating_add(1)).any(|bucket| !bucket.queue.is_empty())
     }
 
-    /// Whether a stream waits that goes after those of `priority`.
+    /// Whether a stream of a lower bucket than that of `priority` waits.
     pub(in crate::proto) fn waits_below(&self, priority: Priority) -> bool {
         self.buckets.iter().take(priority.bucket()).any(|bucket| !bucket.queue.is_empty())
     }
@@ -47,12 +48,13 @@ impl Schedule {
         }
     }
 
-    /// Takes a stream out of the bucket of `priority`; says whether it was there.
+    /// Removes a stream from the bucket of `priority`; returns whether it was there.
     pub(in crate::proto) fn remove(&mut self, store: &mut Store, key: Key, priority: Priority) -> bool {
         self.buckets.get_mut(priority.bucket()).is_some_and(|bucket| bucket.queue.remove(store, key))
     }
 
-    /// The stream whose turn it is; one that is less urgent than `least` has none unless it has waited for too long.
+    /// Takes the stream whose turn it is. A stream that is less urgent than `least` gets no turn unless its bucket is
+    /// starved.
     pub(in crate::proto) fn pop(&mut self, store: &mut Store, least: Option<Priority>) -> Option<Key> {
         let waiting = || self.buckets.iter().enumerate().filter(|(_, bucket)| !bucket.queue.is_empty());
         let starved = waiting().find(|(_, bucket)| bucket.waited >= STARVATION_BYTES);
@@ -102,7 +104,7 @@ mod tests {
             (bench, keys)
         }
 
-        /// Lets every stream be busy for ever and says who sends in which order.
+        /// Keeps every stream busy; returns the order in which they send.
         fn run(&mut self, turns: usize, keys: &[Key]) -> Vec<usize> {
             let mut order = Vec::new();
             for _ in 0..turns {

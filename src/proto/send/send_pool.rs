@@ -1,10 +1,11 @@
-//! Owns [`SendPool`]: the memory of a connection's send buffers, who may use how much of it, and the writers that wait for it.
+//! Owns [`SendPool`]: the memory of a connection's send buffers, how much of it each bucket may use, and the writers
+//! that wait for room.
 //!
-//! What is in the pool is covered by the peers' credit (Y-SEND-1), so only the socket keeps it there: it drains whenever
-//! the connection moves. A small base needs no reservation, so that a connection moves however full the budget is
-//! (Y-MEM-5). Buckets may fill shares of it as they do of the budget, so low ones never keep a high one from writing, and a
-//! part is each bucket's own, so high ones never keep a low one from it either (Y-MEM-6). Capacity that nobody uses holds
-//! chunks to be used again. Never asks the memory manager itself.
+//! Bytes in the pool are covered by the peer's credit (Y-SEND-1), so only a full transport keeps them there. A small
+//! base needs no reservation, so that a connection makes progress however full the budget is (Y-MEM-5). As in the
+//! budget, each bucket may fill a share of the pool, so low buckets never block a high one. A part of the pool is
+//! reserved for each bucket, so high buckets never block a low one either (Y-MEM-6). Capacity that is not used holds
+//! the free list of chunks. Never asks the memory manager itself.
 
 use crate::memory::Reservation;
 use crate::priority::Priority;
@@ -17,10 +18,11 @@ use crate::proto::stream::readiness::Readiness;
 use bytes::{Bytes, BytesMut};
 use web_time::Instant;
 
-/// Bytes that a writer is assumed to want when it is woken.
+/// Bytes that a writer is assumed to want when it is woken: one frame of the default `max_message_size`.
 const TYPICAL_WRITE: usize = 16 * 1024;
 
-/// Fewer bytes than this are not worth a write that wants more.
+/// The least room that is given to a write that wants more, in bytes. It is the least `max_message_size`: a smaller
+/// frame is mostly header and turn (silly window).
 const MIN_WRITE_ROOM: usize = 1024;
 
 #[derive(Debug)]
@@ -29,43 +31,43 @@ pub(in crate::proto) struct SendPool {
     lanes: [Lane; Priority::BUCKETS],
     max: usize,
     reservation: Option<Reservation>,
-    /// Bytes that may be used: the base and what is reserved.
+    /// Bytes that may be used: the base and the reservation.
     capacity: usize,
-    /// How much of that each bucket has for itself.
+    /// Bytes of the capacity that belong to each bucket alone.
     part: usize,
-    /// The highest priority at which more memory has been refused since anything left. Until something does it is not asked
-    /// for again: a writer that is polled in vain would ask each time.
+    /// The highest priority at which more memory has been refused since bytes last left the pool. Until bytes leave,
+    /// the memory manager is not asked again: a writer that is polled in vain would ask each time.
     refused: Option<Priority>,
-    /// Since when nothing has been buffered, while memory is reserved.
+    /// Since when the pool has been empty, while memory is reserved.
     idle_since: Option<Instant>,
-    /// Chunks in the part of the capacity that is not used.
+    /// The free list of chunks, in capacity that is not used.
     pub(in crate::proto) free_chunks: ChunkPool,
 }
 
-/// What a bucket has of the pool.
+/// One bucket's use of the pool.
 #[derive(Debug)]
 struct Lane {
     /// Bytes in use by its streams.
     used: usize,
-    /// Of that, what has been encoded and not been written to the transport yet.
+    /// Bytes of `used` that are encoded and not written to the transport yet.
     in_batch: u32,
-    /// Bytes of the pool beyond which it adds none, but for its own part.
+    /// Bytes in the whole pool from which on this bucket may only use its own part.
     share: u32,
-    /// Writers that found no room. Each is there once, however often it asks, until it is served.
+    /// Writers that wait for room. Each is queued once, however often it asks, until it is served.
     waiting: Queue<RoomPlace>,
     turn: Turn,
 }
 
-/// How those are served who wait in a bucket.
+/// Whose turn it is among the waiting writers of a bucket.
 #[derive(Clone, Copy, Debug)]
 struct Turn {
-    /// How many of them have been, modulo 65,535: never 0, which is the turn of a stream that was not written to.
+    /// Number of the turn, modulo 65,535. It is never 0, which marks a stream that was not written to.
     number: u16,
-    /// Writes of others that were taken in since.
+    /// Writes of other streams that were accepted in this turn.
     ahead: u8,
 }
 
-/// A look at those who wait: how far it has come, and how many were woken.
+/// A pass over the waiting writers: the next one of each bucket, and how many were woken.
 #[derive(Debug)]
 pub(in crate::proto) struct Round {
     next: [Option<Key>; Priority::BUCKETS],
@@ -99,7 +101,7 @@ impl SendPool {
         self.reservation.as_ref().map_or(0, Reservation::bytes)
     }
 
-    /// How much is reserved has changed. Each write asks for what follows from it.
+    /// Recomputes what follows from the reservation, since each write uses it.
     fn measure(&mut self) {
         self.capacity = SEND_BASE.saturating_add(self.reserved());
         self.part = self.capacity / SEND_PARTS;
@@ -108,20 +110,20 @@ impl SendPool {
         }
     }
 
-    /// Bytes that a stream of a bucket, which has `own` of them in the pool, may add now; it `wants` some.
+    /// Bytes that a stream may add now. It is of this bucket, has `own` bytes in the pool and wants to write `wants`.
     ///
-    /// A stream gets half of what is free beyond what it has itself: busy ones always leave room for a small write of
-    /// their bucket, and large writes are not split into crumbs.
+    /// A stream gets half of the free room beyond what it has itself. So busy streams always leave room for a small
+    /// write of their bucket, and large writes are not split into tiny ones.
     pub(in crate::proto) fn room(&self, bucket: usize, own: usize, wants: usize) -> usize {
         let Some(lane) = self.lanes.get(bucket) else { return 0 };
-        // What is not used of its share, and of its own part at least (Y-MEM-6).
+        // The unused rest of its share, and at least that of its own part (Y-MEM-6).
         let free = self.shared(bucket, lane).max(self.part.saturating_sub(lane.used));
         let room = free.saturating_sub(own).div_ceil(2);
         if room < wants.min(MIN_WRITE_ROOM) { 0 } else { room }
     }
 
-    /// Bytes of a bucket's share that are not used. The shares below the highest leave more than the parts of all others
-    /// free anyway.
+    /// Unused bytes of a bucket's share. The shares below the highest always leave more free than the parts of all
+    /// other buckets.
     fn shared(&self, bucket: usize, lane: &Lane) -> usize {
         let mut share = lane.share as usize;
         if bucket == Priority::ALWAYS.bucket() {
@@ -131,13 +133,13 @@ impl SendPool {
         share.saturating_sub(self.used)
     }
 
-    /// Bytes by which the pool wants to be larger, for a writer of `priority` that found too little room.
+    /// Bytes by which the pool should grow, for a writer of `priority` that found too little room.
     pub(in crate::proto) fn growth(&self, priority: Priority) -> Option<usize> {
         let growth = self.capacity.min(self.max.saturating_sub(self.capacity));
         Some(growth).filter(|growth| *growth > 0 && !self.is_refused(priority))
     }
 
-    /// More memory was refused at this priority.
+    /// The memory manager has refused more memory at this priority.
     pub(in crate::proto) fn refuse(&mut self, priority: Priority) {
         self.refused = self.refused.max(Some(priority));
     }
@@ -146,7 +148,7 @@ impl SendPool {
         self.refused >= Some(priority)
     }
 
-    /// Makes the pool larger; gives back what is beyond the maximum.
+    /// Grows the pool; returns the part of the reservation beyond the maximum.
     pub(in crate::proto) fn grow(&mut self, mut reservation: Reservation) -> Option<Reservation> {
         let fits = self.max.saturating_sub(self.capacity);
         let beyond = reservation.bytes().saturating_sub(fits);
@@ -159,7 +161,7 @@ impl SendPool {
         excess
     }
 
-    /// `bytes` of a stream of a bucket were taken in.
+    /// A stream of this bucket has written `bytes`.
     pub(in crate::proto) fn add(&mut self, bucket: usize, bytes: usize) {
         self.idle_since = None;
         self.used = self.used.saturating_add(bytes);
@@ -178,7 +180,8 @@ impl SendPool {
         self.lanes.get_mut(priority.bucket())
     }
 
-    /// `bytes` of a stream of `priority` were put into a batch. It may be of another one when they have been written.
+    /// `bytes` of a stream of `priority` were encoded into a batch. The stream's priority may be another one by the
+    /// time they are written.
     pub(in crate::proto) fn encoded(&mut self, priority: Priority, bytes: usize) {
         if let Some(lane) = self.lane(priority) {
             lane.in_batch = lane.in_batch.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
@@ -194,11 +197,11 @@ impl SendPool {
             lane.less(gone);
             left = left.saturating_sub(gone);
         }
-        debug_assert_eq!(left, 0, "more was written than was cut");
+        debug_assert_eq!(left, 0, "more was written than was encoded");
         self.less(bytes);
     }
 
-    /// `bytes` of a stream of `priority` were dropped before they were put into a batch.
+    /// `bytes` of a stream of `priority` were dropped before they were encoded.
     pub(in crate::proto) fn remove(&mut self, priority: Priority, bytes: usize) {
         self.lane(priority).into_iter().for_each(|lane| lane.less(bytes));
         self.less(bytes);
@@ -209,25 +212,25 @@ impl SendPool {
         self.used = self.used.saturating_sub(bytes);
     }
 
-    /// A stream that has `bytes` here, and in no batch, is of another priority now.
+    /// The priority of a stream has changed. It has `bytes` in the pool, and none of them in a batch.
     pub(in crate::proto) fn shift(&mut self, before: Priority, after: Priority, bytes: usize) {
         self.lane(before).into_iter().for_each(|lane| lane.less(bytes));
         self.lane(after).into_iter().for_each(|lane| lane.used = lane.used.saturating_add(bytes));
     }
 
-    /// There is nothing to send at the moment.
+    /// The connection has nothing to send: starts the timer that gives the reservation back.
     pub(in crate::proto) fn idle(&mut self, now: Instant) {
         if self.used == 0 && (self.reservation.is_some() || self.free_chunks.len() > 0) {
             self.idle_since.get_or_insert(now);
         }
     }
 
-    /// When what is reserved is to be given back, unless something is written before.
+    /// When the reservation is to be given back, unless something is written before.
     pub(in crate::proto) fn poll_timeout(&self) -> Option<Instant> {
         self.idle_since.and_then(|since| since.checked_add(POOL_IDLE))
     }
 
-    /// What is reserved and has not been needed for a while.
+    /// Takes the reservation once it has not been needed for a while.
     pub(in crate::proto) fn handle_timeout(&mut self, now: Instant) -> Option<Reservation> {
         self.poll_timeout().filter(|at| now >= *at)?;
         self.idle_since = None;
@@ -241,33 +244,35 @@ impl SendPool {
         reservation
     }
 
-    /// Keeps chunks that were used, as far as there is capacity that nobody uses.
+    /// Puts used chunks on the free list, as far as there is unused capacity.
     pub(in crate::proto) fn recycle(&mut self, spent: impl IntoIterator<Item = Bytes>) {
         let most = self.capacity.saturating_sub(self.used);
         spent.into_iter().for_each(|bytes| self.free_chunks.put(bytes, most));
     }
 
-    /// The same for a chunk that nobody else holds a part of.
+    /// The same for a chunk that has no other holder.
     pub(in crate::proto) fn reuse(&mut self, mut chunk: BytesMut) {
         chunk.clear();
         self.free_chunks.keep(chunk, self.capacity.saturating_sub(self.used));
     }
 
-    /// Whether a stream that was last written to at this turn waits for its next one: it has gone before those who wait, and
-    /// enough others have. While nothing is buffered nobody waits, since there may be no other occasion to wake anybody.
+    /// Whether a stream that was last written to in turn `last` must wait for the next turn: it has been served in this
+    /// one, and enough other writes were accepted ahead of the waiting writers. An empty pool keeps no stream waiting,
+    /// since nothing might ever wake it.
     pub(in crate::proto) fn is_closed_to(&self, bucket: usize, last: u16) -> bool {
         let passed = |turn: Turn| turn.ahead >= WRITES_AHEAD && turn.number == last;
-        // Most often nobody waits.
+        // Most often no writer waits.
         let lane = self.lanes.get(bucket).filter(|lane| !lane.waiting.is_empty());
         lane.is_some_and(|lane| passed(lane.turn)) && self.used > 0
     }
 
-    /// The turn at which a stream of a bucket is written to now.
+    /// The present turn of a bucket.
     pub(in crate::proto) fn turn(&self, bucket: usize) -> u16 {
         self.lanes.get(bucket).map_or(0, |lane| lane.turn.number)
     }
 
-    /// A writer waits for room. One that was woken for some, and comes when others have had their turns, is the next.
+    /// Queues a writer that waits for room. A writer that was woken, and polls after others have used up the room, goes
+    /// to the front.
     pub(in crate::proto) fn wait(&mut self, store: &mut Store, key: Key, priority: Priority) {
         let late = store.activate(key).is_some_and(|active| std::mem::take(&mut active.woken));
         if let Some(lane) = self.lane(priority) {
@@ -279,7 +284,7 @@ impl SendPool {
         }
     }
 
-    /// The writer waits no more, or not at this priority.
+    /// The writer waits no longer, or not at this priority.
     pub(in crate::proto) fn leave(&mut self, store: &mut Store, key: Key, priority: Priority) {
         if let Some(lane) = self.lane(priority)
             && lane.waiting.remove(store, key)
@@ -288,22 +293,23 @@ impl SendPool {
         }
     }
 
-    /// Begins to look for writers to wake.
+    /// Starts a pass over the waiting writers.
     pub(in crate::proto) fn round(&self) -> Round {
         Round { next: self.lanes.each_ref().map(|lane| lane.waiting.first()), woken: [0; Priority::BUCKETS] }
     }
 
-    /// The next writer to tell of the room that there is, the highest bucket first, and one of each bucket whose own part
-    /// is free. When the pool is empty everyone is woken: there may be no other occasion.
+    /// The next writer to wake: the highest bucket first, and one writer of each bucket whose own part is free. When
+    /// the pool is empty every writer is woken, since nothing else might wake it.
     ///
-    /// A writer keeps its place until it is served: else all who found no room would come again behind those who did, in
-    /// the same order each time. One that was woken and has not come by the next round loses it.
+    /// A writer keeps its place in the queue until it is served. Otherwise the writers that found no room would queue
+    /// again behind those that did, in the same order each time. A writer that was woken and has not polled by the next
+    /// pass loses its place.
     pub(in crate::proto) fn next_waiting(&mut self, store: &mut Store, round: &mut Round) -> Option<Key> {
         let expected =
             round.woken.iter().fold(0_usize, |sum, woken| sum.saturating_add(*woken)).saturating_mul(TYPICAL_WRITE);
         (0..Priority::BUCKETS).rev().find_map(|bucket| {
             let (next, woken) = round.next.get_mut(bucket).zip(round.woken.get_mut(bucket))?;
-            // One writer gets half of what there is: where more is left than that, there is room for another.
+            // One writer gets half of the free room. Where more is left than that, there is room for another.
             let lane = self.lanes.get(bucket)?;
             let own = *woken == 0 && self.part.saturating_sub(lane.used) > self.part / 2;
             if !own && self.used > 0 && self.shared(bucket, lane) <= expected {
@@ -325,7 +331,7 @@ impl SendPool {
         })
     }
 
-    /// Forgets all bytes; gives back the reservation.
+    /// Forgets all bytes; returns the reservation.
     pub(in crate::proto) fn clear(&mut self) -> Option<Reservation> {
         (self.used, self.refused, self.idle_since) = (0, None, None);
         self.lanes.iter_mut().for_each(|lane| (lane.used, lane.in_batch) = (0, 0));
@@ -459,8 +465,8 @@ mod tests {
     }
 
     quickcheck! {
-        /// Whoever writes, drops, cuts and changes its priority in whatever order: no more is used than there is, no bucket
-        /// is without room while its own part is free, and in the end the sums are zero.
+        /// Writes, drops, encodes and changes of priority in any order: no more is used than the capacity, no bucket is
+        /// without room while its own part is free, and in the end the sums are zero.
         fn y_mem_6_capacity_is_never_passed(steps: Vec<(u8, u8, u16)>) -> bool {
             let mut pool = SendPool::new(SEND_BASE);
             let mut queued = [0_usize; Priority::BUCKETS];

@@ -33,7 +33,7 @@ pub(super) struct Held {
     pub(super) id: u32,
     /// Bytes of a chunk that were taken and not used.
     unread: u32,
-    /// The application goes on writing until it is told that nobody reads.
+    /// The application writes until it is told that the peer does not read.
     insists: bool,
 }
 
@@ -47,7 +47,7 @@ pub(super) struct End {
     parser: Parser,
     unparsed: Vec<u8>,
     batch: Batch,
-    /// What was cut and the socket has not taken, and how many bytes of bodies that is.
+    /// Encoded batches that the socket has not taken, and how many bytes of bodies they hold.
     pub(super) unsent: VecDeque<u8>,
     pub(super) unsent_data: usize,
     spent: Vec<Bytes>,
@@ -204,11 +204,11 @@ impl End {
     pub(super) fn ask(&mut self, now: Instant) {
         self.mux.ask_again();
         while let Some(request) = self.mux.next_window_request(now) {
-            let answer = request.put_to(&self.manager);
-            self.mux.answer(request, answer);
+            let decision = request.put_to(&self.manager);
+            self.mux.apply_decision(request, decision);
             self.settle();
         }
-        assert!(self.mux.withheld().is_none() || self.may_withhold());
+        assert!(self.mux.first_waiting_credit().is_none() || self.may_withhold());
     }
 
     /// Whether this end may keep credit back, and end streams for want of memory.
@@ -310,7 +310,7 @@ impl End {
         }
     }
 
-    /// Accepts all that wait, as one does who comes late.
+    /// Accepts all waiting streams at once, as a late acceptor does.
     pub(super) fn accept_all(&mut self) {
         while self.mux.waiting() > 0 {
             self.accept();
@@ -432,7 +432,7 @@ impl End {
         let record = oracle.record(self.side, id);
         let (leave, aborted) = match cut {
             _ if record.finished => (Leave::Closed, None),
-            Some(code) => (Leave::Cut(code), Some(code)),
+            Some(code) => (Leave::CutShort(code), Some(code)),
             None if record.written == 0 && record.read == 0 => (Leave::Unused, Some(0)),
             None => {
                 (Leave::Done { read: 0, wrote: true }, stream.filter(reads).is_some_and(unread_at_all).then_some(0))
@@ -443,7 +443,7 @@ impl End {
         self.mux.release(key, unread, leave, now);
     }
 
-    /// Whether the application would go on writing to one who will never read it.
+    /// Whether the application would write for ever to a peer that never reads.
     pub(super) fn insists(&self, index: usize, oracle: &mut Oracle) -> bool {
         let Held { id, insists, .. } = self.held[index];
         let own = oracle.record(self.side, id).clone();
@@ -473,8 +473,8 @@ impl End {
             self.mux.choose_priority(key, Priority::new(chance.below(256) as u8));
         } else if chance.of(2) {
             if let Some(growth) = self.mux.shortfall(key, chance.below(4 << 20) as u32) {
-                let answer = growth.put_to(&self.manager);
-                self.mux.widen(growth, answer);
+                let decision = growth.put_to(&self.manager);
+                self.mux.widen(growth, decision);
                 self.settle();
             }
         } else if let Err(FlushError::Failed(StreamError::Connection(_))) = self.mux.flush(key) {

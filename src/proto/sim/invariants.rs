@@ -1,4 +1,4 @@
-//! Owns what must hold after every step, whatever has happened.
+//! Owns the invariants that hold after every step, whatever has happened.
 
 use super::end::End;
 use crate::config::ReceiveCharge;
@@ -138,7 +138,7 @@ pub(super) fn check_credit(near: &End, far: &End) {
                 withheld || credit + other.receive.window.held() >= limits::INITIAL_WINDOW / 2,
                 "credit is withheld"
             );
-            // Nobody stands still whose bytes are read, as long as there is room for the least.
+            // No stream that is read stays starved of credit while there is memory for the minimum.
             let stuck = withheld && other.receive.window.is_exhausted();
             assert!(!stuck || !receives.limit.has_room_for_sure(limits::CREDIT_LEAST as usize), "{other:?}");
         }

@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::Duration;
 use web_time::Instant;
 
-/// Bytes under way. Delivery is in order; how they are cut is the seed's to say.
+/// Bytes in flight. Delivery is in order; the seed decides how they are fragmented.
 pub(super) struct Link {
     latency: Duration,
     /// Bytes a second.

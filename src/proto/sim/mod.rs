@@ -1,6 +1,6 @@
-//! Two cores in virtual time, with random applications over a link that delays and cuts as it likes.
+//! Two cores in virtual time, with random applications over a link that delays and fragments at random.
 //!
-//! Every run is a function of its seed. A failing one prints it; `SLUICEGATE_SEED=<n> cargo test --lib sim` runs it
+//! Every run is a function of its seed. A failing run prints it; `SLUICEGATE_SEED=<n> cargo test --lib sim` repeats it
 //! alone.
 
 mod end;
@@ -68,7 +68,7 @@ impl Load {
 enum Weather {
     /// Clocks jump, as they do where a machine sleeps.
     Jumps,
-    /// The link stands still for up to 30 s, with keep-alive on, and its path becomes longer and shorter.
+    /// The link stalls for up to 30 s, with keep-alive on, and its path becomes longer and shorter.
     Outages,
     /// The same for less than the write timeout all together, and many pings come at once.
     Bursts,

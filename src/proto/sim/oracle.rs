@@ -131,7 +131,7 @@ impl Oracle {
         }
     }
 
-    /// Everything has been read to its end: each reader that was not cut off by somebody has seen all.
+    /// Everything has been read to its end: each reader whose stream was not reset has seen all bytes.
     pub(super) fn check_complete(&self) {
         for (id, [near, far]) in &self.streams {
             for (side, own, peer) in [(0, near, far), (1, far, near)] {

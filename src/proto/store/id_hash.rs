@@ -1,16 +1,17 @@
-//! Owns [`IdHash`]: the hash of ids and keys, so that no choice of them makes a map slow (hash flooding).
+//! Owns [`IdHash`]: the hash of ids and keys, which no choice of ids can make slow (hash flooding).
 //!
-//! Ids are a peer's to choose, so the factor by which they are multiplied is random. Uses nothing.
+//! The peer chooses ids, so they are multiplied by a random odd factor. Uses nothing.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, Hasher};
 
-/// Entries for which a book is not made smaller.
+/// Entries up to which a hash map is not shrunk: 64 entries are a few KiB at most, not worth an allocation that returns
+/// with the next burst. A choice, not measured.
 const SMALL: usize = 64;
 
-/// A bijection from ids to well-spread hashes that a peer cannot predict. Not `nohash-hasher`: a permuted id of 32 bits leaves the
-/// high bits empty by which the map tells entries apart, and 100,000 ids cost 7.0 times as many looks as random hashes; keys of
-/// 64 bits would cost every stream 8 bytes a map, of the 400 that an idle one may take.
+/// A bijection from ids to well-spread hashes that a peer cannot predict. Not `nohash-hasher`: a permuted id of 32 bits
+/// leaves the high bits empty by which the map tells entries apart, and 100,000 ids cost 7.0 times as many probes as
+/// random hashes. Keys of 64 bits would cost every stream 8 bytes a map, of the 400 that an idle stream may take.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct IdHash(u64);
 
@@ -26,14 +27,15 @@ impl IdHash {
         Self(random | 1)
     }
 
-    /// The middle bits of the product depend on all bits of the number; the rotation puts them where a book looks first.
+    /// The middle bits of the product depend on all bits of the number; the rotation puts them where a hash map looks
+    /// first.
     const fn of(self, number: u64) -> u64 {
         number.wrapping_mul(self.0).rotate_left(32)
     }
 }
 
 impl Default for IdHash {
-    /// For what is not a peer's to choose.
+    /// For keys that a peer does not choose.
     fn default() -> Self {
         Self(0x9E37_79B9_7F4A_7C15)
     }
@@ -61,11 +63,11 @@ impl Hasher for IdHasher {
     }
 }
 
-/// Makes a book smaller that holds much less than it did.
-pub(crate) fn shrink_sparse<K: Eq + Hash, V>(book: &mut HashMap<K, V, IdHash>) {
-    let len = book.len();
-    if book.capacity() > SMALL.max(len.saturating_mul(8)) {
-        book.shrink_to(len.saturating_mul(2));
+/// Shrinks a hash map that holds far fewer entries than it did.
+pub(crate) fn shrink_sparse<K: Eq + Hash, V>(map: &mut HashMap<K, V, IdHash>) {
+    let len = map.len();
+    if map.capacity() > SMALL.max(len.saturating_mul(8)) {
+        map.shrink_to(len.saturating_mul(2));
     }
 }
 

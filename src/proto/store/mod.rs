@@ -1,6 +1,6 @@
-//! Owns [`Store`]: the streams of a connection, found by their keys and by their ids.
+//! Owns [`Store`]: the streams of a connection, by key and by id.
 //!
-//! The tables are small, since they cost the same for a stream that does nothing: a pointer a key and two words an id. Uses
+//! The tables are small, since idle streams pay for them too: a pointer for each key and two words for each id. Uses
 //! streams, their buffers and keys. Never decides anything about a stream.
 
 pub(in crate::proto) mod id_hash;
@@ -13,15 +13,15 @@ use crate::proto::stream::{ActiveState, ActiveStates, ReceiveState, Stream};
 use crate::wire::StreamId;
 use std::collections::HashMap;
 
-/// Streams by key, and the ids of those whose wire life is not over.
+/// Streams by key, and the ids of streams on the wire.
 #[derive(Debug)]
 pub(super) struct Store {
-    /// Boxed, since slots stay where they are and streams do not: what was many streams once is few bytes now.
+    /// Boxed: the slots of many former streams then cost few bytes.
     slots: Vec<Option<Box<Stream>>>,
-    /// Slots that hold none, and some that are no more or hold one again.
+    /// Candidates for free slots: some of them are gone or in use again.
     free: Vec<u32>,
     next: Serial,
-    /// The slots of those that are on the wire.
+    /// The slots of streams on the wire, by id.
     ids: HashMap<StreamId, u32, IdHash>,
     idle_states: ActiveStates,
 }
@@ -69,14 +69,14 @@ impl Store {
         self.slots.get_mut(key.slot as usize)?.as_deref_mut().filter(|stream| stream.serial == key.serial)
     }
 
-    /// The active state of a stream, to be changed. One that has none gets it.
+    /// The active state of a stream, for changes. An idle stream gets one.
     pub(super) fn activate(&mut self, key: Key) -> Option<&mut ActiveState> {
         let slot = self.slots.get_mut(key.slot as usize)?.as_deref_mut();
         let stream = slot.filter(|stream| stream.serial == key.serial)?;
         Some(stream.active.get_or_insert_with(|| self.idle_states.take()))
     }
 
-    /// Takes bytes of a body in; `false` where nobody will read them.
+    /// Buffers bytes of a body; `false` if the application will not read them.
     pub(super) fn keep(&mut self, key: Key, bytes: &[u8], free_chunks: &mut ChunkPool) -> bool {
         let open = self.get(key).is_some_and(|stream| stream.receive.state == ReceiveState::Open);
         let active = if open { self.activate(key) } else { None };
@@ -86,7 +86,7 @@ impl Store {
         })
     }
 
-    /// Takes the active state of a stream back if nothing is in it.
+    /// Takes the active state of a stream back if it is not needed.
     pub(super) fn release_if_idle(&mut self, key: Key) {
         let (slot, streams) = (self.slots.get_mut(key.slot as usize), self.ids.len());
         if let Some(stream) = slot.and_then(Option::as_deref_mut).filter(|stream| stream.serial == key.serial) {
@@ -94,13 +94,13 @@ impl Store {
         }
     }
 
-    /// Forgets all ids at once: nothing arrives any more. Each stream still has to be unlinked.
+    /// Forgets all ids at once: no frame arrives any more. Each stream still has to be unlinked.
     pub(super) fn forget_ids(&mut self) {
         self.ids.clear();
         self.ids.shrink_to_fit();
     }
 
-    /// Forgets a stream's id: late frames find nothing. Says whether it was there.
+    /// Forgets a stream's id, so that late frames do not find it; returns whether it was known.
     pub(super) fn unlink(&mut self, key: Key) -> bool {
         let Some(stream) = self.get_mut(key).filter(|stream| stream.linked) else { return false };
         stream.linked = false;
@@ -127,7 +127,7 @@ impl Store {
         Some(*stream)
     }
 
-    /// Streams whose wire life is not over.
+    /// Number of streams on the wire.
     pub(super) fn live(&self) -> usize {
         self.ids.len()
     }
@@ -137,7 +137,7 @@ impl Store {
         slots.filter_map(|(slot, stream)| stream.as_ref().map(|stream| Key { slot, serial: stream.serial }))
     }
 
-    /// Gives back what holds nothing.
+    /// Frees spare storage.
     pub(super) fn release_all_idle(&mut self) {
         for stream in self.slots.iter_mut().flatten() {
             self.idle_states.put(&mut stream.active, 0);
@@ -200,7 +200,7 @@ mod tests {
         assert!(!moves(&store));
     }
 
-    /// It is paid for by everyone who has many (`tests/idle`).
+    /// Every idle stream pays for it (`tests/idle`).
     #[test]
     fn a_stream_is_small() {
         assert!(size_of::<Stream>() <= 160, "{}", size_of::<Stream>());

@@ -1,13 +1,14 @@
 //! Owns [`Queue`]: an intrusive list of streams, first in, first out.
 //!
-//! Its links are in the streams, so that a queue allocates nothing and a stream leaves it in one step. A stream has one place
-//! for each kind of queue: it is in one queue of a kind at most. Uses the store, and never decides who is queued.
+//! The links are in the streams, so that a queue allocates nothing and a stream leaves it in constant time. A stream
+//! has one pair of links for each kind of queue: it is in at most one queue of a kind. Uses the store, and never
+//! decides which streams are queued.
 
 use super::Store;
 use crate::proto::key::Key;
 use crate::proto::stream::{ActiveState, Links};
 
-/// Which of a stream's links a queue uses.
+/// Selects the links of a stream that a kind of queue uses.
 pub(in crate::proto) trait Place {
     fn of(active: &mut ActiveState) -> &mut Links;
 
@@ -87,7 +88,7 @@ impl<P: Place> Queue<P> {
         self.head.is_none()
     }
 
-    /// Puts a stream at the end; says whether it was not queued before.
+    /// Appends a stream; returns whether it was not queued before.
     pub(in crate::proto) fn push(&mut self, store: &mut Store, key: Key) -> bool {
         let Some(links) = store.activate(key).map(P::of).filter(|links| !links.queued) else {
             return false;
@@ -100,7 +101,7 @@ impl<P: Place> Queue<P> {
         true
     }
 
-    /// Puts a stream at the beginning; says whether it was not queued before.
+    /// Prepends a stream; returns whether it was not queued before.
     pub(in crate::proto) fn push_front(&mut self, store: &mut Store, key: Key) -> bool {
         let Some(links) = store.activate(key).map(P::of).filter(|links| !links.queued) else {
             return false;
@@ -117,12 +118,12 @@ impl<P: Place> Queue<P> {
         self.head
     }
 
-    /// The one behind `key`, which is queued here.
+    /// The stream behind `key`, which is queued here.
     pub(in crate::proto) fn after(&self, store: &Store, key: Key) -> Option<Key> {
         P::at(store.get(key)?.active()).next
     }
 
-    /// All that are queued, from the first to the last.
+    /// All queued streams, from the first to the last.
     pub(in crate::proto) fn iter<'a>(&self, store: &'a Store) -> impl Iterator<Item = Key> + use<'a, '_, P> {
         std::iter::successors(self.first(), |key| self.after(store, *key))
     }
@@ -133,7 +134,7 @@ impl<P: Place> Queue<P> {
         Some(key)
     }
 
-    /// Takes a stream out, wherever it is; says whether it was queued. It must be queued here or nowhere.
+    /// Removes a stream from any position; returns whether it was queued. It must be queued here or nowhere.
     pub(in crate::proto) fn remove(&mut self, store: &mut Store, key: Key) -> bool {
         let Some(links) = moving(store, key).map(P::of).filter(|links| links.queued) else {
             return false;

@@ -1,33 +1,34 @@
-//! Owns [`ActiveState`]: what only an active stream has, and the free list of those that are not needed.
+//! Owns [`ActiveState`]: the fields that only an active stream needs, and the free list of these states.
 //!
-//! Most streams wait for something to happen and have none. The store decides when one is taken and given back.
+//! Most streams are idle and have none. The store decides when a stream takes one and gives it back.
 
 use super::{Links, ReceiveBuffer, SendBuffer};
 use crate::proto::flow::requests::CreditState;
 
-/// How many are kept to be used again, however few streams there are, and however many chunks there was room for.
+/// States that the free list keeps however few streams there are, with room for up to `MANY` chunks each
+/// (docs/scaling.md). A choice, not measured.
 const KEPT: usize = 16;
 
-/// A buffer that has room for more chunks than this is not kept at all.
+/// A state whose buffers have room for more chunks than this is not kept at all.
 const MANY: usize = 64;
 
-/// Chunks that the buffers of the others have room for at most: what a stream is charged for itself covers it.
+/// Chunks that the buffers of the other states have room for at most: `STREAM_BOOKS`, the charge of a stream itself,
+/// covers them.
 const FEW: usize = 4;
 
-/// What is on its way, and where the stream stands in line for it. Most streams wait for something to happen: they have
-/// none.
+/// Bytes on their way, and the stream's places in the queues. Idle streams have none of these.
 #[derive(Debug)]
 pub(in crate::proto) struct ActiveState {
-    /// What was written and not encoded yet.
+    /// Written data that is not encoded yet.
     pub(in crate::proto) unsent: SendBuffer,
-    /// What has arrived and was not read.
+    /// Bytes that arrived and are not read.
     pub(in crate::proto) unread: ReceiveBuffer,
-    /// There is something new for the reader, who may be about to write.
+    /// There is new data for the reader, which may be about to write.
     pub(in crate::proto) reader_pending: bool,
-    /// Whether its writer was woken for room in the send buffers, and has got none since.
+    /// Whether the writer was woken for room in the send buffers, and has got none since.
     pub(in crate::proto) woken: bool,
     pub(in crate::proto) credit_state: CreditState,
-    /// Credit that may leave though the rest of it waits, in bytes.
+    /// Credit that may leave although the rest waits for memory, in bytes.
     pub(in crate::proto) minimum_credit: u32,
     pub(in crate::proto) control_links: Links,
     pub(in crate::proto) data_links: Links,
@@ -35,10 +36,10 @@ pub(in crate::proto) struct ActiveState {
     pub(in crate::proto) room_links: Links,
 }
 
-/// That of a stream which has none.
+/// The state of a stream that has none.
 pub(super) static IDLE: ActiveState = ActiveState::new();
 
-/// Those that nobody needs at the moment: what comes and goes with every message is not allocated for each.
+/// The free list. States come and go with every message, so they are not allocated for each.
 #[derive(Debug, Default)]
 pub(in crate::proto) struct ActiveStates {
     #[expect(clippy::vec_box, reason = "they go from stream to stream as boxes")]
@@ -61,7 +62,7 @@ impl ActiveState {
         }
     }
 
-    /// Whether the stream is as well off without.
+    /// Whether the stream does not need the state.
     fn is_over(&self) -> bool {
         let links = [self.control_links, self.data_links, self.flush_links, self.room_links];
         self.unsent.is_empty()
@@ -77,7 +78,7 @@ impl ActiveStates {
         self.kept.pop().unwrap_or_else(|| Box::new(ActiveState::new()))
     }
 
-    /// Takes that of a stream back on which nothing moves any more. As many are kept as there are `streams`: each has been
+    /// Takes the state of an idle stream back. The free list keeps as many as there are `streams`: each stream has been
     /// charged for one.
     pub(in crate::proto) fn put(&mut self, active: &mut Option<Box<ActiveState>>, streams: usize) {
         let room = if self.kept.len() < KEPT { MANY } else { FEW };
@@ -91,7 +92,7 @@ impl ActiveStates {
         }
     }
 
-    /// There are fewer `streams` now.
+    /// Shrinks the free list to the present number of `streams`.
     pub(in crate::proto) fn shrink(&mut self, streams: usize) {
         let most = KEPT.max(streams);
         self.kept.truncate(most);
@@ -100,7 +101,7 @@ impl ActiveStates {
         }
     }
 
-    /// Gives them back to the allocator.
+    /// Frees all of them.
     pub(in crate::proto) fn clear(&mut self) {
         self.kept = Vec::new();
     }

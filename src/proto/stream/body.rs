@@ -1,6 +1,6 @@
-//! Owns [`Body`]: whose the bytes are that arrive behind a data header.
+//! Owns [`Body`]: the stream that the bytes behind a data header belong to.
 //!
-//! Never looks at a stream: it holds names of streams.
+//! Never looks at a stream: it only holds keys and ids.
 
 use crate::proto::key::Key;
 use crate::wire::StreamId;

@@ -5,7 +5,7 @@
 pub(in crate::proto) enum Handshake {
     /// Outbound; the SYN has not left yet.
     Lazy,
-    /// Outbound; the SYN has left, the peer has said nothing yet.
+    /// Outbound; the SYN has left, the peer has sent no frame yet.
     SynSent,
     /// Inbound; the application has not accepted it yet.
     Incoming,
@@ -15,7 +15,7 @@ pub(in crate::proto) enum Handshake {
     Done,
 }
 
-/// What moves a handshake.
+/// Events of a handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::proto) enum HandshakeEvent {
     /// The SYN was put into a batch.
@@ -29,7 +29,7 @@ pub(in crate::proto) enum HandshakeEvent {
 }
 
 impl Handshake {
-    /// The next state. Events that mean nothing in a state leave it as it is.
+    /// The next state. Events without a meaning in a state leave it as it is.
     #[must_use]
     pub(in crate::proto) const fn on(self, event: HandshakeEvent) -> Self {
         match (self, event) {
@@ -42,7 +42,7 @@ impl Handshake {
         }
     }
 
-    /// Whether the stream takes one of the places for streams that the peer has not acknowledged (Y-ACK-4).
+    /// Whether the stream takes a place in the backlog of unacknowledged streams (Y-ACK-4).
     pub(in crate::proto) const fn is_unacknowledged(self) -> bool {
         matches!(self, Self::Lazy | Self::SynSent)
     }

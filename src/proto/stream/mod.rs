@@ -1,6 +1,7 @@
-//! Owns [`Stream`]: handshake x send x receive, three small enums that know nothing of each other, and what belongs to them.
+//! Owns [`Stream`]: handshake x send x receive, three small enums that know nothing of each other, and the fields of a
+//! stream.
 //!
-//! Uses buffers, windows and counters. Never decides what is sent next, and does not know the other streams.
+//! Uses buffers, windows and counters. Never decides which frame is sent next, and does not know the other streams.
 
 mod active;
 mod body;
@@ -32,65 +33,65 @@ use crate::wire::StreamId;
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) id: StreamId,
-    /// What the store tells it by.
+    /// Serial number in the store, which makes its key unique.
     pub(super) serial: Serial,
-    /// Whether its wire life is not over: the store finds it by its id.
+    /// Whether the stream is on the wire: the store finds it by its id.
     pub(super) linked: bool,
     pub(super) priority: Priority,
-    /// Whether the application has set it.
+    /// Whether the application has set the priority.
     pub(super) priority_chosen: bool,
     pub(super) handshake: Handshake,
     pub(super) send: Send,
     pub(super) receive: Receive,
-    /// Who reset it, and the code. Set exactly when one of the halves is in its reset state.
+    /// Which end reset the stream, and the code. Set exactly when one of the halves is in its reset state.
     pub(super) reset: Option<ResetCause>,
-    /// What is owed to the peer besides data.
+    /// Control frames owed to the peer.
     pub(super) owed: Owed,
-    /// The window's memory, or that of what is unread, and in either that of the stream itself: this stays when the others
-    /// are given back, for as long as the stream is on the wire.
+    /// Memory of the window, or of the unread bytes, and in either case the charge of the stream itself. This charge
+    /// stays when the rest is given back, for as long as the stream is on the wire.
     pub(super) reservation: Option<Reservation>,
     pub(super) handle: Handle,
-    /// What the application waits for.
+    /// Readiness that the application waits for.
     pub(super) interest: Readiness,
     pub(super) sent: Counts,
     pub(super) received: Counts,
     pub(super) updates: Updates,
     pub(super) stall: Stall,
-    /// Of an active stream. The store makes it and takes it back.
+    /// Set while the stream is active. The store makes it and takes it back.
     pub(super) active: Option<Box<ActiveState>>,
 }
 
-/// Who reset a stream, with which code.
+/// Which end reset a stream, and the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ResetCause {
     pub(super) by: ResetBy,
     pub(super) code: u32,
 }
 
-/// Who reset a stream.
+/// Which end reset a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ResetBy {
-    /// This end: what was unread is dropped.
+    /// This end: unread bytes are dropped.
     Local,
-    /// The peer. What was unread is delivered first.
+    /// The peer. Unread bytes are delivered first.
     Remote,
-    /// This end, which had no memory for what arrived. What was unread is delivered first.
-    Overrun,
+    /// This end, for want of memory for arriving bytes. Unread bytes are delivered first.
+    OutOfMemory,
 }
 
 /// Whether the application can still act on the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Handle {
-    /// It waits in the accept backlog, or the application holds it.
+    /// The stream waits in the accept backlog, or the application holds it.
     Held,
-    /// The application has dropped it.
+    /// The application has dropped the stream.
     Released,
 }
 
-/// Control frames owed by a stream. Bits, not a queue: what they say is computed when they are encoded.
+/// Control frames owed by a stream. Bits, not a queue: the content is computed when they are encoded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Owed {
-    /// The SYN has to leave though there is no data.
+    /// The SYN has to leave even if there is no data.
     pub(super) syn: bool,
     /// A reset with the code in [`Stream::reset`].
     pub(super) reset: bool,
@@ -126,7 +127,7 @@ impl Stream {
         }
     }
 
-    /// The active state, to look at.
+    /// The active state, or an idle one to read from.
     pub(super) fn active(&self) -> &ActiveState {
         self.active.as_deref().unwrap_or(&IDLE)
     }
@@ -136,17 +137,17 @@ impl Stream {
         !self.active().unsent.is_empty() || matches!(self.send.state, SendState::Closing | SendState::Aborting)
     }
 
-    /// Bytes of memory that the next `len` bytes of a body take beside what there is for those before.
+    /// Bytes of memory that the next `len` bytes of a body allocate.
     pub(super) fn allocation(&self, len: usize) -> usize {
         if self.receive.state == ReceiveState::Open { self.active().unread.allocation(len) } else { 0 }
     }
 
-    /// Drops what was written and not encoded, and the memory with it; says how many bytes that was.
+    /// Drops data that is not encoded, and frees its memory; returns how many bytes it was.
     pub(super) fn drop_unsent(&mut self) -> usize {
         self.active.as_mut().map_or(0, |active| active.unsent.clear())
     }
 
-    /// Drops what has arrived and was not read, and the memory with it; says how many bytes that was.
+    /// Drops unread bytes, and frees their memory; returns how many there were.
     pub(super) fn drop_unread(&mut self) -> u32 {
         self.active.as_mut().map_or(0, |active| active.unread.clear())
     }
@@ -160,11 +161,11 @@ impl Stream {
     pub(super) fn owes_credit(&self) -> bool {
         let wanted = match self.receive.state {
             ReceiveState::Open => true,
-            // Y-FLOW-10: the peer's writer does not hang while this end still writes.
+            // Y-FLOW-10: credit keeps the peer's writer from hanging while this end still writes.
             ReceiveState::Stopped => matches!(self.send.state, SendState::Open | SendState::Closing),
             ReceiveState::Finished | ReceiveState::Done | ReceiveState::Reset => false,
         };
-        // The window of an inbound stream is announced with its ACK, so not before it was accepted.
+        // The ACK of an inbound stream announces its window, so no credit leaves before the accept.
         let known = matches!(self.handshake, Handshake::SynSent | Handshake::Done);
         let active = self.active();
         let due = match active.credit_state {
@@ -174,33 +175,34 @@ impl Stream {
         wanted && known && due
     }
 
-    /// Whether the peer can send nothing and there is nothing to read, unless it is given more.
+    /// Whether the peer has no credit and the application has nothing to read, and no credit is on its way.
     pub(super) fn is_credit_starved(&self) -> bool {
         self.receive.window.is_exhausted() && self.active().minimum_credit == 0
     }
 
-    /// Whether nothing can arrive any more that the application would read.
+    /// Whether no more bytes can arrive that the application would read.
     pub(super) fn is_receive_over(&self) -> bool {
         self.receive.state.is_over() || !self.linked
     }
 
-    /// How many bytes may be read before that is reported; 0 where each chunk is to be, as nothing more can arrive.
+    /// How many bytes may be read before the reader reports them; 0 where every chunk is to be reported, since no more
+    /// bytes can arrive.
     pub(super) fn due(&self) -> u32 {
         if self.is_receive_over() { 0 } else { self.receive.window.until_due() }
     }
 
-    /// Whether the transport has taken all that was written, when it has taken this many batches; the FIN may be missing.
+    /// Whether the transport has taken all written data once it has taken `written` batches; the FIN may be missing.
     pub(super) fn has_sent_all(&self, written: u64) -> bool {
         let sent = self.send.last_batch <= written || self.send.fin_alone;
         sent && self.active().unsent.is_empty() && !self.send.lost
     }
 
-    /// Whether all that was written is in batches that were encoded, its SYN and FIN included.
+    /// Whether all written data is encoded, SYN and FIN included.
     pub(super) fn is_encoded(&self) -> bool {
         !self.has_output() && !self.owed.syn
     }
 
-    /// Whether both ends are done with the stream as far as the wire goes.
+    /// Whether the stream is over on the wire for both ends.
     pub(super) fn is_wire_over(&self) -> bool {
         self.send.state.is_over() && self.receive.state.is_over() && !self.owed.reset && !self.owes_credit()
     }
@@ -210,7 +212,7 @@ impl Stream {
         match self.reset {
             Some(ResetCause { by: ResetBy::Local, code }) => StreamError::Reset { by: Side::Local, code },
             Some(ResetCause { by: ResetBy::Remote, code }) => StreamError::Reset { by: Side::Remote, code },
-            Some(ResetCause { by: ResetBy::Overrun, .. }) => StreamError::OutOfMemory,
+            Some(ResetCause { by: ResetBy::OutOfMemory, .. }) => StreamError::OutOfMemory,
             None => StreamError::WriteClosed,
         }
     }

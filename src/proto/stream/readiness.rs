@@ -1,8 +1,8 @@
-//! Owns [`Readiness`]: which of the things that a task may wait for on a stream have happened. Uses nothing.
+//! Owns [`Readiness`]: the set of conditions that a task may wait for on a stream. Uses nothing.
 
 use std::ops::{BitAnd, BitOr, Not};
 
-/// A set of the three things a task may wait for on a stream.
+/// A set of the three conditions that a task may wait for on a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Readiness(u8);
 
@@ -12,7 +12,7 @@ impl Readiness {
     pub(crate) const READ: Self = Self(1);
     /// Bytes can be written, or writing fails.
     pub(crate) const WRITE: Self = Self(2);
-    /// What was written has been flushed, or flushing fails.
+    /// Written data has been flushed, or flushing fails.
     pub(crate) const FLUSH: Self = Self(4);
     /// All of them.
     pub(crate) const ALL: Self = Self(7);
@@ -21,7 +21,7 @@ impl Readiness {
         self.0 == 0
     }
 
-    /// Whether it is one thing only.
+    /// Whether it is exactly one condition.
     pub(crate) const fn is_single(self) -> bool {
         self.0.is_power_of_two()
     }

@@ -1,4 +1,4 @@
-//! Owns the receive half of a stream: its state, the window it grants and what waits to be read.
+//! Owns the receive half of a stream: its state, the window it grants and its unread bytes.
 
 use crate::proto::buffer::chunk_pool::{self, ChunkPool, append};
 use crate::proto::buffer::chunks::{ChunkListPool, Chunks};
@@ -12,17 +12,17 @@ use std::fmt;
 pub(in crate::proto) enum ReceiveState {
     /// The peer may send, the application may read.
     Open,
-    /// The application reads no more; what still comes is discarded.
+    /// The application reads no more; later bytes are discarded.
     Stopped,
-    /// The peer has finished: end of file after what is buffered.
+    /// The peer has finished: end of file after the buffered bytes.
     Finished,
     /// The peer has finished and the application reads no more.
     Done,
-    /// The stream was reset: an error after what is buffered.
+    /// The stream was reset: an error after the buffered bytes.
     Reset,
 }
 
-/// What moves the receive half.
+/// Events of the receive half.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::proto) enum ReceiveEvent {
     /// The peer's FIN arrived.
@@ -36,7 +36,7 @@ pub(in crate::proto) enum ReceiveEvent {
 }
 
 impl ReceiveState {
-    /// The next state. Events that mean nothing in a state leave it as it is.
+    /// The next state. Events without a meaning in a state leave it as it is.
     #[must_use]
     pub(in crate::proto) const fn on(self, event: ReceiveEvent) -> Self {
         match (self, event) {
@@ -50,7 +50,7 @@ impl ReceiveState {
         }
     }
 
-    /// Whether the peer can add nothing that the application would see.
+    /// Whether the application will see no more bytes of the peer.
     pub(in crate::proto) const fn is_over(self) -> bool {
         !matches!(self, Self::Open)
     }
@@ -61,7 +61,7 @@ impl ReceiveState {
 pub(in crate::proto) struct Receive {
     pub(in crate::proto) state: ReceiveState,
     pub(in crate::proto) window: ReceiveWindow,
-    /// Bytes of memory in the chunks that its handle has taken, as far as that has said.
+    /// Bytes of memory in the chunks that the stream's handle has taken, as far as it has reported.
     pub(in crate::proto) lent: u32,
 }
 
@@ -71,8 +71,7 @@ impl Receive {
     }
 }
 
-/// Bytes that arrived and were not read. Chunks grow with what comes, so a frame of one byte costs about one byte
-/// (Y-MEM-7).
+/// Unread bytes. Chunks grow with the bytes that arrive, so a frame of one byte costs about one byte (Y-MEM-7).
 pub(in crate::proto) struct ReceiveBuffer {
     chunks: VecDeque<BytesMut>,
 }
@@ -93,12 +92,12 @@ impl ReceiveBuffer {
         self.chunks.capacity()
     }
 
-    /// Bytes of memory that the next `len` bytes take beside what there is for those before.
+    /// Bytes of memory that the next `len` bytes allocate.
     pub(super) fn allocation(&self, len: usize) -> usize {
         chunk_pool::allocation(&self.chunks, len)
     }
 
-    /// Takes bytes of a body in.
+    /// Appends bytes of a body.
     pub(in crate::proto) fn push(&mut self, bytes: &[u8], free_chunks: &mut ChunkPool) {
         append(&mut self.chunks, bytes, free_chunks);
     }
@@ -107,7 +106,7 @@ impl ReceiveBuffer {
         self.chunks.is_empty()
     }
 
-    /// Copies all there is into `into`, if that is not more than `most` and fits; the chunks go to `reuse`.
+    /// Copies all bytes into `into`, if there are no more than `most` and they fit; the chunks go to `reuse`.
     pub(in crate::proto) fn copy_all(
         &mut self,
         into: &mut [u8],
@@ -141,14 +140,14 @@ impl ReceiveBuffer {
         u32::try_from(len).unwrap_or(u32::MAX)
     }
 
-    /// Drops everything, and the memory with it; says how many bytes that was.
+    /// Drops all bytes, and frees their memory; returns how many there were.
     pub(in crate::proto) fn clear(&mut self) -> u32 {
         let len = self.len();
         self.chunks = VecDeque::new();
         len
     }
 
-    /// Bytes of memory that hold it.
+    /// Bytes of memory of all chunks.
     pub(in crate::proto) fn capacity(&self) -> usize {
         self.chunks.iter().map(BytesMut::capacity).sum()
     }

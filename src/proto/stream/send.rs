@@ -1,4 +1,4 @@
-//! Owns the send half of a stream: its state, the peer's credit and what waits to be encoded into frames.
+//! Owns the send half of a stream: its state, the peer's credit and the data that is not encoded yet.
 
 use crate::proto::buffer::chunk_pool::{ChunkPool, append};
 use crate::proto::flow::window::SendWindow;
@@ -11,9 +11,9 @@ use std::fmt;
 pub(in crate::proto) enum SendState {
     /// The application may write.
     Open,
-    /// The application has finished; the FIN follows the data that is queued.
+    /// The application has finished; the FIN follows the queued data.
     Closing,
-    /// The application has let go, and what the peer sends will not be read: a reset follows the data that is queued.
+    /// The application has dropped the stream and will not read the peer's bytes: a reset follows the queued data.
     Aborting,
     /// The FIN has been put into a batch.
     Closed,
@@ -21,12 +21,12 @@ pub(in crate::proto) enum SendState {
     Reset,
 }
 
-/// What moves the send half.
+/// Events of the send half.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::proto) enum SendEvent {
     /// The application finished, or dropped the stream.
     Finish,
-    /// The application dropped the stream, and the peer is to be told that nobody reads.
+    /// The application dropped the stream, and the peer must be told that no application reads.
     Abort,
     /// The FIN was put into a batch.
     FinQueued,
@@ -35,13 +35,13 @@ pub(in crate::proto) enum SendEvent {
 }
 
 impl SendState {
-    /// The next state. Events that mean nothing in a state leave it as it is.
+    /// The next state. Events without a meaning in a state leave it as it is.
     #[must_use]
     pub(in crate::proto) const fn on(self, event: SendEvent) -> Self {
         match (self, event) {
             (Self::Open, SendEvent::Finish) => Self::Closing,
             (Self::Open | Self::Closing, SendEvent::Abort) => Self::Aborting,
-            // Y-FIN-4: only here does a FIN leave, so there is never a second one.
+            // Y-FIN-4: this is the only transition that sends a FIN, so there is never a second one.
             (Self::Closing, SendEvent::FinQueued) => Self::Closed,
             (Self::Open | Self::Closing | Self::Aborting, SendEvent::Reset) => Self::Reset,
             (state, _) => state,
@@ -59,13 +59,13 @@ impl SendState {
 pub(in crate::proto) struct Send {
     pub(in crate::proto) state: SendState,
     pub(in crate::proto) window: SendWindow,
-    /// Bytes that were accepted from the application will never be sent: the connection ended first.
+    /// The connection ended before all written data was sent.
     pub(in crate::proto) lost: bool,
-    /// Whose turn it was among those who wait for room in the send buffers when some of it was last written to.
+    /// Turn of the send pool in which the stream was last written to.
     pub(in crate::proto) turn: u16,
-    /// The application has dropped the stream, has closed nothing and has written nothing.
+    /// The application has dropped the stream without closing or writing anything.
     pub(in crate::proto) unanswered: bool,
-    /// The FIN is all that the last batch holds of it.
+    /// The FIN is the only frame of the stream in its last batch.
     pub(in crate::proto) fin_alone: bool,
     /// The number of the last batch that holds a frame of this stream.
     pub(in crate::proto) last_batch: u64,
@@ -85,7 +85,7 @@ impl Send {
     }
 }
 
-/// Bytes accepted from the application, covered by credit, not encoded yet. Small writes merge into one chunk.
+/// Written data, covered by credit, not encoded yet. Small writes share a chunk.
 pub(in crate::proto) struct SendBuffer {
     chunks: VecDeque<BytesMut>,
     len: usize,
@@ -132,7 +132,7 @@ impl SendBuffer {
         Some(piece)
     }
 
-    /// Drops everything, and the memory with it.
+    /// Drops all data, and frees its memory.
     pub(in crate::proto) fn clear(&mut self) -> usize {
         if self.chunks.capacity() > 0 {
             self.chunks = VecDeque::new();

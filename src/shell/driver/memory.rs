@@ -35,7 +35,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     /// (Y-MEM-10).
     pub(super) fn request_windows(&mut self, now: Instant, cx: &mut Context<'_>) {
         self.request(now);
-        let Some((bytes, priority)) = self.shared.with(|inner| inner.mux.withheld()) else {
+        let Some((bytes, priority)) = self.shared.with(|inner| inner.mux.first_waiting_credit()) else {
             self.credit = None;
             return;
         };
@@ -51,7 +51,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         };
         match wait.poll(cx) {
             Poll::Pending => self.credit = Some(wait),
-            Poll::Ready(()) if self.shared.with(|inner| inner.mux.withheld().is_none()) => {
+            Poll::Ready(()) if self.shared.with(|inner| inner.mux.first_waiting_credit().is_none()) => {
                 self.pass_release_on(bytes, priority)
             }
             // It is asked for in the next poll. A manager that completes without need costs polls, and not the thread.
@@ -106,26 +106,26 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     /// lock, other tasks have changed the state.
     pub(super) fn waits_are_outdated(credit: Option<&MemoryWait>, opening: bool, inner: &Inner) -> bool {
         let credit = |(bytes, priority)| !credit.is_some_and(|wait| wait.is_for(bytes, priority));
-        inner.mux.withheld().is_some_and(credit) || (inner.lacks_memory() && !opening)
+        inner.mux.first_waiting_credit().is_some_and(credit) || (inner.lacks_memory() && !opening)
     }
 
     /// Asks for the most urgent credit again. `None` if some of this priority is still refused.
     fn request_again(&mut self, priority: Priority, now: Instant) -> Option<()> {
         self.shared.with(|inner| inner.mux.ask_again());
         let all = self.request(now);
-        let first = self.shared.with(|inner| inner.mux.withheld());
+        let first = self.shared.with(|inner| inner.mux.first_waiting_credit());
         all.or_else(|| first.is_none_or(|(_, first)| first < priority).then_some(()))
     }
 
     /// Asks the memory manager for all that windows need. `None` if it refuses credit.
     fn request(&mut self, now: Instant) -> Option<()> {
         let mut all = Some(());
-        while let Some(wish) = self.shared.with(|inner| inner.mux.next_window_request(now)) {
-            let answer = wish.put_to(self.shared.memory());
-            if matches!(answer, WindowDecision::Withheld | WindowDecision::Least(_)) {
+        while let Some(request) = self.shared.with(|inner| inner.mux.next_window_request(now)) {
+            let decision = request.put_to(self.shared.memory());
+            if matches!(decision, WindowDecision::Withheld | WindowDecision::Least(_)) {
                 all = None;
             }
-            self.shared.with(|inner| inner.mux.answer(wish, answer));
+            self.shared.with(|inner| inner.mux.apply_decision(request, decision));
         }
         all
     }

@@ -165,7 +165,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         // Timeouts are checked after what had arrived is read: a task that slept is not a peer that was silent.
         let (closed, asks, lacks) = self.shared.with(|inner| {
             inner.mux.handle_timeout(now);
-            let asks = inner.mux.has_window_requests() || inner.mux.withheld().is_some();
+            let asks = inner.mux.has_window_requests() || inner.mux.first_waiting_credit().is_some();
             (inner.mux.closed().is_some(), asks, inner.lacks_memory())
         });
         if closed || !matches!(self.phase, Phase::Running) {

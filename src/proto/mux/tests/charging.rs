@@ -61,15 +61,15 @@ fn credit_waits_for_memory_the_lowest_bucket_first() {
     };
     let half = INITIAL_WINDOW / 2;
     assert_eq!(consumed(&mut bench), [update(medium.1, Flags::NONE, half), update(high.1, Flags::NONE, half)]);
-    let (bytes, priority) = bench.mux.withheld().expect("LOW waits");
+    let (bytes, priority) = bench.mux.first_waiting_credit().expect("LOW waits");
     assert_eq!((bytes, priority), (WINDOW / 2, Priority::LOW));
     assert_eq!(bench.mux.stats(bench.now).refusals.credit, 1);
     // Another one makes it 646.
     let other = bench.stream(Priority::ALWAYS);
     bench.receive_data(other.1, WINDOW);
-    // LOW would stand still now: it gets the least that there is, whatever its share.
+    // LOW is starved of credit now: it gets the minimum, whatever its share of the budget.
     assert_eq!(consumed(&mut bench), [update(low.1, Flags::NONE, CREDIT_LEAST), update(high.1, Flags::NONE, half)]);
-    assert_eq!(bench.mux.withheld(), Some((WINDOW / 2, Priority::MEDIUM)));
+    assert_eq!(bench.mux.first_waiting_credit(), Some((WINDOW / 2, Priority::MEDIUM)));
     // Asking again is in vain for as long as nothing is read.
     bench.mux.ask_again();
     bench.ask();
@@ -87,7 +87,7 @@ fn credit_waits_for_memory_the_lowest_bucket_first() {
         sent,
         [update(hog.1, Flags::NONE, INITIAL_WINDOW), update(low.1, Flags::NONE, INITIAL_WINDOW - CREDIT_LEAST)]
     );
-    assert_eq!(bench.mux.withheld(), None);
+    assert_eq!(bench.mux.first_waiting_credit(), None);
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn a_stream_that_is_read_never_stands_still() {
         credit = CREDIT_LEAST;
     }
     // Its whole window is due, and waits for its share to be large enough.
-    assert_eq!(bench.mux.withheld(), Some((WINDOW / 2, Priority::LOW)));
+    assert_eq!(bench.mux.first_waiting_credit(), Some((WINDOW / 2, Priority::LOW)));
     bench.mux.choose_priority(key, Priority::ALWAYS);
     bench.mux.ask_again();
     bench.ask();
@@ -215,7 +215,7 @@ fn a_window_that_has_grown_becomes_smaller_before_its_credit_waits() {
     // A MiB is due, for which there is no room.
     assert_eq!(bench.send(), []);
     let size = |bench: &mut Bench| bench.mux.stream_stats(key, bench.now).expect("it lives").receive_window as usize;
-    assert_eq!((size(&mut bench), bench.mux.withheld()), (1 << 20, None));
+    assert_eq!((size(&mut bench), bench.mux.first_waiting_credit()), (1 << 20, None));
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn whoever_has_ended_stands_in_line_no_more() {
         bench.receive_data(id, WINDOW / 2);
         bench.read(key);
         bench.ask();
-        assert!(bench.mux.withheld().is_some());
+        assert!(bench.mux.first_waiting_credit().is_some());
         match ends {
             0 => bench.receive(Header::Data { id, flags: Flags::FIN, len: 0 }),
             1 => bench.receive(update(id, Flags::RST, 1)),
@@ -234,11 +234,11 @@ fn whoever_has_ended_stands_in_line_no_more() {
             3 => bench.mux.stop(key, 0, bench.now),
             _ => bench.release(key),
         }
-        assert_eq!((bench.mux.withheld(), bench.mux.credit_queue.len()), (None, 0), "{ends}");
+        assert_eq!((bench.mux.first_waiting_credit(), bench.mux.credit_queue.len()), (None, 0), "{ends}");
     }
 }
 
-/// A stream that stands still, and gets nothing: there is no room even for the least.
+/// A stream that is starved of credit, and gets none: there is no memory even for the minimum.
 fn standing_still(bench: &mut Bench) -> (crate::proto::Key, StreamId) {
     let (key, id) = bench.stream(Priority::LOW);
     for _ in 0..2 {
@@ -263,13 +263,16 @@ fn whoever_stands_still_waits_for_the_least_before_all_others() {
     let mut all = Reservation::new(&bench.manager, free, Priority::ALWAYS).expect("room");
     bench.ask();
     assert_eq!(bench.send(), []);
-    assert_eq!((bench.mux.credit_queue.len(), bench.mux.withheld()), (41, Some((16 * KIB, Priority::ALWAYS))));
+    assert_eq!(
+        (bench.mux.credit_queue.len(), bench.mux.first_waiting_credit()),
+        (41, Some((16 * KIB, Priority::ALWAYS)))
+    );
     // There is room for the least, and not for anything at HIGH: however often that is refused, the other goes on.
     drop(all.split(16 * KIB));
     bench.mux.ask_again();
     bench.ask();
     assert_eq!(bench.send(), [update(id, Flags::NONE, CREDIT_LEAST)]);
-    assert_eq!(bench.mux.withheld(), Some((WINDOW / 2, Priority::HIGH)));
+    assert_eq!(bench.mux.first_waiting_credit(), Some((WINDOW / 2, Priority::HIGH)));
     bench.receive_data(id, CREDIT_LEAST as usize);
     bench.read(key);
     bench.ask();
@@ -284,10 +287,10 @@ fn what_is_read_while_the_manager_is_asked_is_not_missed() {
     bench.read(key);
     bench.receive_data(id, WINDOW / 2);
     let request = bench.mux.next_window_request(bench.now).expect("credit is due");
-    let answer = request.put_to(&bench.manager);
-    assert!(matches!(answer, crate::proto::WindowDecision::Withheld), "{answer:?}");
+    let decision = request.put_to(&bench.manager);
+    assert!(matches!(decision, crate::proto::WindowDecision::Withheld), "{decision:?}");
     bench.read(key);
-    bench.mux.answer(request, answer);
+    bench.mux.apply_decision(request, decision);
     bench.ask();
     assert_eq!(bench.send(), [update(id, Flags::NONE, CREDIT_LEAST)]);
 }

@@ -1,4 +1,4 @@
-//! How connections end, and what of their streams stays: for the application to accept and read, and in memory.
+//! How connections end, and which of their streams stay: for the application to accept and read, and in memory.
 
 use super::{Bench, id};
 use crate::config::{Config, ConfigBuilder, ReceiveCharge};
@@ -147,7 +147,7 @@ enum Before {
     OwnClose,
     /// Both ends close.
     BothClose,
-    /// A stream is open and nobody has said anything.
+    /// A stream is open, and neither end has sent a frame.
     Nothing,
     /// No stream is open.
     Idle,
@@ -449,8 +449,8 @@ fn y_mem_13_a_window_that_has_grown_is_given_back_with_it() {
         let mut bench = Bench::new();
         let (key, stream) = bench.stream(Priority::MEDIUM);
         let growth = bench.mux.shortfall(key, 16 << 20).expect("it is smaller");
-        let answer = growth.put_to(&bench.manager);
-        bench.mux.widen(growth, answer);
+        let decision = growth.put_to(&bench.manager);
+        bench.mux.widen(growth, decision);
         assert_eq!(bench.reserved(), 16 << 20);
         bench.receive_data(stream, 1);
         if lost {

@@ -1,4 +1,4 @@
-//! When a batch is put off for what others are about to add to it, and how large it may become.
+//! Coalescing: when a batch is put off for what other tasks are about to add to it, and how large it may become.
 
 use super::Bench;
 use crate::config::Config;
@@ -31,7 +31,7 @@ fn a_batch_waits_for_answers_where_others_have_something_new() {
         write(&mut bench, key, 10);
         assert_eq!(bench.mux.coalesces(), Some(waiting));
     }
-    // What has left says nothing of who has not looked yet.
+    // Encoded frames do not clear the readers that have not looked yet.
     bench.send();
     assert_eq!(bench.mux.coalesces(), None, "there is nothing to send");
     write(&mut bench, first, 10);

@@ -126,8 +126,8 @@ impl End {
     /// Sends at `now` what there is, which is `clock` by its own clock.
     fn send(&mut self, clock: Instant, now: Instant) {
         while let Some(request) = self.mux.next_window_request(clock) {
-            let answer = request.put_to(&self.manager);
-            self.mux.answer(request, answer);
+            let decision = request.put_to(&self.manager);
+            self.mux.apply_decision(request, decision);
         }
         let mut pieces = VecDeque::<Bytes>::new();
         while self.line.is_writable(now) && self.mux.poll_transmit(&mut self.batch, BATCH_BYTES, clock) {
@@ -140,7 +140,7 @@ impl End {
     }
 }
 
-/// Who opens the stream.
+/// Which end opens the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Opener {
     Sender,
@@ -190,8 +190,8 @@ pub(super) struct Transfer {
     /// Where the writer has so many bytes every so often, and not all of them at once.
     pub(super) bursts: Option<(Duration, u64)>,
     burst_at: Instant,
-    /// Where the link to the reader stands still every so often, for so long.
-    pub(super) stands_still: Option<(Duration, Duration)>,
+    /// How often and for how long the link to the reader stalls.
+    pub(super) stall: Option<(Duration, Duration)>,
     stands_at: Instant,
     may_write: u64,
 }
@@ -213,7 +213,7 @@ impl Transfer {
             epoch: now,
             bursts: None,
             burst_at: now,
-            stands_still: None,
+            stall: None,
             stands_at: now,
             may_write: u64::MAX,
         }
@@ -242,7 +242,7 @@ impl Transfer {
         let arrivals = self.ends.iter().filter_map(|end| end.line.flying.front().map(|(at, _)| *at));
         let next = arrivals.min().map_or(self.now + MILLI, |at| at.min(self.now + MILLI));
         self.now = next.max(self.now);
-        if let Some((every, time)) = self.stands_still.filter(|_| self.now >= self.stands_at) {
+        if let Some((every, time)) = self.stall.filter(|_| self.now >= self.stands_at) {
             self.stands_at = self.now + every + time;
             self.ends[0].line.stand_still(self.now + time);
         }
@@ -269,8 +269,8 @@ impl Transfer {
         let reservation = end.reserve();
         let (key, _) = end.mux.open(reservation).expect("opens");
         if let Some(growth) = expected.and_then(|bytes| end.mux.shortfall(key, bytes)) {
-            let answer = growth.put_to(&end.manager);
-            end.mux.widen(growth, answer);
+            let decision = growth.put_to(&end.manager);
+            end.mux.widen(growth, decision);
         }
         assert!(end.mux.flush(key).is_err());
         end.send(clock, self.now);

@@ -1,5 +1,5 @@
-//! What one core does that no peer and no simulation can show: books that must not grow, the ends of ranges, and what
-//! happens when much time passes.
+//! Tests of one core that neither a peer nor a simulation can show: collections that must not grow, the ends of ranges,
+//! and long spans of time.
 
 mod charging;
 mod close;
@@ -110,8 +110,8 @@ impl Bench {
     /// Puts what windows want to the manager.
     fn ask(&mut self) {
         while let Some(request) = self.mux.next_window_request(self.now) {
-            let answer = request.put_to(&self.manager);
-            self.mux.answer(request, answer);
+            let decision = request.put_to(&self.manager);
+            self.mux.apply_decision(request, decision);
             self.settle();
         }
     }

@@ -92,7 +92,8 @@ fn y_open_14_what_is_announced_is_what_its_user_would_have_announced() {
     assert_eq!(bench.send(), [Header::Data { id: id(1), flags: Flags::FIN, len: 0 }]);
 }
 
-/// Whoever opens more than the backlog holds, each stream unused for as long as it can be, goes on with every answer.
+/// An end that opens more streams than the backlog holds, each unused for as long as possible, goes on with every
+/// answer.
 #[test]
 fn y_open_14_a_thousand_opens_take_a_round_trip_each_at_most() {
     let (mut bench, mut announced, mut waits) = (bench(4), Announced::default(), 0);

@@ -1,4 +1,4 @@
-//! Who makes way for whom, how far, and for how long (Y-PRIO-5).
+//! Pacing: which streams make way for an urgent one, how far, and for how long (Y-PRIO-5).
 
 use super::Bench;
 use crate::config::Config;
@@ -59,7 +59,7 @@ impl Bench {
         self.settle();
     }
 
-    /// Sends all that may leave. Gives it, and what a peer needs who answers.
+    /// Sends all frames that may leave. Returns them, and the frames that a peer which answers needs.
     fn encoded(&mut self) -> (Vec<Sent>, Vec<Header>) {
         let headers = self.send();
         let sent = headers.iter().filter_map(|header| match *header {
@@ -119,7 +119,7 @@ fn beside_something_urgent_bulk_leaves_piece_by_piece_as_the_peer_reads() {
             (sent, headers) = bench.encoded();
             expected = vec![Ping];
         }
-        // Who has nothing to send needs no ping.
+        // A stream that has nothing to send needs no ping.
         assert_eq!(sent, []);
     }
 }

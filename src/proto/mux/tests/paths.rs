@@ -1,5 +1,5 @@
-//! What becomes of windows when the round trip was measured too short, by a first ping on a path that has become longer or
-//! by a clock that shows too little (Y-FLOW-12, Y-FLOW-13), and that nothing becomes of them where it was not.
+//! Windows after the round trip was measured too short, by a first ping on a path that has become longer or by a coarse
+//! clock (Y-FLOW-12, Y-FLOW-13), and windows that must not change because it was not.
 
 use super::far::{FAR, MIB, MILLI, Opener, Outcome, Path, Reader, Transfer};
 use crate::config::Config;
@@ -75,7 +75,7 @@ fn y_flow_12_a_full_link_that_pauses_makes_no_window_larger() {
         let path = Path { rate: megabits * 125_000, round_trip, queue: 25 * MILLI };
         let bytes = 20 * path.rate.min(12_500_000);
         let mut transfer = begin(path, Duration::ZERO, bytes);
-        transfer.stands_still = Some((700 * MILLI, stands * MILLI));
+        transfer.stall = Some((700 * MILLI, stands * MILLI));
         let outcome = run(transfer);
         let window = u64::from(outcome.reader.largest_receive_window);
         assert!(window <= (2 * path.product()).max(u64::from(NEAR_WINDOW)), "{path:?}: {outcome:?}");

@@ -1,4 +1,4 @@
-//! What a reader is given: a copy of what is little, and the chunks of what is more.
+//! What a read returns: a copy of few bytes, or the chunks of many.
 
 use super::Bench;
 use crate::error::ConnectionError;

@@ -1,7 +1,6 @@
-//! Nobody who writes waits for ever beside those who are busier, whatever their buckets are (Y-MEM-6, Y-PRIO-3).
+//! No writer starves beside busier ones, whatever their buckets are (Y-MEM-6, Y-PRIO-3).
 //!
-//! The transport is what everybody waits for. A writer acts only when the core says that it may: who is not woken stays
-//! asleep.
+//! All writers wait for the transport. A writer acts only when the core wakes it.
 
 use super::Bench;
 use crate::config::Config;
@@ -18,7 +17,7 @@ use std::sync::Arc;
 
 const MIB: u64 = 1 << 20;
 
-/// What somebody writes, again and again.
+/// The writes of one writer, again and again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Work {
     /// As much as there is room for.
@@ -210,7 +209,8 @@ fn y_mem_6_many_streams_of_a_lower_bucket_have_their_turns() {
     }
 }
 
-/// Random crowds, in which priorities change and streams come and go: nobody waits for longer than it takes to serve all.
+/// Random crowds, in which priorities change and streams come and go: no writer waits for longer than it takes to serve
+/// all of them.
 #[test]
 fn y_mem_6_no_writer_waits_for_ever_whatever_the_others_do() {
     for seed in 0..60 {

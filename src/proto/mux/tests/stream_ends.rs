@@ -235,7 +235,7 @@ fn holds(rows: &[Row]) {
             let key = duo.keys[1];
             assert_eq!(Duo::outcome(&mut duo.far, key), *expected, "{name}, near opens: {near_opens}");
             // Whatever has happened, nothing is left when the far end lets go as well, and no end has broken a rule.
-            duo.perform(1, Drop(Leave::Cut(9)));
+            duo.perform(1, Drop(Leave::CutShort(9)));
             duo.exchange();
             for bench in [&mut duo.near, &mut duo.far] {
                 bench.wait(Duration::from_secs(10));
@@ -472,37 +472,37 @@ fn y_drop_6_what_was_cut_short_is_reset_at_once_with_its_code() {
     holds(&[
         (
             "nothing waits",
-            &[(Near(Write(10)), "n data 10"), (Near(Drop(Leave::Cut(7))), "n rst 7")],
+            &[(Near(Write(10)), "n data 10"), (Near(Drop(Leave::CutShort(7))), "n rst 7")],
             ["10 reset 7", "reset 7"],
         ),
         (
             "what waits is dropped",
-            &[(Stall, ""), (Near(Write(10)), ""), (Near(Drop(Leave::Cut(0))), ""), (Flow, "n rst 0")],
+            &[(Stall, ""), (Near(Write(10)), ""), (Near(Drop(Leave::CutShort(0))), ""), (Flow, "n rst 0")],
             ["0 reset 0", "reset 0"],
         ),
         (
             "the peer had finished",
-            &[(Far(Close), "f fin"), (Near(Drop(Leave::Cut(7))), "n rst 7")],
+            &[(Far(Close), "f fin"), (Near(Drop(Leave::CutShort(7))), "n rst 7")],
             ["0 reset 7", "closed"],
         ),
         (
             "a body is under way",
-            &[(Half, ""), (Far(Write(100)), "f data 100"), (Near(Drop(Leave::Cut(7))), "n rst 7"), (Rest, "")],
+            &[(Half, ""), (Far(Write(100)), "f data 100"), (Near(Drop(Leave::CutShort(7))), "n rst 7"), (Rest, "")],
             ["0 reset 7", "reset 7"],
         ),
         (
             "it was closed: nothing is cut short",
-            &[(Near(Close), "n fin"), (Near(Drop(Leave::Cut(7))), "")],
+            &[(Near(Close), "n fin"), (Near(Drop(Leave::CutShort(7))), "")],
             ["0 end", "open"],
         ),
         (
             "it was reset: once is enough",
-            &[(Near(Reset(3)), "n rst 3"), (Near(Drop(Leave::Cut(7))), "")],
+            &[(Near(Reset(3)), "n rst 3"), (Near(Drop(Leave::CutShort(7))), "")],
             ["0 reset 3", "reset 3"],
         ),
         (
             "it was reset and that has not left",
-            &[(Stall, ""), (Near(Reset(3)), ""), (Near(Drop(Leave::Cut(7))), ""), (Flow, "n rst 3")],
+            &[(Stall, ""), (Near(Reset(3)), ""), (Near(Drop(Leave::CutShort(7))), ""), (Flow, "n rst 3")],
             ["0 reset 3", "reset 3"],
         ),
     ]);
@@ -757,7 +757,7 @@ fn y_drop_4_beyond_the_bound_no_peer_waits_for_ever() {
     bench.receive(Header::Data { id: ids[1], flags: Flags::FIN, len: 5 });
     bench.receive_body(5);
     assert_eq!(bench.send(), []);
-    // At rest nobody is forgotten either.
+    // An idle connection forgets no half-open stream either.
     bench.wait(Duration::from_secs(100));
     assert_eq!(bench.mux.half_open.len(), HALF_OPEN + 1 - HALF_OPEN / 8);
     let last = ids[HALF_OPEN];
@@ -818,7 +818,7 @@ fn y_drop_6_what_was_written_before_a_close_leaves_before_the_reset() {
         if closes {
             bench.mux.close(0);
         }
-        bench.leave(key, Leave::Cut(7));
+        bench.leave(key, Leave::CutShort(7));
         let data = Header::Data { id, flags: Flags::NONE, len: 5 };
         let reset = |value| Header::WindowUpdate { id, flags: Flags::RST, value };
         let expected = if closes { vec![data, reset(0), Header::GoAway { code: 0 }] } else { vec![reset(7)] };
@@ -835,7 +835,7 @@ fn y_drop_3_a_driver_that_sleeps_learns_of_the_time() {
         assert!(bench.mux.finish(key).is_err());
         bench.send();
         assert!(bench.mux.finish(key).is_ok());
-        // It is at rest, and only a measurement far off would wake it.
+        // The connection is idle, and only a distant measurement would wake it.
         bench.wait(Duration::from_secs(5));
         let before = bench.mux.poll_timeout().expect("measures");
         let events = bench.mux.events_mut();

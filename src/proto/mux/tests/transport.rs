@@ -1,4 +1,4 @@
-//! What the core makes of what it is told of its transport: full, flushed, moving again.
+//! The core's reaction to the state of its transport: full, flushed, writable again.
 
 use super::{Bench, id};
 use crate::error::{ConnectionError, Violation};

@@ -1,4 +1,4 @@
-//! Windows that become smaller again (Y-MEM-12).
+//! Windows that shrink (Y-MEM-12).
 
 use super::Bench;
 use crate::config::{Config, ReceiveCharge};
