@@ -46,9 +46,11 @@ impl ChunkPool {
     }
 
     /// Puts a [`reusable`] chunk on the free list, and drops others where it would hold more than `most` bytes.
-    pub(in crate::proto) fn keep(&mut self, chunk: BytesMut, most: usize) {
-        // Some allocators return more than was asked for.
-        let size = sizes().find(|size| *size <= chunk.capacity()).filter(|size| *size <= most);
+    pub(in crate::proto) fn keep(&mut self, mut chunk: BytesMut, most: usize) {
+        // A chunk that was read in pieces has room before the bytes that it shows. Blocks of headers come here, too, and only those
+        // of a chunk size are kept: a buffer is charged for what it asked for (Y-MEM-9).
+        let size =
+            sizes().find(|size| chunk.try_reclaim(*size)).filter(|size| *size == chunk.capacity() && *size <= most);
         let Some((size, own)) = size.and_then(|size| Some((size, self.chunks.get_mut(place(size))?))) else { return };
         own.push(chunk);
         self.len = self.len.saturating_add(size);
@@ -183,6 +185,32 @@ mod tests {
                 }
             }
             true
+        }
+    }
+
+    #[test]
+    fn y_mem_9_a_chunk_that_was_read_in_pieces_is_kept_by_its_whole_size() {
+        for read in [1, 1024, 3072, 4095, 4096] {
+            let mut pool = ChunkPool::default();
+            let mut chunk = pool.take(2048, 1);
+            chunk.extend_from_slice(&[7; 4096]);
+            chunk.advance(read);
+            chunk.clear();
+            pool.keep(chunk, CHUNK);
+            assert_eq!(pool.len(), 4096, "{read}");
+            assert_eq!(pool.take(2048, 1).capacity(), 4096, "{read}");
+        }
+    }
+
+    #[test]
+    fn y_mem_9_what_is_of_no_chunk_size_is_not_kept() {
+        for capacity in [513, 3072, 4097, CHUNK + 1, 2 * CHUNK] {
+            let mut pool = ChunkPool::default();
+            pool.put(BytesMut::with_capacity(capacity).split().freeze(), 4 * CHUNK);
+            let mut block = BytesMut::with_capacity(capacity);
+            block.extend_from_slice(&vec![7; capacity]);
+            pool.put(block.freeze(), 4 * CHUNK);
+            assert_eq!(pool.len(), 0, "{capacity}");
         }
     }
 
