@@ -1,8 +1,8 @@
 //! `Waiters`: the queue for memory, by priority and then by arrival.
 //!
 //! Owns the queue and its wakers, and nothing of the memory itself: the budget that releases some says which waiters fit into it.
-//! A release wakes those and no others, so that a thousand waiters are not a thousand attempts in vain. Not `event-listener`:
-//! its queue is by arrival alone, does not know how much a waiter asks for, and wakes with its own lock held.
+//! A release wakes those and no others, so that a thousand waiters are not a thousand attempts in vain. A queue of our
+//! own, since it is by priority, knows how much a waiter asks for, and wakes with no lock held.
 
 use std::{
     cmp::Reverse,

@@ -6,7 +6,7 @@ use crate::sync::{Mutex, MutexGuard, PoisonError};
 use std::fmt;
 use std::task::{Context, Waker};
 
-/// Not an `event_listener::Event`, for the reason given at [`Waiters`].
+/// A list of our own for the reason given at [`Waiters`].
 #[derive(Default)]
 pub(crate) struct EndSignal(Mutex<Waiters>);
 

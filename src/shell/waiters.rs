@@ -9,9 +9,9 @@ const KEPT: usize = 16;
 /// The tasks that wait to accept a stream, to open one, or for a pong.
 ///
 /// Y-OPEN-15: an event wakes all of them, and each tries again, in the order in which they came as far as their tasks are polled
-/// in the order in which they were woken. So no task is held up by a future that is kept and not polled. Not an
-/// `event_listener::Event`, which wakes with its own lock held: a waker that drops its task, and with it a listener, would block
-/// for ever. This list is under the connection's lock, where `schedules/` sees it, and its wakers are woken after that.
+/// in the order in which they were woken. So no task is held up by a future that is kept and not polled. A list
+/// of our own, under the connection's lock, where `schedules/` sees it: its wakers are woken with no lock held, so that a waker may
+/// drop its task, and with it another entry of the same list.
 #[derive(Default)]
 pub(super) struct Waiters {
     /// Of a `poll_*` method of the connection: the last caller's.
