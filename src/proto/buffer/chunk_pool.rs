@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn y_mem_9_a_chunk_that_was_read_in_pieces_is_kept_by_its_whole_size() {
+    fn y_mem_9_a_chunk_read_in_pieces_is_kept_whole() {
         for read in [1, 1024, 3072, 4095, 4096] {
             let mut pool = ChunkPool::default();
             let mut chunk = pool.take(2048, 1);
