@@ -15,7 +15,7 @@
 //! however that ends. `netem` and `ip` are not needed; Linux, `/dev/net/tun` and root are. Where one is missing, the bench says so and
 //! does not run.
 //!
-//! Before a row is run, its path is measured: the round trip with small messages over TCP, the rate with UDP. A row whose
+//! Before a row is run, its path is measured: the round trip with small messages, the rate with a transfer over plain TCP. A row whose
 //! path is not what it should be, such as on a machine that is too slow, is reported and left out. While it runs, the relay notes how
 //! late its packets leave.
 //!

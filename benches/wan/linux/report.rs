@@ -153,7 +153,7 @@ impl fmt::Display for Report {
 fn paths(report: &Report, f: &mut Formatter<'_>) -> fmt::Result {
     writeln!(
         f,
-        "Paths as they were asked for and measured (UDP, small messages over TCP); what the relay did in all runs:\n"
+        "Paths as they were asked for and measured (a transfer and small messages over plain TCP); what the relay did in all runs:\n"
     )?;
     writeln!(f, "| row | path | TCP | measured | packets | lost | dropped | over 1 ms late |")?;
     writeln!(f, "| --- | --- | --- | --- | ---: | ---: | ---: | ---: |")?;

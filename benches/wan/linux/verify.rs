@@ -1,31 +1,32 @@
 //! Whether a path is what it is said to be: measured with plain sockets before anything else uses it.
 
-use super::path::{Congestion, FAR, Link, NEAR, Path};
+use super::path::{Congestion, Link, Path};
 use super::relay::MTU;
-use rustix::net::sockopt::{set_socket_recv_buffer_size_force, tcp_congestion};
+use rustix::net::sockopt::tcp_congestion;
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, TcpStream, UdpSocket};
+use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// Small messages; the median counts.
 const MESSAGES: usize = 9;
 
-/// How long datagrams are sent, at the least.
-const SENDING: Duration = Duration::from_millis(600);
+/// How long a transfer takes, at the least.
+const LEAST: Duration = Duration::from_millis(2500);
+const ROUND_TRIPS: u32 = 40;
 
-/// How much faster than the link.
-const EXCESS: f64 = 1.15;
+/// The rate is that of one in so long, longer than pauses of a sender or a relay that waits for a core.
+const WINDOW: Duration = Duration::from_millis(250);
 
-/// Headers of IP and UDP.
-const HEADERS: usize = 28;
+/// What of a packet is not headers of IP and TCP, with time stamps.
+const SEGMENT: u16 = MTU - 52;
 
 /// What was measured.
 #[derive(Clone, Copy, Debug)]
 pub struct Measured {
     pub round_trip: Duration,
-    /// Of packets, in bit/s; the lower one of both directions.
+    /// Of packets, in bit/s while a transfer over plain TCP fills it.
     pub rate: f64,
 }
 
@@ -54,11 +55,8 @@ pub fn measure(path: &Path, link: &Link, congestion: Congestion) -> io::Result<M
         }
     }
     let round_trip = round_trip(near, far)?;
-    let (near, far) = (path.near.inside(|| socket(NEAR))?, path.far.inside(|| socket(FAR))?);
-    near.connect(far.local_addr()?)?;
-    far.connect(near.local_addr()?)?;
-    let rate = rate(&near, &far, link)?.min(rate(&far, &near, link)?);
-    Ok(Measured { round_trip, rate })
+    let (near, far) = path.connect()?;
+    Ok(Measured { round_trip, rate: rate(near, far, link)? })
 }
 
 fn round_trip(mut near: TcpStream, mut far: TcpStream) -> io::Result<Duration> {
@@ -84,43 +82,34 @@ fn round_trip(mut near: TcpStream, mut far: TcpStream) -> io::Result<Duration> {
     Ok(times[MESSAGES / 2])
 }
 
-fn socket(address: Ipv4Addr) -> io::Result<UdpSocket> {
-    let socket = UdpSocket::bind((address, 0))?;
-    // What arrives while the reader waits for a core has arrived.
-    set_socket_recv_buffer_size_force(&socket, 8 << 20)?;
-    // Nothing comes for so long when all has arrived: longer than any queue here takes.
-    socket.set_read_timeout(Some(Duration::from_millis(500)))?;
-    Ok(socket)
-}
-
-/// Sends somewhat faster than the link, and counts what arrives.
-fn rate(from: &UdpSocket, to: &UdpSocket, link: &Link) -> io::Result<f64> {
-    let datagram = vec![0; usize::from(MTU) - HEADERS];
+/// At which rate a transfer arrives, headers included.
+fn rate(mut near: TcpStream, mut far: TcpStream, link: &Link) -> io::Result<f64> {
+    let time = LEAST.max(link.round_trip * ROUND_TRIPS);
+    far.set_read_timeout(Some(time))?;
     thread::scope(|scope| {
-        let sending = scope.spawn(|| {
-            let (start, mut sent) = (Instant::now(), 0);
-            // At least some packets, on a slow link.
-            while start.elapsed() < SENDING || sent < 50 {
-                let due = (link.bytes_in(start.elapsed()) * EXCESS) as usize / usize::from(MTU);
-                while sent <= due {
-                    // A full socket buffer drops, and so it must not be counted as sent.
-                    sent += usize::from(from.send(&datagram).is_ok());
-                }
-                thread::sleep(Duration::from_micros(200));
-            }
+        let sending = scope.spawn(move || {
+            let start = Instant::now();
+            while start.elapsed() < time && near.write_all(&[0; 64 * 1024]).is_ok() {}
         });
-        let mut buffer = vec![0; usize::from(MTU)];
-        let (mut first, mut last, mut bytes) = (None, Instant::now(), 0);
-        while let Ok(length) = to.recv(&mut buffer) {
-            last = Instant::now();
-            // The time of the first packet is not in what is measured.
-            match first {
-                None => first = Some(last),
-                Some(_) => bytes += length + HEADERS,
+        let mut buffer = vec![0; 256 * 1024];
+        let (mut rates, mut bytes, mut start) = (Vec::new(), 0, Instant::now());
+        loop {
+            let read = far.read(&mut buffer)?;
+            if read == 0 {
+                break;
+            }
+            bytes += read;
+            let time = start.elapsed();
+            if time >= WINDOW {
+                rates.push(bytes as f64 * 8.0 / time.as_secs_f64());
+                (bytes, start) = (0, Instant::now());
             }
         }
         sending.join().expect("no panic");
-        let first = first.ok_or_else(|| io::Error::other("no packet came through"))?;
-        Ok(bytes as f64 * 8.0 / (last - first).as_secs_f64())
+        // The link is not full at first, nor after a loss; what the loss held up then comes all at once.
+        let mut late = rates.split_off(rates.len() / 2);
+        late.sort_by(f64::total_cmp);
+        let typical = late.get(late.len() / 2).ok_or_else(|| io::Error::other("nothing came through"))?;
+        Ok(typical * f64::from(MTU) / f64::from(SEGMENT))
     })
 }
