@@ -102,7 +102,7 @@ fn go_first() {
 
 struct Packet {
     at: Instant,
-    bytes: Box<[u8; MTU as usize]>,
+    bytes: Box<[u8]>,
     length: usize,
 }
 
@@ -114,7 +114,7 @@ struct Direction {
     /// When the last byte that was taken has been put on the line.
     sent: Instant,
     under_way: VecDeque<Packet>,
-    spare: Vec<Box<[u8; MTU as usize]>>,
+    spare: Vec<Box<[u8]>>,
     tally: Tally,
 }
 
@@ -134,8 +134,8 @@ impl Direction {
     /// Takes a batch; whether there may be more.
     fn take(&mut self) -> bool {
         for _ in 0..BATCH {
-            let mut bytes = self.spare.pop().unwrap_or_else(|| Box::new([0; MTU as usize]));
-            match self.from.recv(&mut bytes[..]) {
+            let mut bytes = self.spare.pop().unwrap_or_else(|| vec![0; MTU.into()].into());
+            match self.from.recv(&mut bytes) {
                 Ok(length) => self.arrived(bytes, length),
                 Err(_) => {
                     self.spare.push(bytes);
@@ -146,7 +146,7 @@ impl Direction {
         true
     }
 
-    fn arrived(&mut self, bytes: Box<[u8; MTU as usize]>, length: usize) {
+    fn arrived(&mut self, bytes: Box<[u8]>, length: usize) {
         let now = Instant::now();
         let waits = self.sent.saturating_duration_since(now);
         if self.link.loss > 0.0 && self.random.random_bool(self.link.loss) {

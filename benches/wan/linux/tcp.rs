@@ -29,7 +29,7 @@ impl End for Connects {
         let path = self.path.clone();
         let connected = tokio::task::spawn_blocking(move || path.connect()).await.expect("no panic");
         let (near, far) = connected.expect("connects");
-        self.accepted.send(socket(far)).ok().expect("the far end is there");
+        self.accepted.send(socket(far)).expect("the far end is there");
         socket(near)
     }
 
