@@ -66,6 +66,9 @@ struct Options {
     /// Fails where it cannot run here, or a path cannot be made.
     #[arg(long)]
     required: bool,
+    /// Real-time priority for all of it: the rest of the machine waits where cores are few.
+    #[arg(long)]
+    real_time: bool,
     /// Says which rows there are.
     #[arg(long)]
     list: bool,

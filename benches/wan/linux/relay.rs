@@ -4,13 +4,12 @@
 //! rate and queue are exact however late the thread runs; how late packets leave is counted.
 
 use super::path::Link;
+use super::priority;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::thread::gettid;
 use std::collections::VecDeque;
 use std::io;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
@@ -93,13 +92,6 @@ impl Drop for Relay {
     }
 }
 
-/// Puts this thread before all that have no such priority: a late relay is another path than the one that was asked for.
-fn go_first() {
-    let thread = gettid().as_raw_nonzero().to_string();
-    // Without it the relay may be later, which is counted.
-    let _ = Command::new("chrt").args(["--fifo", "--pid", "1", &thread]).stdin(Stdio::null()).output();
-}
-
 struct Packet {
     at: Instant,
     bytes: Box<[u8]>,
@@ -120,7 +112,8 @@ struct Direction {
 
 impl Direction {
     fn run(mut self, ended: &AtomicBool) -> Tally {
-        go_first();
+        // A late relay is another path than the one that was asked for.
+        priority::real_time(2);
         while !ended.load(Relaxed) {
             let more = self.take();
             self.give();
