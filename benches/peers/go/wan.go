@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"sync/atomic"
+	"time"
 )
 
 type count struct {
@@ -24,6 +25,10 @@ func wan(h *harness, lib library) (any, error) {
 	}
 	defer listener.Close()
 	if err := h.say(listening{listener.Addr().String()}); err != nil {
+		return nil, err
+	}
+	// Whoever was to connect may be gone.
+	if err := listener.(*net.TCPListener).SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
 		return nil, err
 	}
 	conn, err := listener.Accept()

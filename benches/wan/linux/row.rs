@@ -65,12 +65,13 @@ const fn fresh(name: &'static str, megabits: u64, round_trip: u64, bytes: usize)
 }
 
 impl Row {
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         beside("20M-1-up", HOME, Congestion::Cubic, 1, Bulk::Up),
         beside("20M-8-up", HOME, Congestion::Cubic, 8, Bulk::Up),
         beside("20M-1-bbr-up", HOME, Congestion::Bbr, 1, Bulk::Up),
         beside("20M-8-bbr-up", HOME, Congestion::Bbr, 8, Bulk::Up),
         beside("20M-loss-4-up", LOSSY, Congestion::Cubic, 4, Bulk::Up),
+        beside("20M-loss-4-bbr-up", LOSSY, Congestion::Bbr, 4, Bulk::Up),
         beside("2M-4-up", SLOW, Congestion::Cubic, 4, Bulk::Up),
         beside("200M-4-up", FAST, Congestion::Cubic, 4, Bulk::Up),
         beside("20M-1-down", HOME, Congestion::Cubic, 1, Bulk::Down),
@@ -78,6 +79,7 @@ impl Row {
         beside("20M-1-bbr-down", HOME, Congestion::Bbr, 1, Bulk::Down),
         beside("20M-8-bbr-down", HOME, Congestion::Bbr, 8, Bulk::Down),
         beside("20M-loss-4-down", LOSSY, Congestion::Cubic, 4, Bulk::Down),
+        beside("20M-loss-4-bbr-down", LOSSY, Congestion::Bbr, 4, Bulk::Down),
         beside("2M-4-down", SLOW, Congestion::Cubic, 4, Bulk::Down),
         beside("200M-4-down", FAST, Congestion::Cubic, 4, Bulk::Down),
         fresh("fresh-100M-80ms", 100, 80, 64 * MIB),
@@ -120,11 +122,13 @@ impl Row {
     }
 
     pub fn takes_part(&self, contestant: Contestant, short: bool) -> bool {
-        use Contestant::{RustYamux, Sluicegate, Tcp, ToRustYamux, TokioYamux, Unpaced};
+        use Contestant::{RustYamux, Sluicegate, Tcp, ToGoYamux, ToRustYamux, TokioYamux, Unpaced};
         match self.work {
             // The short form has no time for all of them.
             Work::Beside { bulk: Bulk::Up, .. } if short => matches!(contestant, Sluicegate | RustYamux),
-            Work::Beside { bulk: Bulk::Down, .. } if short => matches!(contestant, Sluicegate | ToRustYamux),
+            Work::Beside { bulk: Bulk::Down, .. } if short => {
+                matches!(contestant, Sluicegate | ToRustYamux | ToGoYamux)
+            }
             Work::Beside { .. } => true,
             Work::Fresh { .. } => matches!(contestant, Sluicegate | RustYamux | TokioYamux | Tcp),
             Work::Swarm { .. } | Work::SwarmStays { .. } if short => contestant == Sluicegate,
