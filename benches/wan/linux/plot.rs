@@ -10,6 +10,9 @@ use std::error::Error;
 const WIDTH: u32 = 960;
 const LINE: u32 = 16;
 const FONT: &str = "sans-serif";
+/// The axis begins there or before, in milliseconds.
+const LEAST: f64 = 16.0;
+
 const GREY: RGBColor = RGBColor(0x71, 0x80, 0x96);
 
 const fn color(contestant: Contestant) -> RGBColor {
@@ -36,8 +39,9 @@ struct Bar<'a> {
 pub fn draw(report: &Report) -> Result<String, Box<dyn Error>> {
     let lines = lines(report);
     let bars = || lines.iter().flatten();
-    let least = bars().map(|bar| bar.p50).fold(f64::MAX, f64::min).min(20.0) * 0.8;
-    let most = bars().map(|bar| bar.p99).fold(least * 10.0, f64::max) * 1.3;
+    // The axis begins and ends at a power of two: those have labels.
+    let least = bars().map(|bar| bar.p50).fold(LEAST, f64::min).log2().floor().exp2();
+    let most = bars().map(|bar| bar.p99).fold(LEAST, f64::max).log2().ceil().exp2();
     let mut svg = String::new();
     {
         let height = LINE * u32::try_from(lines.len())? + 150;
@@ -50,7 +54,7 @@ pub fn draw(report: &Report) -> Result<String, Box<dyn Error>> {
             .caption("urgent messages beside bulk: median (dot) to 99th percentile; alone (tick)", (FONT, 17))
             .x_label_area_size(40)
             .y_label_area_size(130)
-            .build_cartesian_2d((least..most).log_scale(), -count..1.0)?;
+            .build_cartesian_2d((least..most).log_scale().base(2.0), -count..1.0)?;
         chart
             .configure_mesh()
             .disable_y_mesh()
@@ -59,6 +63,7 @@ pub fn draw(report: &Report) -> Result<String, Box<dyn Error>> {
             .axis_style(GREY)
             .label_style((FONT, 13))
             .y_labels(0)
+            .x_label_formatter(&|time| format!("{time}"))
             .x_desc("ms, logarithmic")
             .draw()?;
         let mut named = "";
