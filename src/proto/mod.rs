@@ -22,7 +22,7 @@ mod sim;
 
 pub(crate) use buffer::chunks::Chunks;
 pub(crate) use events::notes::{Note, Notes};
-pub(crate) use flow::requests::{WindowDecision, first_reservation};
+pub(crate) use flow::requests::{Charge, WindowDecision};
 pub(crate) use key::Key;
 pub(crate) use mux::{Admission, Announced, FlushError, Leave, Mux, OpenBlocked, ReadError, Taken, WriteError};
 pub(crate) use peer::ends::Confirmation;

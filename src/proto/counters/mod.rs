@@ -26,8 +26,6 @@ pub(in crate::proto) struct Counters {
     /// Reserved bytes of windows, by bucket. The send pool counts those of send buffers.
     windows: ReservedBytes,
     clocks: Clocks,
-    /// The latest time that the core was given. Waits that end without a clock at hand end at this time.
-    latest: Instant,
 }
 
 /// The data of one stream in one direction.
@@ -97,12 +95,7 @@ impl Counters {
             accepted: 0,
             windows: ReservedBytes::default(),
             clocks: Clocks::new(now),
-            latest: now,
         }
-    }
-
-    pub(in crate::proto) fn tick(&mut self, now: Instant) {
-        self.latest = self.latest.max(now);
     }
 
     /// Whether all reserved bytes are of one priority level.
@@ -139,29 +132,24 @@ impl Counters {
         self.windows
     }
 
-    /// The latest time that the core was given.
-    pub(in crate::proto) const fn latest(&self) -> Instant {
-        self.latest
-    }
-
     /// A writer starts to wait, for this cause.
-    pub(in crate::proto) fn begin_stall(&mut self, stall: &mut Stall, cause: Cause) {
-        stall.begin(cause, self.latest, &mut self.clocks);
+    pub(in crate::proto) fn begin_stall(&mut self, stall: &mut Stall, cause: Cause, now: Instant) {
+        stall.begin(cause, now, &mut self.clocks);
     }
 
     /// The writer waits no longer.
-    pub(in crate::proto) fn end_stall(&mut self, stall: &mut Stall) {
-        stall.end(self.latest, &mut self.clocks);
+    pub(in crate::proto) fn end_stall(&mut self, stall: &mut Stall, now: Instant) {
+        stall.end(now, &mut self.clocks);
     }
 
     /// The transport is full, and data is waiting.
-    pub(in crate::proto) fn begin_transport_stall(&mut self) {
-        self.clocks.transport_begins(self.latest);
+    pub(in crate::proto) fn begin_transport_stall(&mut self, now: Instant) {
+        self.clocks.transport_begins(now);
     }
 
     /// The transport takes bytes again, or no data waits for it.
-    pub(in crate::proto) fn end_transport_stall(&mut self) {
-        self.clocks.transport_ends(self.latest);
+    pub(in crate::proto) fn end_transport_stall(&mut self, now: Instant) {
+        self.clocks.transport_ends(now);
     }
 
     /// How long streams have waited so far.

@@ -24,6 +24,8 @@ pub(in crate::proto) struct Inspect<'a> {
     pub(in crate::proto) half_open: &'a HalfOpen,
     pub(in crate::proto) credit_queue: &'a CreditQueue,
     pub(in crate::proto) counters: &'a Counters,
+    /// The latest time that a verb was given.
+    pub(in crate::proto) latest: Instant,
     pub(in crate::proto) ahead: Option<&'a Reservation>,
     pub(in crate::proto) unacknowledged: usize,
     /// The same with those that are half open.
@@ -47,6 +49,7 @@ impl Mux {
             half_open: &self.half_open,
             credit_queue: &self.credit_queue,
             counters: &self.counters,
+            latest: self.latest,
             ahead: self.ahead.as_ref(),
             unacknowledged: self.unacknowledged,
             awaiting_ack: self.awaiting_ack(),

@@ -19,6 +19,7 @@ mod stats;
 mod teardown;
 #[cfg(test)]
 mod tests;
+mod view;
 mod write;
 
 pub(crate) use inbound::Admission;
@@ -37,7 +38,7 @@ use crate::proto::buffer::chunks::ChunkListPool;
 use crate::proto::counters::Counters;
 use crate::proto::events::Events;
 use crate::proto::flow::grown::GrownWindows;
-use crate::proto::flow::requests::CreditQueue;
+use crate::proto::flow::requests::{Charge, CreditQueue};
 use crate::proto::key::Key;
 use crate::proto::limits::{INITIAL_WINDOW, RAPID_RESETS, USELESS_FRAMES};
 use crate::proto::peer::control::Control;
@@ -54,8 +55,7 @@ use crate::proto::send::send_pool::SendPool;
 use crate::proto::store::Store;
 use crate::proto::store::id_hash::IdHash;
 use crate::proto::store::queue::{ControlPlace, FlushPlace, Queue};
-use crate::proto::stream::readiness::Readiness;
-use crate::proto::stream::{Body, Stream};
+use crate::proto::stream::Body;
 use crate::wire::StreamId;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -67,6 +67,7 @@ use web_time::Instant;
 #[derive(Debug)]
 pub(crate) struct Mux {
     config: Config,
+    charge: Charge,
     mode: Mode,
     lifecycle: Lifecycle,
     store: Store,
@@ -114,13 +115,15 @@ pub(crate) struct Mux {
     /// Until when small writes are held back to be coalesced with more (`write_coalesce_delay`).
     coalesce_until: Option<Instant>,
     largest_window: u32,
+    /// The latest time that a verb was given.
+    latest: Instant,
     /// When a byte last crossed in either direction; `None` once the connection is idle.
     moved: Option<Instant>,
     events: Events,
     next_id: Option<StreamId>,
     /// Every stream that this end has opened before this id has been announced, or is over.
     unannounced: Option<StreamId>,
-    /// Streams without an ACK, kept by `set_handshake`, `insert` and `unlink`.
+    /// Streams without an ACK, kept by `insert` and `View::set_handshake`.
     unacknowledged: usize,
     inbound: usize,
 }
@@ -174,12 +177,14 @@ impl Mux {
             pending_readers: PendingReaders::default(),
             coalesce_until: None,
             largest_window: INITIAL_WINDOW.max(config.initial_stream_window()),
+            latest: now,
             moved: Some(now),
             events: Events { attention: true, ..Events::default() },
             next_id: StreamId::new(mode.first_id()),
             unannounced: StreamId::new(mode.first_id()),
             unacknowledged: 0,
             inbound: 0,
+            charge: Charge::new(&config),
             config,
             mode,
         }
@@ -249,7 +254,7 @@ impl Mux {
 
     /// Handles every timer that is due at `now`.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        self.tick(now);
+        let now = self.advance(now);
         if self.coalesce_until.is_some_and(|until| now >= until) {
             self.coalesce_until = None;
         }
@@ -262,7 +267,7 @@ impl Mux {
         self.close_if_overdue(now);
         match self.pinger.handle_timeout(now) {
             Verdict::Fine => {}
-            Verdict::Dead => self.fail(ConnectionError::KeepAliveTimeout),
+            Verdict::Dead => self.fail(ConnectionError::KeepAliveTimeout, now),
         }
         self.events.pong |= self.pinger.user.take_ended();
     }
@@ -285,41 +290,17 @@ impl Mux {
         sooner(sooner(memory, data), sooner(life, streams))
     }
 
-    /// Reports to the shell what has become ready on a stream, as far as a task waits for it.
-    pub(super) fn notify(&mut self, key: Key, what: Readiness) {
-        let Some(stream) = self.store.get_mut(key) else { return };
-        let wanted = stream.interest & what;
-        if !wanted.is_empty() {
-            stream.interest = stream.interest & !wanted;
-            self.events.ready.push((key, wanted));
-            if wanted.contains(Readiness::FLUSH) {
-                self.flushing.remove(&mut self.store, key);
-            }
-        }
+    /// The time of a verb, from the time that it was given: never earlier than that of a verb before it, since the clock
+    /// is read before the lock is taken. No sum that was reported ever falls.
+    pub(super) fn advance(&mut self, now: Instant) -> Instant {
+        self.pinger.rtt.clock_shows(now.saturating_duration_since(self.latest));
+        self.latest = self.latest.max(now);
+        self.latest
     }
 
     /// Whether a stream is still on the wire.
     pub(super) fn is_linked(&self, key: Key) -> bool {
         self.store.get(key).is_some_and(|stream| stream.linked)
-    }
-
-    /// Queues a stream if it owes a control frame and is still on the wire.
-    pub(super) fn queue_control(&mut self, key: Key) {
-        if self.is_linked(key) && self.store.get(key).is_some_and(Stream::has_control) {
-            self.control_queue.push(&mut self.store, key);
-            self.events.attention = true;
-        }
-    }
-
-    /// Queues a stream if it has data or a FIN to send.
-    pub(super) fn queue_data(&mut self, key: Key) {
-        if let Some(stream) = self.store.get(key).filter(|stream| stream.has_output()) {
-            let (priority, queued) = (stream.priority, stream.active().data_links.is_queued());
-            if !queued {
-                self.schedule.push(&mut self.store, key, priority);
-            }
-            self.events.attention = true;
-        }
     }
 }
 

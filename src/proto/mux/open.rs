@@ -5,7 +5,6 @@
 
 use super::inbound::Progress;
 use super::{Lifecycle, Mux};
-use crate::config::ReceiveCharge;
 use crate::error::{OpenError, Violation};
 use crate::memory::Reservation;
 use crate::proto::events::notes::Note;
@@ -54,7 +53,7 @@ impl Mux {
         self.unacknowledged.saturating_add(self.half_open.unacknowledged())
     }
 
-    /// Opens a stream with the window that `reservation` pays for: [`first_reservation`] bytes, or the least window of
+    /// Opens a stream with the window that `reservation` pays for: [`Charge::first_reservation`] bytes, or the least window of
     /// yamux where that is promised. Nothing is sent yet (Y-OPEN-1, Y-OPEN-2).
     pub(crate) fn open(&mut self, reservation: Reservation) -> Result<(Key, StreamId), OpenBlocked> {
         let id = match self.can_open() {
@@ -99,26 +98,13 @@ impl Mux {
         self.forget(id);
         let priority = self.config.default_priority();
         self.counters.reserved(priority, reservation.bytes());
-        let window = match self.config.receive_charge() {
-            ReceiveCharge::Window => u32::try_from(reservation.bytes()).unwrap_or(u32::MAX),
-            ReceiveCharge::Buffered => self.config.initial_stream_window(),
-        };
+        let window = self.charge.first_window(reservation.bytes());
         let stream = Stream::new(id, handshake, priority, window, reservation);
         match handshake.is_unacknowledged() {
             true => self.unacknowledged = self.unacknowledged.saturating_add(1),
             false => self.inbound = self.inbound.saturating_add(1),
         }
         self.store.insert(stream)
-    }
-
-    /// Sets a stream's handshake and keeps the count of unacknowledged streams. No other code does.
-    pub(super) fn set_handshake(&mut self, key: Key, next: Handshake) {
-        let Some(stream) = self.store.get_mut(key) else { return };
-        let before = std::mem::replace(&mut stream.handshake, next);
-        if before.is_unacknowledged() && !next.is_unacknowledged() {
-            self.unacknowledged = self.unacknowledged.saturating_sub(1);
-            self.events.openable = true;
-        }
     }
 
     /// Accepts the oldest stream of the backlog; its ACK is owed then (Y-ACK-1).
@@ -135,9 +121,8 @@ impl Mux {
             // A backlog may be long, and is short most of the time.
             self.incoming = VecDeque::new();
         }
-        let next = self.store.get(key)?.handshake.on(HandshakeEvent::Accept);
-        self.set_handshake(key, next);
-        self.queue_control(key);
+        self.view(key)?.handshake(HandshakeEvent::Accept);
+        self.sync_queues(key);
         Some(key)
     }
 
@@ -157,7 +142,7 @@ impl Mux {
         let Some(stream) = self.store.get_mut(key).filter(|stream| stream.handshake == Handshake::Lazy) else { return };
         if lazy && stream.send.state != SendState::Reset && !stream.owed.syn {
             stream.owed.syn = true;
-            self.queue_control(key);
+            self.sync_queues(key);
         }
     }
 
@@ -240,7 +225,7 @@ impl Mux {
             self.body = Some(Body { target: Target::Discard, left, fin });
             count(&mut self.counters.refusals.incoming_by_memory);
             if let Err(violation) = self.refuse(opening.id, self.config.refusal_code(), left) {
-                self.violated(violation);
+                self.violated(violation, now);
             }
             return;
         };

@@ -53,7 +53,7 @@ fn nobody_waits_for_who_has_looked_or_is_gone() {
     assert_eq!(bench.mux.coalesces(), Some(10));
     bench.mux.stop(stopped, 0, bench.now);
     assert_eq!(bench.mux.coalesces(), Some(10));
-    bench.mux.reset(reset, 1);
+    bench.mux.reset(reset, 1, bench.now);
     assert_eq!(bench.mux.coalesces(), Some(10));
     bench.release(gone);
     assert_eq!(bench.mux.coalesces(), None);
@@ -146,8 +146,8 @@ fn batches_are_smaller_while_streams_differ_in_priority() {
     let (one, _) = bench.stream(Priority::MEDIUM);
     let (other, _) = bench.stream(Priority::MEDIUM);
     assert_eq!(bench.mux.batch_budget(), LEVEL_BATCH_BYTES);
-    bench.mux.choose_priority(one, Priority::LOW);
+    bench.mux.choose_priority(one, Priority::LOW, bench.now);
     assert_eq!(bench.mux.batch_budget(), BATCH_BYTES);
-    bench.mux.choose_priority(other, Priority::LOW);
+    bench.mux.choose_priority(other, Priority::LOW, bench.now);
     assert_eq!(bench.mux.batch_budget(), LEVEL_BATCH_BYTES);
 }

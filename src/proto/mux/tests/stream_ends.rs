@@ -116,10 +116,10 @@ impl Duo {
             Write(len) => self.write(side, len),
             UseUp => self.write(side, usize::MAX),
             Read => drop(bench.read(key)),
-            Close => drop(bench.mux.finish(key)),
+            Close => drop(bench.mux.finish(key, bench.now)),
             CloseRead => bench.mux.stop(key, 0, now),
-            Reset(code) => bench.mux.reset(key, code),
-            Afar(code) => assert!(bench.mux.reset_from_afar(key, code)),
+            Reset(code) => bench.mux.reset(key, code, bench.now),
+            Afar(code) => assert!(bench.mux.reset_from_afar(key, code, bench.now)),
             Drop(leave) => bench.leave(key, leave),
         }
     }
@@ -673,7 +673,7 @@ fn y_rst_8_what_was_taken_stays_reserved_until_it_is_given_up() {
         assert!(bench.mux.read(key, &mut chunks).is_ok());
         let taken = chunks.clear();
         assert!((60_000..80_000).contains(&taken), "{taken}");
-        assert!(bench.mux.reset_from_afar(key, 7));
+        assert!(bench.mux.reset_from_afar(key, 7, bench.now));
         for sent in [None, Some(bench.send())] {
             let reserved = bench.limit.reserved();
             assert!((taken..taken + (32 << 10)).contains(&reserved), "{reserved} for {taken}, sent {sent:?}");
@@ -685,7 +685,7 @@ fn y_rst_8_what_was_taken_stays_reserved_until_it_is_given_up() {
         bench.settle();
         assert_eq!(bench.limit.reserved(), 0);
         bench.release(key);
-        assert!(!bench.mux.reset_from_afar(key, 8));
+        assert!(!bench.mux.reset_from_afar(key, 8, bench.now));
         assert_eq!(bench.mux.store.len(), 0);
     }
 }
@@ -696,7 +696,7 @@ fn y_rst_8_a_stream_that_was_dropped_is_left_alone() {
     let (key, _) = bench.stream(Priority::MEDIUM);
     assert_eq!(bench.mux.write(key, b"all of it", bench.now).expect("room"), 9);
     bench.release(key);
-    assert!(!bench.mux.reset_from_afar(key, 7));
+    assert!(!bench.mux.reset_from_afar(key, 7, bench.now));
     assert_eq!(bench.send().len(), 2, "the data and the FIN");
 }
 
@@ -714,7 +714,7 @@ fn y_drop_5_a_window_in_one_frame_is_answered_in_time() {
             bench.read(key);
             bench.ask();
             assert_eq!(bench.mux.write(key, &[7; 100], bench.now).expect("room"), 100);
-            assert!(bench.mux.finish(key).is_err());
+            assert!(bench.mux.finish(key, bench.now).is_err());
             bench.send();
             bench.leave(key, Leave::Closed);
             bench.wait(Duration::from_secs(60));
@@ -832,9 +832,9 @@ fn y_drop_3_a_driver_that_sleeps_learns_of_the_time() {
         let mut bench = Bench::with(1 << 30, few_pings());
         let (key, id) = bench.stream(Priority::MEDIUM);
         bench.receive_data(id, INITIAL_WINDOW as usize);
-        assert!(bench.mux.finish(key).is_err());
+        assert!(bench.mux.finish(key, bench.now).is_err());
         bench.send();
-        assert!(bench.mux.finish(key).is_ok());
+        assert!(bench.mux.finish(key, bench.now).is_ok());
         // The connection is idle, and only a distant measurement would wake it.
         bench.wait(Duration::from_secs(5));
         let before = bench.mux.poll_timeout().expect("measures");
@@ -856,9 +856,9 @@ fn y_rst_8_a_reset_from_elsewhere_leaves_an_ended_stream_alone() {
     let (key, id) = bench.stream(Priority::MEDIUM);
     bench.receive_data(id, 100);
     bench.receive(Header::Data { id, flags: Flags::FIN, len: 0 });
-    assert!(bench.mux.finish(key).is_err());
+    assert!(bench.mux.finish(key, bench.now).is_err());
     bench.send();
-    assert!(!bench.mux.reset_from_afar(key, 7));
+    assert!(!bench.mux.reset_from_afar(key, 7, bench.now));
     assert_eq!(bench.read(key), 100);
     assert!(matches!(bench.mux.read(key, &mut Chunks::default()), Ok(Taken::End)));
 }
@@ -892,7 +892,7 @@ fn y_open_5_a_reused_id_owes_nothing_of_a_refusal() {
 fn y_mem_13_what_is_still_to_come_is_not_unread_once_nobody_reads() {
     let mut bench = Bench::new();
     let (key, id) = bench.stream(Priority::MEDIUM);
-    assert!(bench.mux.finish(key).is_err());
+    assert!(bench.mux.finish(key, bench.now).is_err());
     bench.send();
     bench.receive(Header::Data { id, flags: Flags::NONE, len: 100 });
     bench.receive_body(10);
@@ -915,7 +915,7 @@ fn y_open_5_a_refused_stream_has_credit_of_its_own() {
     let key = bench.mux.accept().expect("it waits");
     bench.send();
     bench.receive_data(id(2), INITIAL_WINDOW as usize - 5_000);
-    assert!(bench.mux.finish(key).is_err());
+    assert!(bench.mux.finish(key, bench.now).is_err());
     bench.send();
     bench.leave(key, Leave::Closed);
     // Another one fills the backlog.
