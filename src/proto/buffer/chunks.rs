@@ -4,6 +4,7 @@
 //! A small message is one chunk and needs no storage. More chunks use storage that returns to the connection as soon as
 //! all of them are read.
 
+use crate::counting::count_up;
 use crate::proto::buffer::chunk_pool::reusable;
 use bytes::{Buf, Bytes, BytesMut};
 use std::collections::VecDeque;
@@ -65,15 +66,14 @@ impl Chunks {
             let slack = if more.unread.is_empty() { std::mem::take(&mut more.slack) } else { 0 };
             (next, slack)
         });
-        self.room = u32::try_from(next.len()).unwrap_or(u32::MAX).saturating_add(slack);
+        self.room = count_up(u32::try_from(next.len()).unwrap_or(u32::MAX), slack);
         std::mem::replace(&mut self.first, next)
     }
 
     /// Bytes of memory of the unread chunks.
     pub(crate) fn memory(&self) -> usize {
-        let behind =
-            |more: &More| more.unread.iter().map(Bytes::len).sum::<usize>().saturating_add(more.slack as usize);
-        self.more.as_deref().map_or(0, behind).saturating_add(self.room as usize)
+        let behind = |more: &More| count_up(more.unread.iter().map(Bytes::len).sum::<usize>(), more.slack as usize);
+        count_up(self.more.as_deref().map_or(0, behind), self.room as usize)
     }
 
     /// Counts bytes of the first chunk as read; returns whether they were the rest of it.
@@ -98,7 +98,7 @@ impl Chunks {
             more.slack = 0;
             more.unread.drain(..).map(|chunk| chunk.len()).sum()
         });
-        std::mem::take(&mut self.first).len().saturating_add(more)
+        count_up(std::mem::take(&mut self.first).len(), more)
     }
 
     /// Drops the used chunks, and the storage where no unread chunk is in it.

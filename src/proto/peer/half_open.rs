@@ -6,6 +6,7 @@
 //! used up its credit and has more to send would wait for ever. So it gets some time to read what it was sent, and then
 //! one reset (Y-DROP-2 to Y-DROP-5).
 
+use crate::counting::{count_down, count_up};
 use crate::proto::limits::{HALF_OPEN, HALF_OPEN_CREDIT, HALF_OPEN_GRACE, UNACKNOWLEDGED_TIME};
 use crate::proto::peer::tombstones::Tombstone;
 use crate::proto::store::id_hash::{IdHash, shrink_sparse};
@@ -76,7 +77,7 @@ impl HalfOpen {
     /// Adds a stream. The rest of its last body may still be arriving; [`arrived`](Self::arrived) reports its end.
     pub(in crate::proto) fn insert(&mut self, id: StreamId, tombstone: Tombstone, arriving: bool, now: Instant) {
         if tombstone.is_unacknowledged() {
-            self.unacknowledged = self.unacknowledged.saturating_add(1);
+            self.unacknowledged = count_up(self.unacknowledged, 1);
             self.places_until = self.places_until.min(self.ticks_until(now, UNACKNOWLEDGED_TIME));
         }
         let number = self.next;
@@ -107,7 +108,7 @@ impl HalfOpen {
 
     fn give_up_place(&mut self, id: StreamId) -> bool {
         let freed = self.entries.get_mut(&id).is_some_and(|entry| entry.tombstone.acknowledge());
-        self.unacknowledged = self.unacknowledged.saturating_sub(freed.into());
+        self.unacknowledged = count_down(self.unacknowledged, freed.into());
         if self.unacknowledged == 0 {
             self.places_until = NEVER;
         }
@@ -188,7 +189,7 @@ impl HalfOpen {
         let expired = self.entries.extract_if(|_, entry| over(entry)).map(|(id, entry)| (id, entry.tombstone));
         let expired: Vec<_> = expired.collect();
         for (_, tombstone) in &expired {
-            self.unacknowledged = self.unacknowledged.saturating_sub(tombstone.is_unacknowledged().into());
+            self.unacknowledged = count_down(self.unacknowledged, tombstone.is_unacknowledged().into());
         }
         if self.unacknowledged == 0 {
             self.places_until = NEVER;
@@ -218,7 +219,7 @@ impl HalfOpen {
             self.give_up_place(id);
             match self.entries.remove(&id) {
                 Some(entry) if may_wait => told.push((id, entry.tombstone)),
-                _ => forgotten = forgotten.saturating_add(1),
+                _ => forgotten = count_up(forgotten, 1),
             }
         }
         self.forgotten = self.forgotten.saturating_add(forgotten);
@@ -231,7 +232,7 @@ impl HalfOpen {
     pub(in crate::proto) fn tells_forgotten(&mut self, id: StreamId) -> bool {
         let tells = self.forgotten > 0 && self.owed.len() < HALF_OPEN;
         if tells {
-            self.forgotten = self.forgotten.saturating_sub(1);
+            self.forgotten = count_down(self.forgotten, 1);
             self.owed.push_back(id);
         }
         tells

@@ -6,6 +6,7 @@
 pub(in crate::proto) mod id_hash;
 pub(in crate::proto) mod queue;
 
+use crate::counting::count_down;
 use crate::proto::buffer::chunk_pool::ChunkPool;
 use crate::proto::key::{Key, Serial};
 use crate::proto::store::id_hash::{IdHash, shrink_sparse};
@@ -52,7 +53,7 @@ impl Store {
             }
         }
         self.slots.push(Some(stream));
-        u32::try_from(self.slots.len().saturating_sub(1)).unwrap_or(u32::MAX)
+        u32::try_from(count_down(self.slots.len(), 1)).unwrap_or(u32::MAX)
     }
 
     pub(super) fn find(&self, id: StreamId) -> Option<Key> {
