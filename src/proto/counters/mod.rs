@@ -1,12 +1,12 @@
 //! Owns [`Counters`]: the counters of a connection, and those of one stream.
 //!
-//! Each counter is raised at the place of its event. Only waits and reserved bytes have methods, since each of them
-//! begins and ends in several places. Uses the types of `stats`. Never decides anything.
+//! Each counter is raised at the place of its event. Only waits have methods, since each of them begins and ends in
+//! several places. The verbs of a connection write the counters, and only `mux/stats` reads them: no decision depends on
+//! a figure. What decisions need is a part of its own, as `flow/levels` is. Uses the types of `stats`.
 
 pub(in crate::proto) mod stall;
 
-use crate::priority::Priority;
-use crate::stats::{Refusals, ReservedBytes, Resets, Stalled, Traffic, add, count};
+use crate::stats::{Refusals, Resets, Stalled, Traffic, add, count};
 use crate::wire::Header;
 use stall::{Cause, Clocks, Stall};
 use std::time::Duration;
@@ -20,11 +20,8 @@ pub(in crate::proto) struct Counters {
     pub(in crate::proto) useless_frames: u64,
     pub(in crate::proto) resets: Resets,
     pub(in crate::proto) refusals: Refusals,
-    /// Streams that this end has opened, and accepted.
+    /// Streams that this end has opened.
     pub(in crate::proto) opened: u64,
-    pub(in crate::proto) accepted: u64,
-    /// Reserved bytes of windows, by bucket. The send pool counts those of send buffers.
-    windows: ReservedBytes,
     clocks: Clocks,
 }
 
@@ -92,44 +89,8 @@ impl Counters {
             resets: Resets::default(),
             refusals: Refusals::default(),
             opened: 0,
-            accepted: 0,
-            windows: ReservedBytes::default(),
             clocks: Clocks::new(now),
         }
-    }
-
-    /// Whether all reserved bytes are of one priority level.
-    pub(in crate::proto) fn is_level(&self) -> bool {
-        let ReservedBytes { low, medium, high, always, .. } = self.windows;
-        [low, medium, high, always].into_iter().filter(|bytes| *bytes > 0).count() <= 1
-    }
-
-    /// Whether no bytes are reserved at a lower level.
-    pub(in crate::proto) fn is_lowest(&self, priority: Priority) -> bool {
-        let ReservedBytes { low, medium, high, .. } = self.windows;
-        let lower = match priority.bucket() {
-            0 => 0,
-            1 => low,
-            2 => low | medium,
-            _ => low | medium | high,
-        };
-        lower == 0
-    }
-
-    /// A window of `bytes`, or a part of one, was reserved.
-    pub(in crate::proto) fn reserved(&mut self, priority: Priority, bytes: usize) {
-        let windows = self.windows.bucket_mut(priority.bucket());
-        *windows = windows.saturating_add(bytes);
-    }
-
-    /// A window was given back, or moved to another bucket.
-    pub(in crate::proto) fn released(&mut self, priority: Priority, bytes: usize) {
-        let windows = self.windows.bucket_mut(priority.bucket());
-        *windows = windows.saturating_sub(bytes);
-    }
-
-    pub(in crate::proto) const fn windows(&self) -> ReservedBytes {
-        self.windows
     }
 
     /// A writer starts to wait, for this cause.

@@ -57,7 +57,7 @@ impl Mux {
             return false;
         }
         ahead.move_to(own, needed);
-        self.counters.reserved(stream.priority, needed);
+        self.levels.reserve(stream.priority, needed);
         true
     }
 

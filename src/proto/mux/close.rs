@@ -94,7 +94,6 @@ impl Mux {
     /// The peer accepts no more streams, or ends the connection.
     pub(super) fn on_go_away(&mut self, code: u32, now: Instant) -> Progress {
         self.events.notes.debug(|| Note::GoesAway { code });
-        self.ends.peer_goes_away(self.stream_frames());
         if code != 0 {
             // Y-AWAY-2.
             self.fail(ConnectionError::GoAway { by: Side::Remote, code }, now);
@@ -108,17 +107,13 @@ impl Mux {
 
     /// Whether the peer's go-away was the last frame it sent, pings aside. A peer that closes sends nothing more. A
     /// peer that only refuses new streams goes on with the open ones (Y-CLOSE-13).
-    pub(crate) fn peer_has_left(&self) -> bool {
-        self.ends.peer_has_left(self.stream_frames())
+    pub(crate) const fn peer_has_left(&self) -> bool {
+        self.ends.peer_has_left()
     }
 
     /// Whether the peer has read the go-away, where it was asked (Y-CLOSE-14).
     pub(crate) const fn confirmation(&self) -> Option<Confirmation> {
         self.ends.confirmation()
-    }
-
-    const fn stream_frames(&self) -> u64 {
-        self.counters.received.data_frames.saturating_add(self.counters.received.window_update_frames)
     }
 
     /// Writing to the transport has failed. A go-away that the peer sent explains it better than the error (Y-CLOSE-6).

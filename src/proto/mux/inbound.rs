@@ -55,6 +55,7 @@ impl Mux {
             Frame::Header(header) => {
                 self.events.notes.received(header);
                 count_frame(&mut self.counters.received, header);
+                self.ends.frame_received(header);
                 self.on_header(header, now)
             }
         };

@@ -64,7 +64,7 @@ impl Mux {
     /// than the link needs.
     fn reach(&self) -> (Option<Duration>, u32) {
         let max = self.config.max_stream_window();
-        if self.pinger.rtt.short_round_trip().is_some() && self.counters.is_level() {
+        if self.pinger.rtt.short_round_trip().is_some() && self.levels.is_level() {
             (Some(NEAR_ROUND_TRIP), max.min(NEAR_WINDOW.max(self.config.initial_stream_window())))
         } else {
             (self.pinger.rtt.round_trip(), max)
@@ -235,7 +235,7 @@ impl Mux {
             && let Some(own) = &mut stream.reservation
         {
             granted.move_to(own, usize::MAX);
-            self.counters.reserved(stream.priority, bytes as usize);
+            self.levels.reserve(stream.priority, bytes as usize);
         }
         self.events.released.push(granted);
     }
@@ -262,7 +262,7 @@ impl Mux {
             && let Some(own) = &mut stream.reservation
         {
             self.events.released.push(own.split(bytes));
-            self.counters.released(stream.priority, bytes);
+            self.levels.release(stream.priority, bytes);
         }
     }
 

@@ -38,6 +38,7 @@ use crate::proto::buffer::chunks::ChunkListPool;
 use crate::proto::counters::Counters;
 use crate::proto::events::Events;
 use crate::proto::flow::grown::GrownWindows;
+use crate::proto::flow::levels::Levels;
 use crate::proto::flow::requests::{Charge, CreditQueue};
 use crate::proto::key::Key;
 use crate::proto::limits::{INITIAL_WINDOW, RAPID_RESETS, USELESS_FRAMES};
@@ -84,7 +85,11 @@ pub(crate) struct Mux {
     half_open: HalfOpen,
     /// The backlog: inbound streams that were not accepted yet.
     incoming: VecDeque<Key>,
+    /// Streams that have been accepted so far: the driver sees by it that the application accepts.
+    accepted: u64,
     counters: Counters,
+    /// Memory that windows reserve.
+    levels: Levels,
     /// The application opens and accepts no more streams.
     draining: bool,
     ends: Ends,
@@ -156,7 +161,9 @@ impl Mux {
             tombstones: Tombstones::new(id_hash),
             half_open: HalfOpen::new(id_hash, now),
             incoming: VecDeque::new(),
+            accepted: 0,
             counters: Counters::new(now),
+            levels: Levels::default(),
             draining: false,
             ends: Ends::default(),
             body: None,

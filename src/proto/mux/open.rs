@@ -5,6 +5,7 @@
 
 use super::inbound::Progress;
 use super::{Lifecycle, Mux};
+use crate::counting::count_up;
 use crate::error::{OpenError, Violation};
 use crate::memory::Reservation;
 use crate::proto::events::notes::Note;
@@ -17,9 +18,9 @@ use crate::wire::{Flags, StreamId};
 use std::collections::VecDeque;
 use web_time::Instant;
 
-/// How many streams had been opened when a waiting open last announced one.
+/// The next id to be opened when a waiting open last announced a stream.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Announced(Option<u64>);
+pub(crate) struct Announced(Option<Option<StreamId>>);
 
 /// Why a stream cannot be opened now.
 #[derive(Clone, Debug)]
@@ -75,8 +76,8 @@ impl Mux {
     /// Ids are given out in order and each is looked at once: all calls together cost one step for each stream ever
     /// opened.
     pub(crate) fn announce_for(&mut self, waiting: &mut Announced) {
-        let opened = Some(self.counters.opened);
-        if std::mem::replace(&mut waiting.0, opened) == opened {
+        let next = Some(self.next_id);
+        if std::mem::replace(&mut waiting.0, next) == next {
             return;
         }
         while let Some(id) = self.unannounced.filter(|id| Some(*id) != self.next_id) {
@@ -97,7 +98,7 @@ impl Mux {
     pub(super) fn insert(&mut self, id: StreamId, handshake: Handshake, reservation: Reservation) -> Key {
         self.forget(id);
         let priority = self.config.default_priority();
-        self.counters.reserved(priority, reservation.bytes());
+        self.levels.reserve(priority, reservation.bytes());
         let window = self.charge.first_window(reservation.bytes());
         let stream = Stream::new(id, handshake, priority, window, reservation);
         match handshake.is_unacknowledged() {
@@ -110,7 +111,7 @@ impl Mux {
     /// Accepts the oldest stream of the backlog; its ACK is owed then (Y-ACK-1).
     pub(crate) fn accept(&mut self) -> Option<Key> {
         let key = self.take_incoming()?;
-        count(&mut self.counters.accepted);
+        self.accepted = count_up(self.accepted, 1);
         Some(key)
     }
 
@@ -133,7 +134,7 @@ impl Mux {
 
     /// Streams that have been accepted so far.
     pub(crate) const fn accepted(&self) -> u64 {
-        self.counters.accepted
+        self.accepted
     }
 
     /// Queues the SYN of a lazily opened stream (Y-OPEN-2).

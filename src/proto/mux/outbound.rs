@@ -61,7 +61,7 @@ impl Mux {
 
     /// Most bytes of a batch. Fewer where a stream may become urgent meanwhile: just enough to keep the transport busy.
     pub(crate) fn batch_budget(&self) -> usize {
-        if self.counters.is_level() { LEVEL_BATCH_BYTES } else { BATCH_BYTES }
+        if self.levels.is_level() { LEVEL_BATCH_BYTES } else { BATCH_BYTES }
     }
 
     /// A batch was written to the transport: `data` bytes of bodies have left the send buffers, and their chunks are
@@ -266,7 +266,7 @@ impl Mux {
             }
             self.schedule.sent(priority, len);
             self.send_pool.encoded(priority, len as usize);
-            let is_lowest = || self.counters.is_lowest(priority);
+            let is_lowest = || self.levels.is_lowest(priority);
             self.pacer.sent(priority, len as usize, &self.pinger.rtt, is_lowest, now);
         }
         let Some(stream) = self.store.get_mut(key) else { return };

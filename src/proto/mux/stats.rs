@@ -1,6 +1,6 @@
 //! Verbs of [`Mux`] that count, and that assemble the figures of a connection and of a stream.
 //!
-//! `counters` owns the counts. Never changes what a stream or the connection does.
+//! `counters` owns the counts, and only this file reads them. Never changes what a stream or the connection does.
 
 use super::Mux;
 use crate::memory::Reservation;
@@ -14,14 +14,14 @@ impl Mux {
     /// The figures of the connection. Costs the same however many streams there are.
     pub(crate) fn stats(&mut self, now: Instant) -> ConnectionStats {
         let now = self.advance(now);
-        let Counters { sent, received, useless_frames, resets, refusals, opened, accepted, .. } = &self.counters;
+        let Counters { sent, received, useless_frames, resets, refusals, opened, .. } = &self.counters;
         ConnectionStats {
             streams: StreamCounts {
                 open: self.store.live() as u64,
                 unaccepted: self.incoming.len() as u64,
                 unacknowledged: self.awaiting_ack() as u64,
                 opened: *opened,
-                accepted: *accepted,
+                accepted: self.accepted,
             },
             sent: *sent,
             received: *received,
@@ -33,7 +33,7 @@ impl Mux {
             min_rtt: self.pinger.rtt.minimum(),
             resets: *resets,
             refusals: *refusals,
-            reserved: ReservedBytes { send_buffers: self.send_pool.reserved(), ..self.counters.windows() },
+            reserved: ReservedBytes::new(self.levels.bytes(), self.send_pool.reserved()),
         }
     }
 

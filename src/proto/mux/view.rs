@@ -9,6 +9,7 @@ use crate::counting::count_down;
 use crate::proto::counters::Counters;
 use crate::proto::counters::stall::Cause;
 use crate::proto::events::Events;
+use crate::proto::flow::levels::Levels;
 use crate::proto::flow::requests::{Charge, CreditQueue, CreditState};
 use crate::proto::key::Key;
 use crate::proto::limits::STREAM_BOOKS;
@@ -24,6 +25,7 @@ pub(super) struct View<'a> {
     pub(super) key: Key,
     pub(super) stream: &'a mut Stream,
     pub(super) counters: &'a mut Counters,
+    pub(super) levels: &'a mut Levels,
     pub(super) events: &'a mut Events,
     pub(super) send_pool: &'a mut SendPool,
     credit_queue: &'a mut CreditQueue,
@@ -50,13 +52,14 @@ impl Mux {
     /// Resolves a key, for a verb that changes the stream and then calls [`Mux::sync`].
     pub(super) fn view(&mut self, key: Key) -> Option<View<'_>> {
         let arriving = self.arriving(key);
-        let Self { store, counters, events, send_pool, credit_queue, pending_readers, ends, .. } = self;
+        let Self { store, counters, levels, events, send_pool, credit_queue, pending_readers, ends, .. } = self;
         let (unacknowledged, charge) = (&mut self.unacknowledged, self.charge);
         let stream = store.get_mut(key)?;
         Some(View {
             key,
             stream,
             counters,
+            levels,
             events,
             send_pool,
             credit_queue,
@@ -216,7 +219,7 @@ impl View<'_> {
             _ => stream.reservation.take(),
         };
         if let Some(released) = released {
-            self.counters.released(stream.priority, released.bytes());
+            self.levels.release(stream.priority, released.bytes());
             self.events.released.push(released);
         }
     }
@@ -229,7 +232,7 @@ impl View<'_> {
         let excess = self.charge.excess(own.bytes(), held);
         if excess > 0 {
             self.events.released.push(own.split(excess));
-            self.counters.released(self.stream.priority, excess);
+            self.levels.release(self.stream.priority, excess);
         }
     }
 }

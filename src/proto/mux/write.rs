@@ -184,8 +184,8 @@ impl Mux {
         let Some(mut view) = self.view(key) else { return };
         view.stream.priority = priority;
         if let Some(reservation) = &view.stream.reservation {
-            view.counters.released(before, reservation.bytes());
-            view.counters.reserved(priority, reservation.bytes());
+            view.levels.release(before, reservation.bytes());
+            view.levels.reserve(priority, reservation.bytes());
         }
         view.send_pool.shift(before, priority, view.stream.active().unsent.len());
         // The stream waits for room no longer, until it asks again: its share of the send buffers may be larger now.

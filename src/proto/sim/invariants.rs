@@ -2,12 +2,12 @@
 
 use super::end::End;
 use crate::config::ReceiveCharge;
+use crate::priority::Priority;
 use crate::proto::counters::stall::Cause;
 use crate::proto::flow::requests::CreditState;
 use crate::proto::mux::Inspect;
 use crate::proto::stream::{Handle, ReceiveState, SendState, Stream};
 use crate::proto::{Key, limits};
-use crate::stats::ReservedBytes;
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -80,12 +80,12 @@ impl End {
     /// What is kept as sums is what the streams add up to.
     fn check_figures(&self) {
         let mux = &self.mux.inspect();
-        let mut windows = ReservedBytes::default();
+        let mut windows = [0; Priority::BUCKETS];
         for (_, stream) in streams(mux) {
             let bytes = stream.reservation.as_ref().map_or(0, |reservation| reservation.bytes());
-            *windows.bucket_mut(stream.priority.bucket()) += bytes;
+            windows[stream.priority.bucket()] += bytes;
         }
-        assert_eq!(mux.counters.windows(), windows);
+        assert_eq!(mux.levels.bytes(), windows);
         // In a second each sum grows by a second for each stream that waits, and for nothing else.
         let now = mux.latest;
         let [before, after] = [now, now + SECOND].map(|at| mux.counters.stalled(at));
