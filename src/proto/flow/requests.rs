@@ -235,3 +235,59 @@ impl CreditQueue {
         self.queue.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::key::Serial;
+
+    fn key(slot: u32) -> Key {
+        Key { slot, serial: Serial::FIRST }
+    }
+
+    fn drain(queue: &mut CreditQueue) -> Vec<u32> {
+        std::iter::from_fn(|| queue.pop()).map(|key| key.slot).collect()
+    }
+
+    #[test]
+    fn y_mem_10_credit_waits_by_priority_then_by_arrival() {
+        let mut queue = CreditQueue::default();
+        let waiting = [Priority::LOW, Priority::HIGH, Priority::LOW, Priority::ALWAYS, Priority::HIGH];
+        for (slot, priority) in (0..).zip(waiting) {
+            queue.push(key(slot), priority);
+        }
+        assert_eq!((queue.first(), queue.len()), (Some((Priority::ALWAYS, key(3))), 5));
+        assert_eq!(drain(&mut queue), [3, 1, 4, 0, 2]);
+        assert_eq!((queue.first(), queue.pop()), (None, None));
+    }
+
+    #[test]
+    fn a_stream_that_leaves_the_queue_is_skipped() {
+        let mut queue = CreditQueue::default();
+        let places = [0, 1, 2].map(|slot| queue.push(key(slot), Priority::MEDIUM));
+        queue.remove(places[1]);
+        queue.remove(places[1]);
+        assert_eq!(drain(&mut queue), [0, 2]);
+    }
+
+    #[test]
+    fn a_stream_that_queues_again_waits_behind_the_others() {
+        let mut queue = CreditQueue::default();
+        let [first, _] = [0, 1].map(|slot| queue.push(key(slot), Priority::MEDIUM));
+        queue.remove(first);
+        queue.push(key(0), Priority::MEDIUM);
+        assert_eq!(drain(&mut queue), [1, 0]);
+    }
+
+    #[test]
+    fn places_stay_distinct_after_an_empty_queue() {
+        let mut queue = CreditQueue::default();
+        let before = queue.push(key(0), Priority::MEDIUM);
+        queue.pop();
+        queue.release_if_idle();
+        let after = queue.push(key(1), Priority::MEDIUM);
+        assert_ne!(before, after);
+        queue.remove(before);
+        assert_eq!(drain(&mut queue), [1], "an old place removes no other stream");
+    }
+}
