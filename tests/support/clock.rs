@@ -37,7 +37,7 @@ pub fn now() -> Instant {
     Paused.now()
 }
 
-/// A clock that stands still until it is told to go on.
+/// A clock that advances only when a test advances it.
 #[derive(Clone, Debug)]
 pub struct Manual(Arc<Mutex<Alarms>>);
 
