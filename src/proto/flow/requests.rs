@@ -46,7 +46,7 @@ pub(crate) enum WindowDecision {
     /// The memory manager refuses the credit, but for so many bytes.
     Least(u32),
     /// The memory manager refuses all credit.
-    Withheld,
+    Denied,
 }
 
 /// A request of the application to grow a window by `bytes`.
@@ -167,7 +167,7 @@ impl WindowRequest {
         } else if self.least > 0 && room(self.least, Priority::ALWAYS) {
             WindowDecision::Least(self.least)
         } else {
-            WindowDecision::Withheld
+            WindowDecision::Denied
         }
     }
 }

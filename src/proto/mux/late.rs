@@ -55,8 +55,8 @@ impl Mux {
         self.half_open.remove(id);
         if self.tombstones.remove(id) {
             // Every stream that a reset may be owed for has a tombstone.
-            self.half_open.forgive(id);
-            self.control.forgive(id);
+            self.half_open.cancel_reset(id);
+            self.control.cancel_reset(id);
         }
     }
 
@@ -146,7 +146,7 @@ impl Mux {
         }
         let Some(tombstone) = self.tombstones.get_mut(id) else {
             let ends = flags.contains(Flags::FIN) || flags.contains(Flags::RST);
-            if !ends && self.half_open.tells_forgotten(id) {
+            if !ends && self.half_open.resets_forgotten(id) {
                 // Y-DROP-4: its credit is forgotten as well.
                 self.told(vec![(id, Tombstone::new(self.largest_window.saturating_sub(len), 0))]);
                 return Ok(Progress::Stray);

@@ -116,7 +116,7 @@ impl Mux {
             return self.sync_queues(request.key);
         }
         if let Some(active) = active
-            && !matches!(decision, WindowDecision::Withheld)
+            && !matches!(decision, WindowDecision::Denied)
         {
             active.minimum_credit = 0;
         }
@@ -139,7 +139,7 @@ impl Mux {
                 }
                 self.wait_for_memory(request.key);
             }
-            WindowDecision::Withheld => {
+            WindowDecision::Denied => {
                 self.wait_for_memory(request.key);
                 // The application may have read the last bytes while the manager was asked. Then the stream is starved
                 // of credit.
@@ -220,7 +220,7 @@ impl Mux {
             WindowDecision::Wider(bytes) => {
                 self.grow(growth.key, bytes);
             }
-            WindowDecision::AsItIs | WindowDecision::Smaller | WindowDecision::Least(_) | WindowDecision::Withheld => {
+            WindowDecision::AsItIs | WindowDecision::Smaller | WindowDecision::Least(_) | WindowDecision::Denied => {
                 count(&mut self.counters.refusals.windows);
             }
         }

@@ -97,7 +97,7 @@ impl End {
             .expect("valid");
         let mode = if side == 0 { Mode::Client } else { Mode::Server };
         let mut mux = Mux::new(mode, config, chance.seed(), now);
-        // Its clock is a fine one, though time often stands still here.
+        // The virtual clock is exact, although it often does not advance between two steps.
         mux.stats(now + Duration::from_nanos(1));
         Self {
             side,
@@ -127,8 +127,8 @@ impl End {
     pub(super) fn reached(&mut self) -> Reached {
         let stats = self.mux.stats(self.mux.inspect().latest);
         Reached {
-            overruns: stats.resets.out_of_memory,
-            withheld: stats.refusals.credit,
+            out_of_memory: stats.resets.out_of_memory,
+            credit_denied: stats.refusals.credit,
             smaller: self.smaller,
             paced: self.paced,
             held_back: self.held_back,
@@ -198,7 +198,7 @@ impl End {
         self.settle();
     }
 
-    /// What windows want is asked for, and what was withheld again.
+    /// Puts all window requests to the memory manager, denied credit again.
     pub(super) fn ask(&mut self, now: Instant) {
         self.mux.ask_again();
         while let Some(request) = self.mux.next_window_request(now) {
@@ -206,11 +206,11 @@ impl End {
             self.mux.apply_decision(request, decision);
             self.settle();
         }
-        assert!(self.mux.first_waiting_credit().is_none() || self.may_withhold());
+        assert!(self.mux.first_waiting_credit().is_none() || self.may_run_out_of_memory());
     }
 
-    /// Whether this end may keep credit back, and end streams for want of memory.
-    pub(super) fn may_withhold(&self) -> bool {
+    /// Whether this end may deny credit, and end streams for want of memory.
+    pub(super) fn may_run_out_of_memory(&self) -> bool {
         self.mux.config().receive_charge() == ReceiveCharge::Buffered
     }
 

@@ -33,7 +33,7 @@ impl End {
         assert!(inbound <= mux.config.max_incoming_streams());
         assert!(mux.ahead.is_none());
         let waits = |(_, stream): &(Key, &Stream)| matches!(stream.active().credit_state, CreditState::Waiting(_));
-        assert_eq!(streams(mux).filter(waits).count(), mux.credit_queue.len(), "who waits stands in line");
+        assert_eq!(streams(mux).filter(waits).count(), mux.credit_queue.len(), "each waiting stream is queued");
         let arriving = |key| mux.arriving.map_or(0, |(other, left)| if other == key { left } else { 0 });
         let mut reserved = mux.send_pool.reserved();
         for (key, stream) in streams(mux) {
@@ -128,13 +128,10 @@ pub(super) fn check_credit(near: &End, far: &End) {
             if !stream.send.state.is_over() && other.receive.state == ReceiveState::Open {
                 assert_eq!(stream.send.window.available(), credit, "stream {}", stream.id);
             }
-            let withheld = matches!(other.active().credit_state, CreditState::Waiting(_));
-            assert!(
-                withheld || credit + other.receive.window.held() >= limits::INITIAL_WINDOW / 2,
-                "credit is withheld"
-            );
+            let denied = matches!(other.active().credit_state, CreditState::Waiting(_));
+            assert!(denied || credit + other.receive.window.held() >= limits::INITIAL_WINDOW / 2, "credit is due");
             // No stream that is read stays starved of credit while there is memory for the minimum.
-            let stuck = withheld && other.receive.window.is_exhausted();
+            let stuck = denied && other.receive.window.is_exhausted();
             assert!(!stuck || !receives.limit.has_room_for_sure(limits::CREDIT_LEAST as usize), "{other:?}");
         }
     }

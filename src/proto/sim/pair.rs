@@ -44,7 +44,7 @@ impl Pair {
         let links = [Link::new(load, chance, now), Link::new(load, chance, now)];
         let weather = [Weather::Jumps, Weather::Outages, Weather::Bursts][chance.below(3)];
         let ends = [0, 1].map(|side| End::new(side, links[side].volume(), load, weather, chance, now));
-        let oracle = Oracle::new(ends.each_ref().map(End::may_withhold));
+        let oracle = Oracle::new(ends.each_ref().map(End::may_run_out_of_memory));
         Self { ends, links, oracle, weather, still_until: now, outages: 0, now }
     }
 

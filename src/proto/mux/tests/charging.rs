@@ -288,7 +288,7 @@ fn what_is_read_while_the_manager_is_asked_is_not_missed() {
     bench.receive_data(id, WINDOW / 2);
     let request = bench.mux.next_window_request(bench.now).expect("credit is due");
     let decision = request.put_to(&bench.manager);
-    assert!(matches!(decision, crate::proto::WindowDecision::Withheld), "{decision:?}");
+    assert!(matches!(decision, crate::proto::WindowDecision::Denied), "{decision:?}");
     bench.read(key);
     bench.mux.apply_decision(request, decision);
     bench.ask();

@@ -57,7 +57,7 @@ fn nobody_waits_for_who_has_looked_or_is_gone() {
     assert_eq!(bench.mux.coalesces(), Some(10));
     bench.release(gone);
     assert_eq!(bench.mux.coalesces(), None);
-    // What arrives for it is nobody's news, nor is an end.
+    // Bytes for a released stream make no reader pending, nor does the end of a stream.
     let [gone, writer] = [gone, writer].map(|key| bench.mux.stream_id(key).and_then(StreamId::new).expect("open"));
     bench.receive_data(gone, 1);
     assert_eq!(bench.mux.coalesces(), None);

@@ -268,7 +268,7 @@ fn a_writer_that_is_gone_waits_no_more() {
         bench.release(key);
     }
     assert_eq!(bench.mux.waiting_writers(), before);
-    // Nor does it take the turn of one that is there.
+    // A stream that is gone takes no turn of a stream that is there.
     bench.send();
     assert_eq!(bench.mux.waiting_writers(), 0);
 }
