@@ -21,6 +21,7 @@ mod stream;
 mod sim;
 
 pub(crate) use buffer::chunks::Chunks;
+pub(crate) use buffer::free_list::FreeList;
 pub(crate) use events::notes::{Note, Notes};
 pub(crate) use flow::requests::{Charge, WindowDecision};
 pub(crate) use key::Key;

@@ -164,9 +164,9 @@ impl Shared {
         let after = inner.after_unlock();
         drop(inner);
         match after {
-            AfterUnlock::None => {}
-            AfterUnlock::One(waker) => waker.wake(),
-            AfterUnlock::Many(deferred) => {
+            AfterUnlock::Wake(None) => {}
+            AfterUnlock::Wake(Some(waker)) => waker.wake(),
+            AfterUnlock::Deferred(deferred) => {
                 self.ends.fetch_max(deferred.ends, Ordering::Relaxed);
                 let spare = deferred.run(self.id);
                 // The list is not worth waiting for the lock.

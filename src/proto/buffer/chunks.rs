@@ -2,10 +2,11 @@
 //! the free list of the storage for them.
 //!
 //! A small message is one chunk and needs no storage. More chunks use storage that returns to the connection as soon as
-//! all of them are read.
+//! all of them are read: no allocation while bytes flow (`tests/allocations.rs`), on any link.
 
 use crate::counting::count_up;
 use crate::proto::buffer::chunk_pool::reusable;
+use crate::proto::buffer::free_list::FreeList;
 use bytes::{Buf, Bytes, BytesMut};
 use std::collections::VecDeque;
 
@@ -41,8 +42,7 @@ struct More {
 /// The free list of storage.
 #[derive(Debug, Default)]
 pub(in crate::proto) struct ChunkListPool {
-    #[expect(clippy::vec_box, reason = "they go from hand to hand as boxes")]
-    kept: Vec<Box<More>>,
+    kept: FreeList<Box<More>>,
 }
 
 impl Chunks {
@@ -121,7 +121,7 @@ impl ChunkListPool {
     /// Appends a chunk.
     pub(in crate::proto) fn push(&mut self, chunks: &mut Chunks, chunk: BytesMut) {
         if chunk.len() >= LARGE || !chunks.is_empty() {
-            chunks.more.get_or_insert_with(|| self.kept.pop().unwrap_or_default());
+            chunks.more.get_or_insert_with(|| self.kept.take().unwrap_or_default());
         }
         let room = u32::try_from(chunk.capacity()).unwrap_or(u32::MAX);
         let slack = u32::try_from(chunk.capacity().saturating_sub(chunk.len())).unwrap_or(u32::MAX);
@@ -138,16 +138,15 @@ impl ChunkListPool {
     pub(in crate::proto) fn put(&mut self, chunks: &mut Chunks) {
         if chunks.is_empty()
             && let Some(more) = chunks.more.take()
-            && self.kept.len() < KEPT
             && more.unread.capacity().max(more.spent.capacity()) <= MANY
         {
-            self.kept.push(more);
+            self.kept.put(more, KEPT);
         }
     }
 
     /// Frees all storage.
     pub(in crate::proto) fn clear(&mut self) {
-        self.kept = Vec::new();
+        self.kept.clear();
     }
 }
 
@@ -211,10 +210,11 @@ mod tests {
         for _ in 0..3 {
             (0..3).for_each(|_| chunk_lists.push(&mut chunks, BytesMut::from(&[7; 10][..])));
             let place: *const More = &**chunks.more.as_ref().expect("more than one");
-            assert!(chunk_lists.kept.is_empty());
+            assert_eq!(chunk_lists.kept.len(), 0);
             (0..3).for_each(|_| assert!(chunks.advance(10)));
             chunk_lists.put(&mut chunks);
-            assert!(chunks.more.is_none() && std::ptr::eq(&*chunk_lists.kept[0], place));
+            assert!(chunks.more.is_none() && chunk_lists.kept.iter().all(|more| std::ptr::eq(&**more, place)));
+            assert_eq!(chunk_lists.kept.len(), 1);
         }
     }
 }

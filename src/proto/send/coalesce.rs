@@ -4,6 +4,9 @@
 //! The driver's turn comes right behind the first task that writes. Tasks of other streams that have new data to read
 //! may be about to write as well: if the driver waits for them, one batch holds the frames of all. `mux/outbound`
 //! decides when it waits.
+//!
+//! Measured on loopback: `rr100` 205,000 to 316,000 requests a second, `rr1000` 225,000 to 270,000 (docs/performance.md).
+//! Not measured off loopback.
 
 use crate::counting::count_up;
 use crate::proto::stream::Stream;

@@ -12,7 +12,7 @@ mod receive;
 mod send;
 
 use active::IDLE;
-pub(super) use active::{ActiveState, ActiveStates};
+pub(super) use active::{ActiveState, states_kept};
 pub(super) use body::{Body, Opener, Opening, Target};
 pub(super) use handshake::{Handshake, HandshakeEvent};
 pub(super) use links::Links;

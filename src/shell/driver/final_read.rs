@@ -1,5 +1,7 @@
 //! Owns [`FinalRead`]: what the driver still reads after a write has failed. The peer may have answered before it left, and
 //! may have said why.
+//!
+//! It holds Y-CLOSE-6 on any link: without it an answer, or the reason in a go-away, that arrived before the write failed is lost.
 
 use super::{Driver, Phase, Stop};
 use crate::error::ConnectionError;
