@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 
 pub mod clock;
+pub mod ending;
 pub mod far;
 pub mod line;
 pub mod manager;
