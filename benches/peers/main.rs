@@ -11,6 +11,7 @@ mod figure;
 mod go;
 mod heap;
 mod latency;
+#[path = "../muxer/mod.rs"]
 mod muxer;
 mod plot;
 mod requests;

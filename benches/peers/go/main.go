@@ -109,6 +109,7 @@ var commands = map[string]struct {
 	run     func(h *harness, lib library, n []int) (any, error)
 }{
 	"transfer":  {2, func(_ *harness, lib library, n []int) (any, error) { return transfer(lib, n[0], n[1]) }},
+	"wan":       {0, func(h *harness, lib library, _ []int) (any, error) { return wan(h, lib) }},
 	"rr":        {2, func(_ *harness, lib library, n []int) (any, error) { return requestResponse(lib, n[0], n[1]) }},
 	"openclose": {1, func(_ *harness, lib library, n []int) (any, error) { return openClose(lib, n[0]) }},
 	"openmany":  {1, func(_ *harness, lib library, n []int) (any, error) { return openMany(lib, n[0]) }},

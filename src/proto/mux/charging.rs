@@ -16,7 +16,7 @@ impl Mux {
     /// Bytes that have to be reserved before the next `len` bytes of the present body can be buffered. The shell
     /// answers with [`Mux::provide`]; otherwise these bytes end their stream.
     pub(crate) fn lacks(&self, len: usize) -> Option<usize> {
-        if !self.charge.is_as_used() || len == 0 {
+        if !self.charge_policy().is_as_used() || len == 0 {
             return None;
         }
         let needed = self.store.get(self.receiver()?)?.allocation(len);
@@ -44,7 +44,7 @@ impl Mux {
 
     /// Charges a stream for the next `len` bytes of its body; `false` if no memory is reserved for them.
     pub(super) fn charge(&mut self, key: Key, len: usize) -> bool {
-        if !self.charge.is_as_used() {
+        if !self.charge_policy().is_as_used() {
             return true;
         }
         let Some(stream) = self.store.get_mut(key) else { return true };

@@ -21,7 +21,7 @@ impl Mux {
     /// Requests a window: a stream's credit is due, or its window is to be reviewed. The decision comes before the next
     /// batch, so that credit and growth leave as one window update.
     pub(super) fn request_window(&mut self, key: Key) {
-        let (max, floor, as_used) = (self.config.max_stream_window(), self.floor(), self.charge.is_as_used());
+        let (max, floor, as_used) = (self.config.max_stream_window(), self.floor(), self.charge_policy().is_as_used());
         let asks = match self.lifecycle {
             Lifecycle::Open => true,
             // No window grows any more.
@@ -74,7 +74,7 @@ impl Mux {
     /// The next request to the memory manager, to be answered with [`Mux::apply_decision`].
     pub(crate) fn next_window_request(&mut self, now: Instant) -> Option<WindowRequest> {
         let ((rtt, max), floor) = (self.reach(), self.floor());
-        let charge = self.charge;
+        let charge = self.charge_policy();
         while let Some(key) = self.window_requests.pop_front() {
             let queued = |stream: &&mut Stream| stream.active().credit_state == CreditState::Requested;
             let Some(stream) = self.store.get_mut(key).filter(queued) else { continue };
@@ -128,7 +128,7 @@ impl Mux {
             WindowDecision::AsItIs => {}
             WindowDecision::Smaller => {
                 self.shrink(request.key);
-                if self.charge.is_as_used() {
+                if self.charge_policy().is_as_used() {
                     // Even the smaller window may owe credit.
                     self.request_window(request.key);
                 }
@@ -210,7 +210,7 @@ impl Mux {
         let stream = self.store.get(key).filter(|stream| self.lifecycle_is_open() && is_reading(stream))?;
         let wanted = bytes.min(self.config.max_stream_window());
         let bytes = wanted.checked_sub(stream.receive.window.size()).filter(|bytes| *bytes > 0)?;
-        Some(Growth { key, priority: stream.priority, charge: self.charge, bytes })
+        Some(Growth { key, priority: stream.priority, charge: self.charge_policy(), bytes })
     }
 
     /// Applies the memory manager's decision on an application's request.
@@ -255,9 +255,9 @@ impl Mux {
 
     /// Shrinks a window by credit that was not granted, and gives its memory back (Y-MEM-12).
     fn shrink(&mut self, key: Key) {
-        let floor = self.floor();
+        let (floor, charge) = (self.floor(), self.charge_policy());
         let Some(stream) = self.store.get_mut(key) else { return };
-        let bytes = self.charge.given_up(stream.receive.window.shrink(floor));
+        let bytes = charge.given_up(stream.receive.window.shrink(floor));
         if bytes > 0
             && let Some(own) = &mut stream.reservation
         {
@@ -305,7 +305,7 @@ impl Mux {
                 asked.push((stream.priority, key));
             }
         }
-        if !self.charge.is_as_used() {
+        if !self.charge_policy().is_as_used() {
             asked.sort_unstable();
             asked.into_iter().for_each(|(_, key)| self.queue_window_request(key));
         }

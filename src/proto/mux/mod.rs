@@ -68,7 +68,6 @@ use web_time::Instant;
 #[derive(Debug)]
 pub(crate) struct Mux {
     config: Config,
-    charge: Charge,
     mode: Mode,
     lifecycle: Lifecycle,
     store: Store,
@@ -191,10 +190,14 @@ impl Mux {
             unannounced: StreamId::new(mode.first_id()),
             unacknowledged: 0,
             inbound: 0,
-            charge: Charge::new(&config),
             config,
             mode,
         }
+    }
+
+    /// How received bytes are charged.
+    pub(super) fn charge_policy(&self) -> Charge {
+        Charge::new(&self.config)
     }
 
     pub(crate) const fn config(&self) -> &Config {

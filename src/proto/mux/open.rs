@@ -99,7 +99,7 @@ impl Mux {
         self.forget(id);
         let priority = self.config.default_priority();
         self.levels.reserve(priority, reservation.bytes());
-        let window = self.charge.first_window(reservation.bytes());
+        let window = self.charge_policy().first_window(reservation.bytes());
         let stream = Stream::new(id, handshake, priority, window, reservation);
         match handshake.is_unacknowledged() {
             true => self.unacknowledged = self.unacknowledged.saturating_add(1),

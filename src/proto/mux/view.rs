@@ -5,6 +5,7 @@
 //! the wire and the place in the store are derived there, and nowhere else.
 
 use super::Mux;
+use crate::config::Config;
 use crate::counting::count_down;
 use crate::proto::counters::Counters;
 use crate::proto::counters::stall::Cause;
@@ -32,7 +33,7 @@ pub(super) struct View<'a> {
     pending_readers: &'a mut PendingReaders,
     ends: &'a mut Ends,
     unacknowledged: &'a mut usize,
-    charge: Charge,
+    config: &'a Config,
     /// Bytes of the body under way that have not arrived, if it is for this stream.
     pub(super) arriving: u32,
 }
@@ -52,8 +53,8 @@ impl Mux {
     /// Resolves a key, for a verb that changes the stream and then calls [`Mux::sync`].
     pub(super) fn view(&mut self, key: Key) -> Option<View<'_>> {
         let arriving = self.arriving(key);
-        let Self { store, counters, levels, events, send_pool, credit_queue, pending_readers, ends, .. } = self;
-        let (unacknowledged, charge) = (&mut self.unacknowledged, self.charge);
+        let Self { config, store, counters, levels, events, send_pool, credit_queue, pending_readers, ends, .. } = self;
+        let unacknowledged = &mut self.unacknowledged;
         let stream = store.get_mut(key)?;
         Some(View {
             key,
@@ -66,7 +67,7 @@ impl Mux {
             pending_readers,
             ends,
             unacknowledged,
-            charge,
+            config,
             arriving,
         })
     }
@@ -229,7 +230,7 @@ impl View<'_> {
     pub(super) fn discharge(&mut self) {
         let held = self.stream.receive.window.held().saturating_sub(self.arriving) as usize;
         let Some(own) = &mut self.stream.reservation else { return };
-        let excess = self.charge.excess(own.bytes(), held);
+        let excess = Charge::new(self.config).excess(own.bytes(), held);
         if excess > 0 {
             self.events.released.push(own.split(excess));
             self.levels.release(self.stream.priority, excess);

@@ -1,6 +1,6 @@
 //! No muxer: the one stream is the socket.
 
-use super::{End, Muxer, Needs};
+use super::{End, Mode, Muxer, Needs};
 use libp2p::tcp::tokio::TcpStream as Socket;
 use std::sync::{Mutex, PoisonError};
 use tokio::net::TcpStream;
@@ -13,8 +13,8 @@ pub struct Bare(Mutex<Option<Socket>>);
 impl Muxer for Tcp {
     type End = Bare;
 
-    fn pair(client: TcpStream, server: TcpStream, _: Needs) -> (Bare, Bare) {
-        (Bare::new(client), Bare::new(server))
+    fn end(socket: TcpStream, _: Mode, _: Needs) -> Bare {
+        Bare::new(socket)
     }
 }
 

@@ -1,10 +1,10 @@
 //! The crate `tokio-yamux`.
 
-#[path = "../../../tests/interop/in_process/tokio_yamux/stream.rs"]
+#[path = "../../tests/interop/in_process/tokio_yamux/stream.rs"]
 mod stream;
 
 use self::stream::Stream;
-use super::{Driver, End, Muxer, Needs};
+use super::{Driver, End, Mode, Muxer, Needs};
 use futures::StreamExt;
 use futures::channel::mpsc;
 use tokio::net::TcpStream;
@@ -24,8 +24,12 @@ pub struct Theirs {
 impl Muxer for TokioYamux {
     type End = Theirs;
 
-    fn pair(client: TcpStream, server: TcpStream, needs: Needs) -> (Theirs, Theirs) {
-        (Theirs::new(client, SessionType::Client, needs), Theirs::new(server, SessionType::Server, needs))
+    fn end(socket: TcpStream, mode: Mode, needs: Needs) -> Theirs {
+        let mode = match mode {
+            Mode::Client => SessionType::Client,
+            Mode::Server => SessionType::Server,
+        };
+        Theirs::new(socket, mode, needs)
     }
 }
 

@@ -1,13 +1,13 @@
 //! The crate `yamux`.
 
-use super::{Driver, End, Muxer, Needs};
+use super::{Driver, End, Mode, Muxer, Needs};
 use futures::StreamExt;
 use futures::channel::{mpsc, oneshot};
 use std::future::poll_fn;
 use std::task::Poll;
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
-use yamux::{Config, Connection, Mode, Stream};
+use yamux::{Config, Connection, Stream};
 
 type Socket = libp2p::tcp::tokio::TcpStream;
 
@@ -25,13 +25,17 @@ pub struct Theirs {
 impl Muxer for RustYamux {
     type End = Theirs;
 
-    fn pair(client: TcpStream, server: TcpStream, needs: Needs) -> (Theirs, Theirs) {
-        (Theirs::new(client, Mode::Client, needs), Theirs::new(server, Mode::Server, needs))
+    fn end(socket: TcpStream, mode: Mode, needs: Needs) -> Theirs {
+        let mode = match mode {
+            Mode::Client => yamux::Mode::Client,
+            Mode::Server => yamux::Mode::Server,
+        };
+        Theirs::new(socket, mode, needs)
     }
 }
 
 impl Theirs {
-    fn new(socket: TcpStream, mode: Mode, Needs { streams, .. }: Needs) -> Self {
+    fn new(socket: TcpStream, mode: yamux::Mode, Needs { streams, .. }: Needs) -> Self {
         let mut config = Config::default();
         // Each stream that there may be takes 256 KiB of what all windows together may grow to, which is 1 GiB by
         // default: more streams than that only without this limit, and no more than are needed.

@@ -1,10 +1,21 @@
 //! This crate.
 
 use super::{Driver, End, Muxer, Needs};
-use sluicegate::{Config, Mode, Priority, Session, Stream};
+pub use sluicegate::Mode;
+use sluicegate::{Config, ConfigBuilder, Priority, Session, Stream};
 use tokio::net::TcpStream;
 
 pub struct Sluicegate;
+
+/// The same with pacing off.
+pub struct Unpaced;
+
+/// The setting that turns pacing off.
+///
+/// There is none yet, so that what is measured without pacing is the same as with it.
+pub fn without_pacing(config: ConfigBuilder) -> ConfigBuilder {
+    config
+}
 
 pub struct Ours {
     session: Session,
@@ -14,14 +25,21 @@ pub struct Ours {
 impl Muxer for Sluicegate {
     type End = Ours;
 
-    fn pair(client: TcpStream, server: TcpStream, needs: Needs) -> (Ours, Ours) {
-        (Ours::new(client, Mode::Client, needs), Ours::new(server, Mode::Server, needs))
+    fn end(socket: TcpStream, mode: Mode, needs: Needs) -> Ours {
+        Ours::new(socket, mode, needs, Config::builder())
+    }
+}
+
+impl Muxer for Unpaced {
+    type End = Ours;
+
+    fn end(socket: TcpStream, mode: Mode, needs: Needs) -> Ours {
+        Ours::new(socket, mode, needs, without_pacing(Config::builder()))
     }
 }
 
 impl Ours {
-    fn new(socket: TcpStream, mode: Mode, needs: Needs) -> Self {
-        let mut config = Config::builder();
+    fn new(socket: TcpStream, mode: Mode, needs: Needs, mut config: ConfigBuilder) -> Self {
         if needs.streams > Config::default().max_incoming_streams() {
             config = config.max_incoming_streams(needs.streams);
         }
@@ -49,6 +67,10 @@ impl End for Ours {
 
     fn hurry(stream: &Stream) {
         stream.set_priority(Priority::HIGH);
+    }
+
+    fn defer(stream: &Stream) {
+        stream.set_priority(Priority::LOW);
     }
 
     fn grow_receive_window(stream: &Stream, bytes: usize) {

@@ -1,4 +1,7 @@
-//! What a workload needs of a muxer, and who has it: this crate, the other two of Rust, and plain TCP.
+//! What a workload needs of a muxer, and who has it: this crate, the other two of Rust, and plain TCP. The benches `peers` and
+//! `wan` drive the same ones.
+
+#![allow(dead_code, unused_imports, reason = "each bench uses its part")]
 
 mod rust_yamux;
 mod sluicegate;
@@ -6,7 +9,7 @@ mod tcp;
 mod tokio_yamux;
 
 pub use self::rust_yamux::RustYamux;
-pub use self::sluicegate::Sluicegate;
+pub use self::sluicegate::{Mode, Sluicegate, Unpaced, without_pacing};
 pub use self::tcp::Tcp;
 pub use self::tokio_yamux::TokioYamux;
 
@@ -27,6 +30,9 @@ pub trait End: Send + Sync + 'static {
     /// Says that a stream goes before the others, where there are means.
     fn hurry(_: &Self::Stream) {}
 
+    /// Says that a stream goes behind the others, where there are means.
+    fn defer(_: &Self::Stream) {}
+
     /// Makes the receive window as large as what is about to arrive, where the API can.
     fn grow_receive_window(_: &Self::Stream, _: usize) {}
 }
@@ -35,8 +41,13 @@ pub trait End: Send + Sync + 'static {
 pub trait Muxer {
     type End: End;
 
-    /// Two ends over connected sockets, with all settings as they are by default but for what is needed.
-    fn pair(client: TcpStream, server: TcpStream, needs: Needs) -> (Self::End, Self::End);
+    /// One end over a connected socket, with all settings as they are by default but for what is needed.
+    fn end(socket: TcpStream, mode: Mode, needs: Needs) -> Self::End;
+
+    /// Both ends of a connection.
+    fn pair(client: TcpStream, server: TcpStream, needs: Needs) -> (Self::End, Self::End) {
+        (Self::end(client, Mode::Client, needs), Self::end(server, Mode::Server, needs))
+    }
 }
 
 /// What settings have to allow.
