@@ -298,8 +298,7 @@ impl<T> Drop for Connection<T> {
     fn drop(&mut self) {
         let now = self.shared.now();
         self.shared.with(|inner| {
-            inner.mux.tick(now);
-            inner.mux.fail(ConnectionError::Dropped);
+            inner.mux.fail(ConnectionError::Dropped, now);
             inner.end();
             if self.acceptor == Acceptor::Nobody {
                 inner.mux.drain(now);

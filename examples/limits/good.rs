@@ -1,5 +1,5 @@
-//! A good peer: it asks, on streams of its own, for what it sends to be sent back, and keeps a bulk stream busy beside
-//! that. It compares every byte. A stream that is refused is tried again.
+//! A good peer: it sends requests, each on a stream of its own, which the node echoes, and keeps a bulk stream busy as
+//! well. It compares every byte. A stream that is refused is tried again.
 
 use crate::node::REFUSED;
 use crate::pattern;
@@ -14,21 +14,20 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-/// Requests that a peer waits for at once.
+/// Concurrent requests of a peer.
 pub(crate) const REQUESTS: usize = 2;
 /// Streams that a peer has open at once: its requests, and one for bulk.
 pub(crate) const STREAMS: usize = REQUESTS + 1;
 
-/// Between an answer and the next request, so that there is time left for the node to be attacked in.
+/// Pause between an answer and the next request, so that the attack gets time of the node as well.
 const PAUSE: Duration = Duration::from_millis(1);
 /// Bytes of a bulk stream, and how often they are sent: about 8 MB/s.
 const CHUNK: usize = 64 * 1024;
 const CHUNK_INTERVAL: Duration = Duration::from_millis(8);
-/// Until a refused stream is tried again.
+/// Pause before a refused stream is tried again.
 const RETRY: Duration = Duration::from_millis(20);
 
-/// Works until `stop` turns true, then closes. Fails with the first byte that is wrong, and with anything else that goes
-/// wrong but a refusal.
+/// Runs until `stop` turns true, then closes. Fails with the first wrong byte, and with any error but a refusal.
 pub(crate) async fn run(
     number: u64,
     node: SocketAddr,
@@ -64,7 +63,7 @@ impl Worker {
     /// One request after the other, each on a new stream.
     async fn request(&self, number: u64) -> anyhow::Result<()> {
         for turn in 0_u64.. {
-            // A request that is under way is not given up, unless the node goes on refusing it.
+            // A request in progress is finished, unless the node goes on refusing it.
             let len = 1 + turn.wrapping_mul(7919) % (32 * 1024);
             let start = Instant::now();
             while !self.admitted(self.ask(number + turn, len)).await? {
@@ -93,7 +92,7 @@ impl Worker {
         complete(received, len)
     }
 
-    /// One stream for the whole time, both ways at once.
+    /// One stream for the whole run, with data both ways at once.
     async fn bulk(&self, number: u64) -> anyhow::Result<()> {
         while !self.admitted(self.pump(number)).await? && !self.is_stopped() {}
         Ok(())
@@ -105,7 +104,7 @@ impl Worker {
         complete(received, sent)
     }
 
-    /// Sends until it is stopped; says how many bytes.
+    /// Sends until it is stopped; returns the number of bytes.
     async fn fill(&self, number: u64, mut to: impl AsyncWrite + Unpin) -> io::Result<u64> {
         let mut sent = 0;
         let mut ticks = tokio::time::interval(CHUNK_INTERVAL);
@@ -118,7 +117,7 @@ impl Worker {
         Ok(sent)
     }
 
-    /// Compares what comes back until its end; says how many bytes that were.
+    /// Compares the echo up to its end; returns the number of bytes.
     async fn drain(&self, number: u64, mut from: impl AsyncRead + Unpin) -> io::Result<u64> {
         let (mut received, mut buffer) = (0, vec![0; CHUNK]);
         loop {
@@ -132,7 +131,7 @@ impl Worker {
         }
     }
 
-    /// Whether it was done; waits a little if the node has refused the stream.
+    /// Whether the request succeeded; waits a little if the node has refused the stream.
     async fn admitted(&self, done: impl Future<Output = io::Result<()>>) -> io::Result<bool> {
         match done.await {
             Ok(()) => Ok(true),
@@ -171,7 +170,7 @@ fn complete(received: u64, sent: u64) -> io::Result<()> {
     Err(io::Error::other(format!("{received} of {sent} bytes came back")))
 }
 
-/// The node had no room for this stream, and said so.
+/// The node has refused this stream.
 fn is_refusal(error: &io::Error) -> bool {
     let stream = error.get_ref().and_then(|inner| inner.downcast_ref::<StreamError>());
     matches!(stream, Some(StreamError::Reset { by: Side::Remote, code: REFUSED }))

@@ -14,24 +14,24 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_util::compat::TokioAsyncReadCompatExt;
 
-/// What yamux lets a peer send on a stream before any credit has been granted.
+/// The first window of a stream, which yamux fixes.
 const FIRST_WINDOW: u32 = 256 * 1024;
 /// Bytes made and sent at once.
 const BATCH: usize = 64 * 1024;
-/// Before a peer comes back.
+/// Pause before a hostile peer connects again.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What a hostile peer does.
+/// The attack of a hostile peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Attack {
-    /// Opens streams without end, keeps those it gets, and never reads.
+    /// Opens streams without end, keeps those that are accepted, and never reads.
     Hoard,
     /// Fills every window it gets with frames of one byte, and gives no credit for the answers. After a while it ends the
     /// connection without a go-away, and connects again.
     Crumbs,
     /// Holds a few streams for a while, then opens and resets others as fast as it can.
     Resets,
-    /// Holds as many as it gets for a while, then pings as fast as it can, and never reads.
+    /// Holds as many streams as it gets for a while, then pings as fast as it can, and never reads.
     Pings,
 }
 
@@ -53,7 +53,7 @@ pub(crate) async fn run(attack: Attack, node: SocketAddr, tally: Arc<Tally>) {
     loop {
         if let Ok(socket) = TcpStream::connect(node).await {
             tally.attacked();
-            // How it ends is for the node to tell.
+            // The node reports how the connection ended.
             let _ = attack.carry_out(socket).await;
         }
         tokio::time::sleep(PAUSE).await;
@@ -136,7 +136,7 @@ async fn hold(socket: &mut TcpStream, ids: impl Iterator<Item = StreamId>) -> io
 
 async fn resets(mut socket: TcpStream) -> io::Result<Infallible> {
     let mut ids = ids();
-    // Not all that it could: what is refused cannot be reset.
+    // Fewer than it could open: a refused stream cannot be reset.
     hold(&mut socket, ids.by_ref().take(4)).await?;
     loop {
         let reset = |id| Header::WindowUpdate { id, flags: Flags::RST, value: 0 };
@@ -155,7 +155,7 @@ async fn pings(mut socket: TcpStream) -> io::Result<Infallible> {
     }
 }
 
-/// The ids of a client's streams, and then again.
+/// The ids of a client's streams, from the first again at the end.
 fn ids() -> impl Iterator<Item = StreamId> {
     (1..u32::MAX).step_by(2).filter_map(StreamId::new).cycle()
 }

@@ -7,7 +7,7 @@
 //!
 //! One node, over TCP on loopback, echoes the bytes of its peers and may reserve no more than `--memory` for all of them
 //! together. Good peers send requests, and compare every byte of the answers. After a quarter of the time hostile peers
-//! join, which encode their frames by hand: one opens streams without end and never reads, one fills every window it gets
+//! join, which encode their frames by hand: one opens streams without end and never reads, one fills every window that it gets
 //! with frames of one byte, one opens and resets streams, one pings and never reads. A hostile peer whose connection is
 //! ended connects again.
 //!

@@ -1,4 +1,4 @@
-//! The node: echoes every stream of every connection, and keeps to its memory whatever comes.
+//! The node: echoes every stream of every connection within its memory limit.
 
 use crate::tally::Tally;
 use anyhow::Context as _;
@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 /// The code with which streams are refused, so that a peer knows a refusal from any other reset.
 pub(crate) const REFUSED: u32 = 0x1001;
 
-/// What the node may use.
+/// The limits of the node.
 #[derive(Clone, Debug)]
 pub(crate) struct Bounds {
     /// For all connections together.
@@ -66,8 +66,8 @@ impl Node {
     /// Serves until it is told to stop, then waits for its connections to end: their peers close them.
     pub(crate) async fn serve(self, mut stop: oneshot::Receiver<()>) -> anyhow::Result<()> {
         let mut connections = JoinSet::new();
-        // How many connections there may be is not for a muxer to say. Whoever comes too early waits in the listener's
-        // queue until another has left; what it sends waits in the kernel.
+        // The application bounds the number of connections, not the muxer. A further peer waits in the listener's backlog
+        // until another has left, and its bytes wait in the kernel.
         let slots = Arc::new(Semaphore::new(self.connections));
         loop {
             tokio::select! {
@@ -89,16 +89,16 @@ impl Node {
         loop {
             match self.listener.accept().await {
                 Ok((socket, _)) => return Ok((socket, slot)),
-                // A peer that left at once, or no file descriptor free: neither ends a node.
+                // The peer has left already, or no file descriptor is free: the node goes on.
                 Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
             }
         }
     }
 }
 
-/// Serves one connection to its end, and the streams on it to theirs.
+/// Serves one connection, and each of its streams, to the end.
 async fn serve(socket: TcpStream, config: Config, tally: Arc<Tally>, _slot: OwnedSemaphorePermit) {
-    // Without it small answers are slow, and not wrong.
+    // Without TCP_NODELAY small answers are slow but right.
     let _ = socket.set_nodelay(true);
     let (session, driver) = Session::over_tokio(socket, config, Mode::Server);
     let driver = tokio::spawn(driver);
@@ -112,12 +112,12 @@ async fn serve(socket: TcpStream, config: Config, tally: Arc<Tally>, _slot: Owne
     {
         tally.thrown_out(why);
     }
-    // What fails on a stream is the peer's affair.
+    // A stream that fails does not concern the node.
     streams.join_all().await;
 }
 
-/// Gives back what comes in, as it comes. It reads no more before that is written: a peer that does not read its answers
-/// fills its window, and nothing else.
+/// Echoes a stream. It reads on only when the last bytes are written, so a peer that does not read its answers fills only
+/// its own window.
 async fn echo(mut stream: Stream) -> io::Result<()> {
     while let Some(bytes) = stream.read_bytes().await? {
         stream.write_all(&bytes).await?;
@@ -125,7 +125,7 @@ async fn echo(mut stream: Stream) -> io::Result<()> {
     stream.shutdown().await
 }
 
-/// What a peer was thrown out for; `None` if it was not.
+/// Why the node has ended the peer's connection; `None` if it has not.
 fn why(error: &ConnectionError) -> Option<&'static str> {
     match error {
         ConnectionError::Violation(violation) => Some(match violation {

@@ -1,4 +1,4 @@
-//! Draws the record of a run: what was reserved against the limit, and what the good peers saw meanwhile.
+//! Plots a run: reserved bytes against the limit, and the requests of the good peers.
 
 use crate::watch::Sample;
 use plotters::coord::Shift;
@@ -11,11 +11,11 @@ const BLUE: RGBColor = RGBColor(0x2B, 0x6C, 0xB0);
 const RED: RGBColor = RGBColor(0xC5, 0x30, 0x30);
 const GREY: RGBColor = RGBColor(0x71, 0x80, 0x96);
 
-/// One of the panels, all of which have time on their x axis.
+/// A panel of the plot, with time on the x axis.
 struct Panel {
     title: &'static str,
     y: &'static str,
-    /// Seconds, and what is drawn over them.
+    /// Points: seconds, and a value.
     points: Vec<(f64, f64)>,
     levels: Vec<Level>,
 }
@@ -28,7 +28,7 @@ struct Level {
     above: f64,
 }
 
-/// The plot as SVG. The hostile peers come at `attack`.
+/// The plot as SVG. The hostile peers connect at `attack`.
 pub(crate) fn draw(record: &[Sample], limit: usize, peak: usize, attack: Duration) -> anyhow::Result<String> {
     let mib = |bytes: usize| bytes as f64 / f64::from(1 << 20);
     let over_time = |value: &dyn Fn(&Sample) -> f64| -> Vec<(f64, f64)> {

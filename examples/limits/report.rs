@@ -47,7 +47,7 @@ impl Report<'_> {
         rows.iter().for_each(|(name, value)| println!("{name:<16} {value}"));
     }
 
-    /// What the good peers got in a part of the run.
+    /// Service of the good peers in one part of the run.
     fn answers(&self, part: Part, time: Duration) -> String {
         let times = self.tally.times(part);
         let rate = times.len() as f64 / time.as_secs_f64();

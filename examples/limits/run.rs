@@ -21,7 +21,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-/// How long peers and node may take to come to an end.
+/// How long the peers and the node may take to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs all of them, and shows and checks the result. Hostile peers run on the runtime `elsewhere`.
@@ -62,7 +62,7 @@ fn create(file: &Path) -> anyhow::Result<File> {
     File::create(file).with_context(|| format!("cannot write {}", file.display()))
 }
 
-/// The peers, for as long as they may. Says how long the good ones were alone, and how long they were not.
+/// Runs the peers for the duration; returns how long the good ones were alone, and how long they were not.
 async fn let_loose(
     options: &Options,
     node: SocketAddr,
@@ -87,7 +87,7 @@ async fn let_loose(
         }
         all_well(&mut good, time - alone).await?;
     }
-    // The good ones come to their end while the others are still there.
+    // The good peers finish while the hostile ones still attack.
     let _ = stop.send(true);
     let ended = async {
         while let Some(ended) = good.join_next().await {

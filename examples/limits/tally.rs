@@ -1,4 +1,4 @@
-//! What is counted while the example runs.
+//! Counters of a run.
 
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ pub(crate) struct Tally {
     under_attack: AtomicBool,
     /// How long requests took, in microseconds, by the part in which they were answered.
     times: [Mutex<Histogram<u64>>; 2],
-    /// The slowest since somebody looked, in microseconds.
+    /// The slowest since the last sample, in microseconds.
     slowest: AtomicU64,
     refused: AtomicU64,
     echoed: AtomicU64,
@@ -75,7 +75,7 @@ impl Tally {
         self.attacks.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The node has thrown a peer out.
+    /// The node has ended a peer's connection.
     pub(crate) fn thrown_out(&self, why: &'static str) {
         *lock(&self.thrown_out).entry(why).or_default() += 1;
     }
@@ -108,7 +108,7 @@ impl Tally {
         self.attacks.load(Ordering::Relaxed)
     }
 
-    /// How many peers were thrown out, by why.
+    /// How many peers' connections the node has ended, by reason.
     pub(crate) fn all_thrown_out(&self) -> BTreeMap<&'static str, u64> {
         lock(&self.thrown_out).clone()
     }

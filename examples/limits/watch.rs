@@ -1,4 +1,4 @@
-//! Watches the node while it runs: a table that lives on a terminal, a line a second elsewhere, and a record of it all.
+//! Watches the node: a table that is redrawn on a terminal, a line a second elsewhere, and a record of all samples.
 
 use crate::tally::Tally;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// Samples.
 const PER_SECOND: usize = 10;
 
-/// How things stood at one moment.
+/// A sample of the node's state.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
     /// Since the beginning.
@@ -26,7 +26,7 @@ pub(crate) struct Sample {
     pub(crate) slowest: Duration,
 }
 
-/// What is watched.
+/// The subject of the samples.
 pub(crate) struct Watch {
     pub(crate) memory: Arc<MemoryLimit>,
     pub(crate) stats: NodeStats,

@@ -1,4 +1,4 @@
-//! One end of one stream: sends bytes that the other end knows, and compares every one that comes.
+//! One end of one stream: sends a known pattern, and compares every byte that arrives.
 
 use crate::pattern;
 use futures::{AsyncBufRead, AsyncWrite};
@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 pub(crate) struct Lane {
     stream: Stream,
-    /// Which bytes it sends, and which it expects.
+    /// The patterns that it sends and expects.
     sends: u64,
     expects: u64,
     sent: u64,
@@ -23,17 +23,17 @@ impl Lane {
         lane
     }
 
-    /// Somebody waits for every stream that is at rest, as in a program that serves it; but no task is kept for that.
+    /// Every idle stream has a waiting reader, as in a program that serves it, without a task for each.
     pub(crate) fn wait(&mut self) {
         let _ = Pin::new(&mut self.stream).poll_fill_buf(&mut Context::from_waker(Waker::noop()));
     }
 
-    /// Bytes that have come, all of them right.
+    /// Bytes received and compared.
     pub(crate) fn received(&self) -> u64 {
         self.received
     }
 
-    /// Moves what can be moved; ready when it has sent and received `goal` bytes, from the beginning of the stream on.
+    /// Sends and receives; ready when it has sent and received `goal` bytes since the stream was opened.
     pub(crate) fn poll_exchange(&mut self, goal: u64, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let sent = self.poll_send(goal, cx)?;
         let received = self.poll_receive(goal, cx)?;
@@ -67,7 +67,7 @@ impl Lane {
         Poll::Ready(Ok(()))
     }
 
-    /// Ready, with an error, when something comes though nothing should.
+    /// Ready, with an error, when anything arrives on a stream that should be silent.
     pub(crate) fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         match ready!(Pin::new(&mut self.stream).poll_fill_buf(cx)) {
             Ok(bytes) => Poll::Ready(io::Error::other(format!("{} bytes came on a silent stream", bytes.len()))),

@@ -14,21 +14,21 @@ pub(crate) fn live() -> usize {
     HEAP.current_usage()
 }
 
-/// Counts all that the process has allocated since it was made: what the connections hold, and the tasks of the runtime
-/// and of the example beside it. The pipes are older.
+/// Counts what the process has allocated since this was made: the connections, and the tasks of the runtime and of the
+/// example. The pipes were allocated before.
 pub(crate) struct Law {
     before: usize,
     ends: usize,
-    /// What an end may hold beside its reservations.
+    /// Heap that an end may take beside its reservations.
     fixed: usize,
     budget: Arc<MemoryLimit>,
     checks: AtomicU64,
-    /// The most heap, and the most that an end held on the average beside 1.1 times what was reserved.
+    /// The peak of the heap, and the peak of an end's average beside 1.1 times the reserved bytes.
     most: AtomicUsize,
     beside: AtomicUsize,
 }
 
-/// How much there was at one moment, in bytes.
+/// A sample, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
     pub(crate) heap: usize,
@@ -41,9 +41,9 @@ impl Law {
         Self { before: live(), ends, fixed, budget, checks: AtomicU64::new(0), most, beside }
     }
 
-    /// Looks, and fails if there is more than may be.
+    /// Takes a sample, and fails if it exceeds the bound.
     pub(crate) fn check(&self) -> anyhow::Result<Sample> {
-        // Threads go on meanwhile: what is freed between the two looks was reserved at the first of them.
+        // Other threads go on between the two readings: memory that is freed meanwhile was reserved at the first one.
         let earlier = self.budget.reserved();
         let heap = live().saturating_sub(self.before);
         let reserved = earlier.max(self.budget.reserved());

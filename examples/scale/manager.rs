@@ -1,4 +1,4 @@
-//! The budget that all connections share, with a clock on it: how often it was asked, and how long that took.
+//! The shared memory manager, timed: how often it was called, and how long the calls took.
 
 use futures::future::BoxFuture;
 use sluicegate::memory::Refused;
@@ -15,7 +15,7 @@ pub(crate) struct Clocked {
     nanos: AtomicU64,
 }
 
-/// What has come together so far.
+/// The totals so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Calls {
     pub(crate) number: u64,

@@ -18,7 +18,7 @@ pub(crate) struct Pair {
     number: usize,
     client: End,
     server: End,
-    /// What each stream has to have moved, both ways, when what goes on is done.
+    /// Bytes that each stream must have moved each way, since it was opened, at the end of the present round.
     goal: u64,
 }
 
@@ -36,12 +36,12 @@ impl Pair {
         Ok(Self { number, client, server, goal: 0 })
     }
 
-    /// Its place among all connections.
+    /// Its index among all connections.
     pub(crate) fn number(&self) -> usize {
         self.number
     }
 
-    /// Opens so many streams. Ready when both ends have them all.
+    /// Opens so many streams; ready when both ends have all of them.
     pub(crate) async fn open(mut self, streams: usize) -> anyhow::Result<Self> {
         let number = self.number as u64;
         // No two transfers of the same connection, and no two connections side by side, carry the same bytes.
@@ -49,7 +49,7 @@ impl Pair {
         let open = async {
             for _ in 0..streams {
                 let mut stream = self.client.session.open().await.context("a stream is not opened")?;
-                // The SYN goes out, though there is nothing to say.
+                // The SYN is sent although there is no data.
                 stream.flush().await?;
                 let (ours, theirs) = (transfer(stream.id(), Mode::Client), transfer(stream.id(), Mode::Server));
                 self.client.lanes.push(Lane::new(stream, ours, theirs));
@@ -86,7 +86,7 @@ impl Pair {
         Ok(self)
     }
 
-    /// What arrives is noted as it arrives.
+    /// Progress is counted as data arrives.
     async fn move_all(&mut self, bytes: u64, tally: Option<&Tally>) -> anyhow::Result<()> {
         self.goal += bytes;
         let (goal, number) = (self.goal, self.number);
@@ -112,7 +112,7 @@ impl Pair {
         done
     }
 
-    /// Says nothing, and waits on every stream, until it is told to stop. Whatever comes is an error.
+    /// Sends nothing, and waits on every stream until it is stopped. Any data that arrives is an error.
     pub(crate) async fn rest(mut self, mut stop: watch::Receiver<bool>) -> anyhow::Result<Self> {
         let number = self.number;
         let disturbed = poll_fn(|cx| {
@@ -131,7 +131,7 @@ impl Pair {
         Ok(self)
     }
 
-    /// Closes in good order.
+    /// Closes gracefully.
     pub(crate) async fn close(self) -> anyhow::Result<()> {
         let Self { client, server, number, .. } = self;
         client.session.close().await.with_context(|| format!("connection {number} does not close in good order"))?;

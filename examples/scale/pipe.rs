@@ -1,4 +1,4 @@
-//! A pipe in memory: two ends, and a buffer of fixed size each way, so that what it takes is known.
+//! A pipe in memory: two ends, and a buffer of fixed size each way, so that its memory is known.
 
 use futures::{AsyncRead, AsyncWrite};
 use std::collections::VecDeque;

@@ -19,7 +19,7 @@ impl ReceiveCharge {
         })
     }
 
-    /// Bytes that an open stream takes of the budget at either end, silent as it may be.
+    /// Bytes of the budget that an open stream takes at either end, even if it is idle.
     pub(crate) fn least(self) -> usize {
         match self {
             Self::Window => Config::default().initial_stream_window() as usize,

@@ -1,4 +1,4 @@
-//! What came of it: the figures, and what must be true of every run.
+//! The result: the figures, and the checks of every run.
 
 use crate::Options;
 use crate::law::{Law, Sample};
@@ -8,11 +8,11 @@ use crate::watch::mib;
 use anyhow::ensure;
 use sluicegate::MemoryLimit;
 
-/// What the least served connection gets at least, in parts of what a connection gets on the average and divided by the
-/// number of workers. A runtime lets no worker idle, but does not even out their queues: whoever stands in the longest of
-/// `n` gets no less than an `n`th of the average. The other half is for machines that others use too.
+/// The least share of the slowest connection, as a part of the average divided by the number of workers. A runtime lets no
+/// worker idle, but does not balance their queues: a task in the longest of `n` queues gets no less than an `n`th of the
+/// average. The other half is for a loaded machine.
 const LEAST: f64 = 0.5;
-/// Of the time of the workers, what the shared manager may take at most, in percent.
+/// The most that the shared manager may take of the workers' time, in percent.
 const MANAGER: f64 = 5.0;
 
 /// A run that is over.
@@ -22,7 +22,7 @@ pub(crate) struct Report<'a> {
     pub(crate) law: &'a Law,
     pub(crate) tally: &'a Tally,
     pub(crate) budget: &'a MemoryLimit,
-    /// Bytes that the pipes have, which nothing else counts.
+    /// Bytes of the pipes, which no other figure includes.
     pub(crate) pipes: usize,
 }
 
@@ -45,7 +45,7 @@ impl Report<'_> {
         rows.for_each(|(name, value)| println!("{name:<12} {value}"));
     }
 
-    /// The heap when all was quiet, and what had made it larger.
+    /// The heap of idle connections, and what had made it grow.
     fn held(&self) -> [(&'static str, String); 4] {
         let Found { connected, opened, worked, asked, .. } = self.found;
         let (ends, stream_ends, busy) = (self.options.ends(), self.options.stream_ends(), 2 * self.options.busy());
@@ -81,7 +81,7 @@ impl Report<'_> {
         format!("{least:.2} to {most:.2} of the mean when half was done; all was done after {first:.1} to {last:.1} s")
     }
 
-    /// What must be true. That every byte was right and every stream lives is known already, and so is the law.
+    /// The checks at the end. The run itself has checked every byte, every stream and the bound of the heap.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         let (work, left) = (&self.found.work, self.budget.reserved());
         let least = work.spread.least as f64 / work.spread.mean();

@@ -1,4 +1,4 @@
-//! One run: all connections, then their streams, then work for half of them, then a word on every stream.
+//! One run: all connections, then their streams, then data on half of them, then a few bytes on every stream.
 
 use crate::Options;
 use crate::law::{Law, Sample, live};
@@ -18,19 +18,19 @@ use tokio::sync::watch as signal;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-/// Bytes that each stream says and hears in the end, whatever it did before.
+/// Bytes that every stream sends and receives at the end.
 const WORD: u64 = 64;
 /// How long all connections together may take for a part of the run.
 const PATIENCE: Duration = Duration::from_secs(900);
-/// Between two looks at what was moved.
+/// Interval at which progress is read.
 const INTERVAL: Duration = Duration::from_millis(10);
-/// Until memory that is kept for more of the same has been given back.
+/// Time after which idle connections have given back their free lists.
 const SETTLE: Duration = Duration::from_secs(2);
 
-/// What was found on the way.
+/// The measurements of a run.
 pub(crate) struct Found {
-    /// When all was quiet: with connections and no stream, with streams that had moved nothing, when half of the
-    /// connections had been busy, and when all streams had moved something.
+    /// Samples with all connections idle: without streams, with streams that had moved nothing, after half of the
+    /// connections had been busy, and after all streams had moved data.
     pub(crate) connected: Sample,
     pub(crate) opened: Sample,
     pub(crate) worked: Sample,
@@ -38,12 +38,12 @@ pub(crate) struct Found {
     pub(crate) work: Work,
 }
 
-/// What half of the connections did, and what that cost.
+/// The work of the busy half of the connections, and its cost.
 pub(crate) struct Work {
     pub(crate) time: Duration,
-    /// When half was done.
+    /// The shares when half of the work was done.
     pub(crate) spread: Spread,
-    /// Of the manager, and the time for which the workers were not idle.
+    /// Calls of the manager, and the time for which the workers were busy.
     pub(crate) calls: Calls,
     pub(crate) busy: Duration,
 }
@@ -58,12 +58,12 @@ struct Run<'a> {
     part: &'a Part,
 }
 
-/// Runs, shows what came of it, and checks that.
+/// Runs, prints the result, and checks it.
 pub(crate) async fn run(options: &Options, budget: Arc<MemoryLimit>) -> anyhow::Result<()> {
     let (manager, tally) = (Arc::new(Clocked::new(budget.clone())), Arc::new(Tally::new(options.busy())));
-    // The other end is not elsewhere: it waits for the same threads, however long their queues are.
+    // Both ends run on the same threads, so answers take as long as their queues are.
     let config = options.receive_charge.builder().memory(manager.clone()).connection_write_timeout(PATIENCE).build()?;
-    // All that is not a connection's is there before anything is counted.
+    // Everything that is not part of a connection is allocated before counting begins.
     let without = live();
     let pipes: Vec<_> = (0..options.connections).map(|_| pipe(options.pipe)).collect();
     let pipes_hold = live() - without;
@@ -102,7 +102,7 @@ impl Run<'_> {
         Ok(Found { connected, opened, worked, asked, work })
     }
 
-    /// Half of them move their share, the others are silent meanwhile.
+    /// Half of the connections move their data, and the others are silent meanwhile.
     async fn work(&self, pairs: Vec<Pair>) -> anyhow::Result<(Vec<Pair>, Work)> {
         let (stop, stopped) = signal::channel(false);
         let (mut at_work, mut at_rest) = (JoinSet::new(), JoinSet::new());
@@ -122,8 +122,8 @@ impl Run<'_> {
         Ok((pairs, work))
     }
 
-    /// Waits until half of all shares has been moved; says how evenly. By then nobody has to be done, and everybody has
-    /// had the time.
+    /// Waits until half of all data has been moved; returns how evenly. By then no connection need be done, and each has had
+    /// the time.
     async fn halfway(&self) -> anyhow::Result<Spread> {
         let half = self.options.share() * self.options.busy() as u64 / 2;
         loop {
@@ -141,13 +141,13 @@ impl Run<'_> {
     }
 }
 
-/// How long the workers were not idle, all together.
+/// The busy time of all workers together.
 fn busy() -> Duration {
     let metrics = Handle::current().metrics();
     (0..metrics.num_workers()).map(|worker| metrics.worker_total_busy_duration(worker)).sum()
 }
 
-/// All at once, each in a task of its own.
+/// Runs all concurrently, each in a task of its own.
 async fn all<T: Send + 'static>(
     work: impl Iterator<Item = impl Future<Output = anyhow::Result<T>> + Send + 'static>,
 ) -> anyhow::Result<Vec<T>> {

@@ -1,10 +1,10 @@
-//! What the busy connections got: how many bytes each of them so far, and how long the first and the last took for all.
+//! Progress of the busy connections: bytes moved by each, and when the first and the last were done.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 pub(crate) struct Tally {
-    /// Bytes that came, by connection.
+    /// Bytes received, by connection.
     served: Vec<AtomicU64>,
     /// Microseconds.
     first: AtomicU64,
@@ -27,14 +27,14 @@ impl Tally {
         Self { served, first: AtomicU64::new(u64::MAX), last: AtomicU64::new(0) }
     }
 
-    /// Bytes have come on a connection.
+    /// Bytes have arrived on a connection.
     pub(crate) fn serve(&self, number: usize, bytes: u64) {
         if let Some(served) = self.served.get(number) {
             served.fetch_add(bytes, Ordering::Relaxed);
         }
     }
 
-    /// A connection has moved its share.
+    /// A connection has moved all its data.
     pub(crate) fn finish(&self, took: Duration) {
         let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.first.fetch_min(took, Ordering::Relaxed);
@@ -54,7 +54,7 @@ impl Tally {
 }
 
 impl Spread {
-    /// What a connection got on the average.
+    /// The average of a connection.
     pub(crate) fn mean(&self) -> f64 {
         self.sum as f64 / self.connections as f64
     }

@@ -1,4 +1,4 @@
-//! Watches a run: holds the law against it all the time, and shows how things stand, on a terminal or a line a second.
+//! Watches a run: checks the bound of the heap all the time, and shows progress on a terminal or as a line a second.
 
 use crate::law::{Law, Sample};
 use crate::tally::Tally;
@@ -7,9 +7,9 @@ use std::io::{self, IsTerminal as _};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// Between two looks.
+/// Interval of samples.
 const INTERVAL: Duration = Duration::from_millis(10);
-/// Looks in a second.
+/// Samples a second.
 const PER_SECOND: u32 = 100;
 
 /// The parts of a run, in their order.
@@ -29,7 +29,7 @@ impl Part {
     }
 }
 
-/// Goes on until it is dropped, or the law is broken.
+/// Runs until it is dropped or the bound is exceeded.
 pub(crate) async fn watch(part: &Part, law: &Law, tally: &Tally) -> anyhow::Result<()> {
     let bar = ProgressBar::new_spinner().with_style(ProgressStyle::with_template("{spinner} {elapsed} {msg}")?);
     let (start, is_live) = (Instant::now(), io::stderr().is_terminal());

@@ -1,4 +1,4 @@
-//! A transfer, from the side of who accepts the stream.
+//! The accepting side of a transfer.
 
 use crate::pattern;
 use crate::transfer::{Manner, RESET, Transfer, receive, receive_reset, send, unless_reset};
@@ -6,11 +6,11 @@ use crate::trouble::{GIVEN_UP, Trouble, within};
 use sluicegate::Stream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// Does its part of the transfer that the first bytes announce. Says which it was, as far as that is known.
+/// Carries out the transfer that the first bytes announce; returns which it was, as far as that is known.
 pub(crate) async fn answer(mut stream: Stream) -> (Option<Transfer>, Result<(), Trouble>) {
     let mut header = [0; Transfer::HEADER];
     if let Err(trouble) = within("to read the first bytes", stream.read_exact(&mut header)).await {
-        // One that is reset early may have said nothing.
+        // A stream that is reset early may have carried no bytes.
         return (None, unless_reset(trouble, RESET));
     }
     match Transfer::parse(&header) {

@@ -3,7 +3,7 @@
 use crate::watch::mib;
 use anyhow::ensure;
 
-/// What it may grow by in all the time: bytes in use differ from one quiet point to the next, since connections are of
+/// Most growth over the whole run: bytes in use differ from one quiet point to the next, since connections are of
 /// different ages, and younger ones have smaller buffers.
 const PERCENT: usize = 10;
 const BYTES: usize = 1 << 20;
@@ -21,7 +21,7 @@ impl Growth {
         self.0.len()
     }
 
-    /// The least in the first third of the time, and in the last. What is only held for a moment does not count.
+    /// The minimum of the first third of the time, and of the last: what is held only for a moment does not count.
     pub(crate) fn thirds(&self) -> (usize, usize) {
         let third = (self.0.len() / 3).max(1);
         let (first, last) = (self.0.iter().take(third).min(), self.0.iter().rev().take(third).min());

@@ -1,4 +1,4 @@
-//! Whoever kills connections.
+//! The task that kills connections.
 
 use crate::link::Kill;
 use crate::world::World;
@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::future::pending;
 use std::time::Duration;
 
-/// Kills connections at random, so many in a minute, for ever.
+/// Kills connections at random, at this rate per minute, until it is dropped.
 pub(crate) async fn kill(world: &World, per_minute: u32) -> Infallible {
     let mut rng = world.rng(u64::MAX);
     let Some(interval) = Duration::from_secs(60).checked_div(per_minute) else { return pending().await };

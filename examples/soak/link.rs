@@ -16,12 +16,12 @@ use tokio::task::{AbortHandle, JoinHandle};
 
 pub(crate) struct Link {
     number: u64,
-    /// Who dialed, and who was dialed.
+    /// The dialing end, and the listening end.
     pub(crate) ends: [Session; 2],
     drivers: [AbortHandle; 2],
-    /// The socket of who dialed, once more. As long as it is here that end of the connection is not closed.
+    /// A duplicate of the dialing end's socket. While it exists, that end of the connection is not closed.
     socket: Mutex<Option<std::net::TcpStream>>,
-    /// Whether its end is wanted.
+    /// Whether the connection is being killed.
     doomed: AtomicBool,
 }
 
@@ -33,7 +33,7 @@ pub(crate) type Driver = JoinHandle<Result<(), ConnectionError>>;
 pub(crate) enum Kill {
     /// The socket is shut under both ends.
     Cut,
-    /// One end is dropped, without a word.
+    /// One end is dropped, without a go-away.
     Drop(usize),
     /// One end closes in good order, with streams on it.
     Close(usize),
@@ -51,7 +51,7 @@ impl Kill {
 }
 
 impl Link {
-    /// A connection that one node dials to the other; who dials depends on the place.
+    /// A connection from one node to the other. The slot decides which of them dials.
     pub(crate) async fn establish(world: &World, place: usize) -> anyhow::Result<(Self, [Driver; 2])> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let [one, other] = &world.nodes;
@@ -71,7 +71,7 @@ impl Link {
         Ok((link, drivers))
     }
 
-    /// Its end is wanted from now on.
+    /// The connection is being killed from now on.
     pub(crate) fn doom(&self) {
         self.doomed.store(true, Ordering::SeqCst);
     }
@@ -84,19 +84,19 @@ impl Link {
         self.doom();
         let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner).take();
         match how {
-            // It may have been shut by the connection itself a moment ago.
+            // The connection may have shut the socket itself a moment ago.
             Kill::Cut => drop(socket.map(|socket| socket.shutdown(Shutdown::Both))),
             Kill::Drop(end) => {
                 drop(socket);
                 self.drivers[end].abort();
             }
-            // It goes on without whoever has asked for it.
+            // The close goes on although its future is dropped.
             Kill::Close(end) => drop(self.ends[end].close().now_or_never()),
         }
     }
 }
 
-/// A socket, and the same once more.
+/// A socket and its duplicate.
 fn twice(socket: TcpStream) -> io::Result<(TcpStream, std::net::TcpStream)> {
     let socket = socket.into_std()?;
     let again = socket.try_clone()?;

@@ -25,7 +25,7 @@ impl Node {
         Ok(Self { memory, stats, config, listener: Mutex::new(listener) })
     }
 
-    /// The two ends of a new connection: that of who dials, and this node's.
+    /// The two ends of a new connection: the dialing one, and this node's.
     pub(crate) async fn dialed(&self) -> anyhow::Result<(TcpStream, TcpStream)> {
         // One at a time, so that the ends belong together.
         let listener = self.listener.lock().await;

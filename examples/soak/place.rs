@@ -1,4 +1,4 @@
-//! A place for a connection: there is always one in it, and streams on it.
+//! A slot for a connection: a connection that ends is replaced, and always has streams.
 
 use crate::answer::answer;
 use crate::link::{Driver, Link};
@@ -14,10 +14,10 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-/// Between a transfer and the next, at most.
+/// Longest pause between two transfers.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Keeps the place until all is over.
+/// Keeps the slot filled until the run is over.
 pub(crate) async fn keep(world: Arc<World>, place: usize) -> anyhow::Result<()> {
     let mut rng = world.rng(place as u64);
     while !world.is_stopped() {
@@ -31,8 +31,7 @@ pub(crate) async fn keep(world: Arc<World>, place: usize) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// Opens and accepts streams until the connection is killed, or all is over; then everybody who had to do with it must
-/// come to an end.
+/// Opens and accepts streams until the connection is killed or the run is over. Then all tasks of the connection must end.
 async fn live(world: &Arc<World>, link: &Arc<Link>, drivers: [Driver; 2], rng: &mut StdRng) -> anyhow::Result<()> {
     let (mut openers, mut acceptors) = (JoinSet::new(), JoinSet::new());
     for end in 0..link.ends.len() {
@@ -71,7 +70,7 @@ async fn live(world: &Arc<World>, link: &Arc<Link>, drivers: [Driver; 2], rng: &
     timeout(PATIENCE, ended).await.context("stuck: the streams that were accepted, after the end")?
 }
 
-/// Opens one stream after the other.
+/// Opens streams one after the other.
 async fn open(world: Arc<World>, link: Arc<Link>, end: usize, mut rng: StdRng) -> anyhow::Result<()> {
     let session = &link.ends[end];
     loop {
@@ -95,13 +94,13 @@ async fn open(world: Arc<World>, link: Arc<Link>, end: usize, mut rng: StdRng) -
     }
 }
 
-/// A connection that is over must have been killed.
+/// A connection may end only because it was killed.
 fn still_wanted(link: &Link, reason: &ConnectionError) -> anyhow::Result<()> {
     ensure!(link.is_doomed(), "nobody has killed the connection: {reason}");
     Ok(())
 }
 
-/// Accepts streams until the connection is over, and sees them to their end.
+/// Accepts streams until the connection is over, and serves each to its end.
 async fn accept(world: Arc<World>, link: Arc<Link>, end: usize) -> anyhow::Result<()> {
     let mut answers = JoinSet::new();
     let reason = loop {

@@ -1,4 +1,4 @@
-//! Quiet points: no stream is open anywhere, and so nothing may be left of any.
+//! Quiet points: no stream is open anywhere, so no memory of a stream may remain.
 
 use crate::HEAP;
 use crate::growth::Growth;
@@ -7,17 +7,17 @@ use anyhow::{Context as _, ensure};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-/// Buffers and tables grow at first, as they should: the part of the time that they have for it, and the most.
+/// Warm-up, in which buffers and tables may grow: one part in so many of the run, and its upper bound.
 const WARM_UP_SHARE: u32 = 4;
 const WARM_UP: Duration = Duration::from_secs(120);
 
-/// Between two quiet points, if there is time for it.
+/// Interval between quiet points, where the run is long enough.
 const INTERVAL: Duration = Duration::from_secs(5);
-/// How often at least, and at most.
+/// Least and greatest number of quiet points.
 const LEAST: u32 = 3;
 const MOST: u32 = 36;
 
-/// Measures the heap at quiet points, the last of which is at the end of the time.
+/// Measures the heap at quiet points, the last one at the end of the run.
 pub(crate) async fn measure(world: &World, time: Duration, growth: &mut Growth) -> anyhow::Result<()> {
     let warm_up = (time / WARM_UP_SHARE).min(WARM_UP);
     let (warm, rest) = (Instant::now() + warm_up, time - warm_up);
@@ -29,9 +29,9 @@ pub(crate) async fn measure(world: &World, time: Duration, growth: &mut Growth) 
     Ok(())
 }
 
-/// Waits until nothing goes on and all connections are there, and says how many bytes are in use then.
+/// Waits until there is no stream and every connection is up; returns how many bytes are in use then.
 async fn quiet(world: &World) -> anyhow::Result<usize> {
-    // Whoever is stuck in a transfer says so himself before that.
+    // A transfer that is stuck reports its own timeout before this one.
     let alone = timeout(2 * PATIENCE, world.activity.write()).await.context("stuck: transfers do not end")?;
     let since = Instant::now();
     while let Some(left) = left(world) {
@@ -43,7 +43,7 @@ async fn quiet(world: &World) -> anyhow::Result<usize> {
     Ok(heap)
 }
 
-/// What is not as it should be when nothing goes on.
+/// What is wrong at a quiet point.
 fn left(world: &World) -> Option<String> {
     world.nodes.iter().find_map(|node| {
         let (connections, wanted) = (node.stats.num_connections(), world.num_places());

@@ -1,4 +1,4 @@
-//! What came of it: the table at the end, and what must be true then.
+//! The result: the table at the end, and the checks.
 
 use crate::growth::Growth;
 use crate::watch::mib;
@@ -34,7 +34,7 @@ pub(crate) fn print(world: &World, growth: &Growth, took: Duration) {
     rows.iter().for_each(|(name, value)| println!("{name:<16} {value}"));
 }
 
-/// Everybody has come to an end, and every connection is closed.
+/// All tasks have ended, and every connection is closed.
 pub(crate) fn check(world: &World, growth: &Growth) -> anyhow::Result<()> {
     for node in &world.nodes {
         let (reserved, peak, limit) = (node.memory.reserved(), node.memory.peak(), node.memory.limit());

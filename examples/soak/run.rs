@@ -1,4 +1,4 @@
-//! One run: everybody is let loose, and watched, and stopped.
+//! One run: starts all tasks, watches them, and stops them.
 
 use crate::Options;
 use crate::growth::Growth;

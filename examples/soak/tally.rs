@@ -1,4 +1,4 @@
-//! What is counted while it goes on.
+//! Counters of a run.
 
 use crate::link::Kill;
 use crate::transfer::Manner;
@@ -21,19 +21,19 @@ pub(crate) struct Tally {
 /// The counters at one moment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Counts {
-    /// Transfers that came to the end that they should, as seen by who opened the stream; of these, those that were
+    /// Transfers that ended as planned, as seen by the end that opened the stream; of these, those that were
     /// reset and those that were dropped.
     pub(crate) done: u64,
     pub(crate) reset: u64,
     pub(crate) dropped: u64,
-    /// The same as seen by who accepted the stream, and the bytes that were compared at either end.
+    /// The same as seen by the accepting end, and the bytes compared at both ends.
     pub(crate) answered: u64,
     pub(crate) bytes: u64,
     /// Streams for which there was no memory.
     pub(crate) refused: u64,
     /// Transfers that ended with a connection that was killed.
     pub(crate) lost: u64,
-    /// Connections that were killed: cut, dropped by one end, closed by one end.
+    /// Killed connections: socket shut, dropped by one end, closed by one end.
     pub(crate) cut: u64,
     pub(crate) ends_dropped: u64,
     pub(crate) closed: u64,

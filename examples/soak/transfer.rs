@@ -1,4 +1,4 @@
-//! A transfer, from the side of who opens the stream: its bytes go out, and others come back.
+//! The opening side of a transfer: it sends bytes, and compares the bytes that come back.
 
 use crate::pattern;
 use crate::trouble::{GIVEN_UP, Trouble, within};
@@ -8,40 +8,40 @@ use sluicegate::{Priority, Session, Stream};
 use std::fmt;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-/// With which whoever resets a stream resets it.
+/// The code of a planned reset.
 pub(crate) const RESET: u32 = 0x1002;
 
-/// With which a stream is reset on whoever writes to it when the other end has dropped it.
+/// The code of the reset that a writer gets where the other end has dropped the stream.
 const DROPPED: u32 = 0;
 
-/// Bytes written and read at once.
+/// Size of reads and writes, in bytes.
 const PIECE: usize = 32 * 1024;
 
 /// Bytes of the largest transfer, one way, as a power of two: four first windows.
 const LARGEST: f64 = 20.0;
 
-/// What happens to the stream.
+/// How the stream ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Manner {
-    /// Both ways at once, and both halves are finished.
+    /// Data flows both ways at once, and both halves are finished.
     Whole,
-    /// Who opened it resets it when half is sent.
+    /// The opening end resets it after sending half.
     ResetByOpener,
-    /// Who accepted it resets it when half has come.
+    /// The accepting end resets it after receiving half.
     ResetByAcceptor,
-    /// Who opened it drops it when all is written, and nothing comes back.
+    /// The opening end drops it after writing everything, and nothing comes back.
     DroppedByOpener,
-    /// Who accepted it drops it at once.
+    /// The accepting end drops it at once.
     DroppedByAcceptor,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Transfer {
-    /// Which bytes they are.
+    /// Seed of the bytes.
     pub(crate) number: u64,
     pub(crate) manner: Manner,
-    /// Bytes that go out and bytes that come back.
+    /// Bytes sent, and bytes that come back.
     pub(crate) out: u64,
     pub(crate) back: u64,
     priority: Priority,
@@ -64,7 +64,7 @@ impl Transfer {
         Self { number: rng.random(), manner, out, back, priority: Priority::new(rng.random()) }
     }
 
-    /// What is sent first.
+    /// The first bytes of the stream: a description of the transfer.
     fn header(&self) -> [u8; Self::HEADER] {
         let mut header = [0; Self::HEADER];
         header[..8].copy_from_slice(&self.number.to_be_bytes());
@@ -83,12 +83,12 @@ impl Transfer {
         Ok(Self { number: number(0), out: number(8), back: number(16), manner, priority: Priority::default() })
     }
 
-    /// The number of what comes back.
+    /// Seed of the bytes that come back.
     pub(crate) fn answer(&self) -> u64 {
         self.number.wrapping_add(1)
     }
 
-    /// Bytes that whoever receives them has compared, at least, when all is done.
+    /// Bytes that the receivers have compared at least, once the transfer is over.
     pub(crate) const fn compared(&self) -> u64 {
         match self.manner {
             Manner::Whole => self.out + self.back,
@@ -138,7 +138,7 @@ impl Transfer {
         }
     }
 
-    /// Writes what the transfer is, and so many bytes of it.
+    /// Writes the description of the transfer, and so many bytes of it.
     async fn say(&self, to: &mut (impl AsyncWrite + Unpin), len: u64) -> Result<(), Trouble> {
         within("to write the first bytes", to.write_all(&self.header())).await?;
         send(to, self.number, len).await
@@ -171,7 +171,7 @@ pub(crate) async fn receive_reset(stream: &mut Stream, number: u64, len: u64) ->
     }
 }
 
-/// Reads to the end of the stream, which must come after `most` bytes at the latest. Says how many came.
+/// Reads to the end of the stream, which must come after at most `most` bytes; returns how many came.
 async fn compare(from: &mut (impl AsyncRead + Unpin), number: u64, most: u64) -> Result<u64, Trouble> {
     let (mut received, mut buffer) = (0, vec![0; PIECE]);
     loop {
@@ -188,7 +188,7 @@ async fn compare(from: &mut (impl AsyncRead + Unpin), number: u64, most: u64) ->
     }
 }
 
-/// Nothing is wrong with a stream that the other end has reset as it should.
+/// A reset by the other end is no error where it was planned.
 pub(crate) fn unless_reset(trouble: Trouble, expected: u32) -> Result<(), Trouble> {
     match trouble {
         Trouble::Reset(code) if code == expected => Ok(()),

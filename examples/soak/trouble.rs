@@ -1,4 +1,4 @@
-//! Why a transfer was not carried out: what belongs to the game, and what does not.
+//! Why a transfer failed: expected failures, and real ones.
 
 use crate::node::REFUSED;
 use crate::world::PATIENCE;
@@ -8,22 +8,22 @@ use std::io;
 use std::time::Instant;
 use tokio::time::timeout;
 
-/// With which a stream is reset by whoever cannot go on. To drop it would say that this was all.
+/// The code of the reset where an end cannot go on. Dropping the stream would look like its regular end.
 pub(crate) const GIVEN_UP: u32 = 0x1003;
 
-/// With which a connection that is being closed answers a stream that comes too late.
+/// The code with which a closing connection resets a stream that arrives too late.
 const TOO_LATE: u32 = 0;
 
-/// From the innocent to the fatal.
+/// From the expected to the fatal.
 #[derive(Debug)]
 pub(crate) enum Trouble {
     /// One of the nodes had no memory for the stream.
     Refused,
-    /// The connection is over. Somebody may have killed it.
+    /// The connection is over; it may have been killed.
     Lost(anyhow::Error),
-    /// The other end has reset the stream, for another reason.
+    /// The other end has reset the stream for another reason.
     Reset(u32),
-    /// What must not be.
+    /// A failure of the crate.
     Wrong(anyhow::Error),
 }
 
@@ -67,14 +67,14 @@ impl From<OpenError> for Trouble {
     }
 }
 
-/// Waits for something, but not for ever.
+/// Waits for a future with the timeout of the run.
 pub(crate) async fn within<R, E: Into<Trouble>>(
     what: &str,
     done: impl Future<Output = Result<R, E>>,
 ) -> Result<R, Trouble> {
     let since = Instant::now();
     match timeout(PATIENCE, done).await {
-        // Before it gives up a timeout looks once more: what is there only then has woken nobody.
+        // A timeout polls once more before it fails: a result that is ready only then is a lost wake-up.
         Ok(result) if since.elapsed() < PATIENCE => result.map_err(Into::into),
         Ok(_) | Err(_) => Err(Trouble::wrong(format!("stuck for {PATIENCE:?}: {what}"))),
     }

@@ -1,4 +1,4 @@
-//! Shows how it goes: a table that lives on a terminal, a line every ten seconds elsewhere.
+//! Shows progress: a table that is redrawn on a terminal, a line every ten seconds elsewhere.
 
 use crate::HEAP;
 use crate::world::World;
@@ -7,11 +7,11 @@ use std::convert::Infallible;
 use std::io::{self, IsTerminal as _};
 use std::time::{Duration, Instant};
 
-/// Between two looks, and between two lines where there is no terminal.
+/// Interval of updates, and of lines where there is no terminal.
 const TICK: Duration = Duration::from_millis(500);
 const LINE: Duration = Duration::from_secs(10);
 
-/// Shows it until it is dropped.
+/// Shows progress until it is dropped.
 pub(crate) async fn show(world: &World, time: Duration) -> anyhow::Result<Infallible> {
     let (screen, live) = (Screen::new(time)?, io::stderr().is_terminal());
     let start = Instant::now();

@@ -1,4 +1,4 @@
-//! What everybody shares.
+//! The state that all tasks share.
 
 use crate::Options;
 use crate::link::Link;
@@ -10,18 +10,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{RwLock, watch};
 
-/// How long anything may take. Who waits longer is stuck.
+/// How long one operation may take. A task that waits longer is stuck.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct World {
     pub(crate) nodes: [Node; 2],
     pub(crate) tally: Tally,
-    /// Held by whoever has a stream open or kills a connection; alone by whoever wants all to be quiet.
+    /// Held shared by a task with an open stream or one that kills a connection, and exclusively for a quiet point.
     pub(crate) activity: RwLock<()>,
     /// Streams that each end of a connection has open at once, at most.
     pub(crate) streams: u64,
     seed: u64,
-    /// The connections, each in its place.
+    /// The connections, each in its slot.
     places: Vec<Mutex<Option<Arc<Link>>>>,
     stop: watch::Sender<bool>,
 }
@@ -43,7 +43,7 @@ impl World {
         self.places.len()
     }
 
-    /// The connection in a place, unless it is just being replaced.
+    /// The connection in a slot, unless it is being replaced.
     pub(crate) fn link(&self, place: usize) -> Option<Arc<Link>> {
         self.places.get(place)?.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -54,7 +54,7 @@ impl World {
         }
     }
 
-    /// Random numbers of one's own: another number, another sequence.
+    /// A random number generator for one task: each number gives another sequence.
     pub(crate) fn rng(&self, number: u64) -> StdRng {
         StdRng::seed_from_u64(self.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ number)
     }
@@ -69,7 +69,7 @@ impl World {
     }
 
     pub(crate) async fn stopped(&self) {
-        // The sender is here: it cannot be gone.
+        // This holds the sender, so the channel is open.
         let _ = self.stop.subscribe().wait_for(|stopped| *stopped).await;
     }
 }

@@ -3,6 +3,7 @@
 //! Owns one counter; who waits for it to fall stands in `waiters`. Uses `priority` for the rule of how full the budget
 //! may be. Never blocks for long, never panics, and never lets the counter pass the limit.
 
+use crate::counting::count_up;
 use std::{fmt, sync::Arc};
 
 use futures::future::BoxFuture;
@@ -78,7 +79,7 @@ impl MemoryManager for MemoryLimit {
                 reserved.checked_add(bytes).filter(|after| *after <= threshold)
             })
             .map_err(|_| Refused::new(bytes))?;
-        self.0.rises_to(before.saturating_add(bytes));
+        self.0.rises_to(count_up(before, bytes));
         Ok(())
     }
 

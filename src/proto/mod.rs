@@ -21,8 +21,9 @@ mod stream;
 mod sim;
 
 pub(crate) use buffer::chunks::Chunks;
+pub(crate) use buffer::free_list::FreeList;
 pub(crate) use events::notes::{Note, Notes};
-pub(crate) use flow::requests::{WindowDecision, first_reservation};
+pub(crate) use flow::requests::{Charge, WindowDecision};
 pub(crate) use key::Key;
 pub(crate) use mux::{Admission, Announced, FlushError, Leave, Mux, OpenBlocked, ReadError, Taken, WriteError};
 pub(crate) use peer::ends::Confirmation;

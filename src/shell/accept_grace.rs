@@ -1,5 +1,7 @@
 //! Owns [`AcceptGrace`]: how long a libp2p connection keeps its end to itself while streams wait to be accepted, since a swarm
 //! drops a connection as soon as it learns of its end.
+//!
+//! It holds Y-CLOSE-10 on any link: without it the last streams of a peer that closed in good order are lost in a swarm.
 
 use super::shared::Shared;
 use super::timer::Timer;

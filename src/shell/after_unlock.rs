@@ -8,11 +8,9 @@ use std::task::Waker;
 
 /// What has to be done after the lock is released.
 pub(super) enum AfterUnlock {
-    /// Nothing, which is the most frequent case.
-    None,
-    /// One task is woken.
-    One(Waker),
-    Many(Deferred),
+    /// At most one task is woken, and mostly none: that needs no list.
+    Wake(Option<Waker>),
+    Deferred(Deferred),
 }
 
 /// The tasks to wake, the memory to release and the events to emit.

@@ -5,7 +5,7 @@ use super::after_unlock::{AfterUnlock, Deferred};
 use super::waiters::{WaiterSlot, Waiters};
 use super::wakers::StreamWakers;
 use crate::error::ConnectionError;
-use crate::proto::{Key, Mux, Readiness};
+use crate::proto::{FreeList, Key, Mux, Readiness};
 use std::task::{Context, Waker};
 
 /// For more events or wakers than this no storage is kept: 4 KiB of events, of the 256 KiB that a connection may take beside what
@@ -29,7 +29,7 @@ pub(crate) struct Inner {
     /// Wakers that are not used any more: dropping one runs code of the user's.
     retired: Vec<Waker>,
     /// An empty list, to be used for the wakers that one read wakes.
-    spare: Vec<Waker>,
+    spare: FreeList<Vec<Waker>>,
 }
 
 /// What callers wait for on a connection as a whole.
@@ -60,18 +60,19 @@ impl Inner {
             lacks_memory: false,
             streams: StreamWakers::default(),
             retired: Vec::new(),
-            spare: Vec::new(),
+            spare: FreeList::default(),
         }
     }
 
     /// Keeps an emptied list for the next wakers.
     pub(super) fn keep_spare(&mut self, spare: Vec<Waker>) {
-        self.spare = spare;
+        // Only one critical section at a time fills a list.
+        self.spare.put(spare, 1);
     }
 
     #[cfg(test)]
-    pub(super) const fn spare_capacity(&self) -> usize {
-        self.spare.capacity()
+    pub(super) fn spare_capacity(&self) -> usize {
+        self.spare.iter().map(Vec::capacity).sum()
     }
 
     /// Parks the driver, which has seen in this critical section that there is nothing to do.
@@ -91,14 +92,22 @@ impl Inner {
 
     /// Parks a caller, which has seen in this critical section that it has to wait.
     pub(crate) fn park(&mut self, what: WaitFor, slot: &mut WaiterSlot, cx: &Context<'_>) {
+        let (happened, waiters) = self.waiters(what);
+        *happened = false;
+        if !waiters.will_wake(slot, cx.waker()) {
+            let replaced = waiters.park(slot, cx.waker().clone());
+            self.retired.extend(replaced);
+        }
+    }
+
+    /// Whether it has happened, and the callers that wait for it.
+    const fn waiters(&mut self, what: WaitFor) -> (&mut bool, &mut Waiters) {
         let events = self.mux.events_mut();
-        let (happened, waiters) = match what {
+        match what {
             WaitFor::Inbound => (&mut events.incoming, &mut self.inbound),
             WaitFor::Outbound => (&mut events.openable, &mut self.outbound),
             WaitFor::Pong => (&mut events.pong, &mut self.pings),
-        };
-        *happened = false;
-        waiters.park(slot, cx, &mut self.retired);
+        }
     }
 
     /// A caller waits no more, whether it has what it waited for or not.
@@ -106,11 +115,8 @@ impl Inner {
         if !slot.may_wait() {
             return;
         }
-        match what {
-            WaitFor::Inbound => self.inbound.leave(slot, &mut self.retired),
-            WaitFor::Outbound => self.outbound.leave(slot, &mut self.retired),
-            WaitFor::Pong => self.pings.leave(slot, &mut self.retired),
-        }
+        let left = self.waiters(what).1.leave(slot);
+        self.retired.extend(left);
         if matches!(what, WaitFor::Outbound) && self.lacks_memory && self.outbound.is_empty() {
             // The driver's wait for memory has no user any more.
             self.lacks_memory = false;
@@ -145,7 +151,7 @@ impl Inner {
     pub(crate) fn shrink(&mut self) {
         self.streams.shrink();
         [&mut self.inbound, &mut self.outbound, &mut self.pings].into_iter().for_each(Waiters::shrink);
-        self.spare = Vec::new();
+        self.spare.clear();
     }
 
     /// Takes out the wakers of a stream whose handle is dropped.
@@ -176,7 +182,7 @@ impl Inner {
         let events = self.mux.events_mut();
         let nothing =
             events.ready.is_empty() && events.released.is_empty() && events.notes.is_empty() && self.retired.is_empty();
-        if nothing && !driver && !callers { AfterUnlock::None } else { self.effects() }
+        if nothing && !driver && !callers { AfterUnlock::Wake(None) } else { self.effects() }
     }
 
     /// If all there is to do is to wake one task, that needs no list.
@@ -186,9 +192,9 @@ impl Inner {
         let events = self.mux.events_mut();
         let more = !events.released.is_empty() || !events.notes.is_empty() || !self.retired.is_empty();
         if callers || more || events.ready.capacity() > KEPT {
-            return AfterUnlock::Many(self.collect());
+            return AfterUnlock::Deferred(self.collect());
         }
-        let waker = match events.ready.as_slice() {
+        AfterUnlock::Wake(match events.ready.as_slice() {
             [] => {
                 (events.attention, events.outlook) = (false, false);
                 self.driver.0.take()
@@ -197,9 +203,8 @@ impl Inner {
                 events.ready.clear();
                 self.streams.take(key, what).next()
             }
-            _ => return AfterUnlock::Many(self.collect()),
-        };
-        waker.map_or(AfterUnlock::None, AfterUnlock::One)
+            _ => return AfterUnlock::Deferred(self.collect()),
+        })
     }
 
     /// Whether the driver is parked, and there is work for it.
@@ -217,7 +222,7 @@ impl Inner {
     }
 
     fn collect(&mut self) -> Deferred {
-        let (others, retired) = (std::mem::take(&mut self.spare), std::mem::take(&mut self.retired));
+        let (others, retired) = (self.spare.take().unwrap_or_default(), std::mem::take(&mut self.retired));
         let ends = self.mux.ends_with_held();
         let mut deferred = Deferred { others, retired, ends, ..Deferred::default() };
         let events = self.mux.events_mut();
@@ -231,12 +236,8 @@ impl Inner {
         }
         deferred.released = std::mem::take(&mut events.released);
         deferred.notes = std::mem::take(&mut events.notes);
-        let connection = [
-            (&mut events.incoming, &mut self.inbound),
-            (&mut events.openable, &mut self.outbound),
-            (&mut events.pong, &mut self.pings),
-        ];
-        for (happened, waiters) in connection {
+        for what in [WaitFor::Inbound, WaitFor::Outbound, WaitFor::Pong] {
+            let (happened, waiters) = self.waiters(what);
             // An event that no caller waits for is kept: a caller that comes later looks at the state itself.
             if *happened && !waiters.is_empty() {
                 *happened = false;

@@ -5,7 +5,7 @@ use crate::clock::Time;
 use crate::config::Config;
 use crate::memory::{MemoryManager, Refused, Reservation};
 use crate::priority::Priority;
-use crate::proto::first_reservation;
+use crate::proto::Charge;
 use crate::proto::limits::INITIAL_WINDOW;
 use futures::FutureExt;
 use futures::future::{BoxFuture, select};
@@ -26,13 +26,13 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// Memory for a stream: what is configured, or else the least that yamux allows (Y-MEM-1).
 pub(super) fn reserve_stream(config: &Config, memory: &Arc<dyn MemoryManager>) -> Result<Reservation, Refused> {
     let reserve = |bytes: usize| Reservation::new(memory, bytes, Priority::ALWAYS);
-    let (first, least) = (first_reservation(config), INITIAL_WINDOW as usize);
+    let (first, least) = (Charge::new(config).first_reservation(), INITIAL_WINDOW as usize);
     reserve(first).or_else(|refused| if first > least { reserve(least) } else { Err(refused) })
 }
 
 /// The least that such a reservation takes.
 pub(super) fn least_reservation(config: &Config) -> usize {
-    first_reservation(config).min(INITIAL_WINDOW as usize)
+    Charge::new(config).first_reservation().min(INITIAL_WINDOW as usize)
 }
 
 /// Asks once more for what was refused, which is `bytes` at this priority. If it is refused again, returns what to wait for

@@ -164,9 +164,9 @@ impl Shared {
         let after = inner.after_unlock();
         drop(inner);
         match after {
-            AfterUnlock::None => {}
-            AfterUnlock::One(waker) => waker.wake(),
-            AfterUnlock::Many(deferred) => {
+            AfterUnlock::Wake(None) => {}
+            AfterUnlock::Wake(Some(waker)) => waker.wake(),
+            AfterUnlock::Deferred(deferred) => {
                 self.ends.fetch_max(deferred.ends, Ordering::Relaxed);
                 let spare = deferred.run(self.id);
                 // The list is not worth waiting for the lock.
@@ -213,7 +213,7 @@ mod tests {
     use crate::memory::Reservation;
     use crate::mode::Mode;
     use crate::priority::Priority;
-    use crate::proto::{Readiness, first_reservation};
+    use crate::proto::{Charge, Readiness};
     use std::sync::mpsc;
     use std::task::{Wake, Waker};
     use std::thread;
@@ -262,7 +262,7 @@ mod tests {
     fn a_list_of_wakers_is_kept_only_for_a_few() {
         for (woken, kept) in [(1, false), (KEPT, true), (KEPT + 2, false)] {
             let config = Config::builder().accept_backlog(2 * KEPT).build().expect("valid");
-            let bytes = first_reservation(&config);
+            let bytes = Charge::new(&config).first_reservation();
             let shared = Shared::new(Mux::new(Mode::Client, config, 1, Instant::now()));
             let cx = Context::from_waker(Waker::noop());
             shared.with(|inner| {

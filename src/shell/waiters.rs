@@ -1,7 +1,9 @@
 //! Owns [`Waiters`]: the tasks that wait for one thing on a connection as a whole. It has no lock; wakers are stored and taken
 //! out, and never woken here.
+//!
+//! It holds Y-OPEN-15 on any link. A single slot, as for `poll_*`, would leave all callers but the last waiting.
 
-use std::task::{Context, Waker};
+use std::task::Waker;
 
 /// For so many callers storage is kept: as many as tasks that open or accept side by side, and 384 bytes.
 const KEPT: usize = 16;
@@ -38,37 +40,41 @@ impl WaiterSlot {
 }
 
 impl Waiters {
-    /// Stores a task's waker. The waker of another task that it replaces is moved to `retired`.
-    pub(super) fn park(&mut self, slot: &mut WaiterSlot, cx: &Context<'_>, retired: &mut Vec<Waker>) {
-        match slot {
-            WaiterSlot::Single => match &mut self.single {
-                Some(waker) if waker.will_wake(cx.waker()) => {}
-                waker => retired.extend(waker.replace(cx.waker().clone())),
-            },
+    /// Whether the waker stored in this slot wakes the same task.
+    pub(super) fn will_wake(&self, slot: &WaiterSlot, waker: &Waker) -> bool {
+        let stored = match slot {
+            WaiterSlot::Single => self.single.as_ref(),
             WaiterSlot::Ticket(ticket) => {
-                let ticket = *ticket.get_or_insert_with(|| {
-                    self.tickets = self.tickets.wrapping_add(1);
-                    self.tickets
-                });
-                match self.position(ticket) {
-                    Ok(at) => {
-                        if let Some((_, old)) = self.callers.get_mut(at).filter(|(_, old)| !old.will_wake(cx.waker())) {
-                            retired.push(std::mem::replace(old, cx.waker().clone()));
-                        }
-                    }
-                    Err(at) => self.callers.insert(at, (ticket, cx.waker().clone())),
-                }
+                let at = ticket.and_then(|ticket| self.position(ticket).ok());
+                at.and_then(|at| self.callers.get(at)).map(|(_, stored)| stored)
+            }
+        };
+        stored.is_some_and(|stored| stored.will_wake(waker))
+    }
+
+    /// Stores a task's waker; returns the one that it replaces, to be dropped with no lock held.
+    pub(super) fn park(&mut self, slot: &mut WaiterSlot, waker: Waker) -> Option<Waker> {
+        let WaiterSlot::Ticket(ticket) = slot else { return self.single.replace(waker) };
+        let ticket = *ticket.get_or_insert_with(|| {
+            self.tickets = self.tickets.wrapping_add(1);
+            self.tickets
+        });
+        match self.position(ticket) {
+            Ok(at) => self.callers.get_mut(at).map(|(_, stored)| std::mem::replace(stored, waker)),
+            Err(at) => {
+                self.callers.insert(at, (ticket, waker));
+                None
             }
         }
     }
 
-    /// The caller with this slot waits no more.
-    pub(super) fn leave(&mut self, slot: &mut WaiterSlot, retired: &mut Vec<Waker>) {
+    /// The caller with this slot waits no more; returns its waker, to be dropped with no lock held.
+    pub(super) fn leave(&mut self, slot: &mut WaiterSlot) -> Option<Waker> {
         match slot {
-            WaiterSlot::Single => retired.extend(self.single.take()),
+            WaiterSlot::Single => self.single.take(),
             WaiterSlot::Ticket(ticket) => {
-                let at = ticket.take().and_then(|ticket| self.position(ticket).ok());
-                retired.extend(at.map(|at| self.callers.remove(at).1));
+                let at = ticket.take().and_then(|ticket| self.position(ticket).ok())?;
+                Some(self.callers.remove(at).1)
             }
         }
     }
@@ -116,12 +122,11 @@ mod tests {
 
     #[test]
     fn all_are_woken_in_the_order_in_which_they_came() {
-        let (mut waiters, mut retired, clock) = (Waiters::default(), Vec::new(), Arc::new(AtomicU64::new(0)));
+        let (mut waiters, clock) = (Waiters::default(), Arc::new(AtomicU64::new(0)));
         let tasks: Vec<_> = (0..4).map(|_| Arc::new(Task { clock: clock.clone(), woken: AtomicU64::new(0) })).collect();
         let mut slots = [const { WaiterSlot::Ticket(None) }; 4];
         let mut park = |waiters: &mut Waiters, which: usize| {
-            let waker = Waker::from(tasks[which].clone());
-            waiters.park(&mut slots[which], &Context::from_waker(&waker), &mut retired);
+            assert!(waiters.park(&mut slots[which], Waker::from(tasks[which].clone())).is_none());
         };
         (0..4).for_each(|which| park(&mut waiters, which));
         assert_eq!(waiters.take().map(Waker::wake).count(), 4);
@@ -130,20 +135,18 @@ mod tests {
         assert_eq!(waiters.take().map(Waker::wake).count(), 4);
         let order: Vec<_> = tasks.iter().map(|task| task.woken.load(Ordering::Relaxed)).collect();
         assert_eq!(order, [5, 6, 7, 8]);
-        assert!(waiters.is_empty() && retired.is_empty());
+        assert!(waiters.is_empty());
     }
 
     #[test]
     fn a_caller_that_leaves_leaves_nothing_behind() {
-        let (mut waiters, mut retired) = (Waiters::default(), Vec::new());
-        let cx = Context::from_waker(Waker::noop());
+        let (mut waiters, waker) = (Waiters::default(), Waker::noop());
         let mut slots = [const { WaiterSlot::Ticket(None) }; 3];
-        slots.iter_mut().for_each(|slot| waiters.park(slot, &cx, &mut retired));
-        waiters.park(&mut slots[1], &cx, &mut retired);
-        assert!(retired.is_empty(), "the same waker is not cloned again");
-        slots.iter_mut().for_each(|slot| waiters.leave(slot, &mut retired));
-        assert_eq!((waiters.is_empty(), retired.len()), (true, 3));
-        slots.iter_mut().for_each(|slot| waiters.leave(slot, &mut retired));
+        assert!(!waiters.will_wake(&slots[1], waker));
+        slots.iter_mut().for_each(|slot| assert!(waiters.park(slot, waker.clone()).is_none()));
+        assert!(waiters.will_wake(&slots[1], waker), "the same waker is not cloned again");
+        assert!(slots.iter_mut().all(|slot| waiters.leave(slot).is_some()) && waiters.is_empty());
+        assert!(slots.iter_mut().all(|slot| waiters.leave(slot).is_none()));
         waiters.shrink();
         assert_eq!(waiters.callers.capacity(), 0);
     }

@@ -244,14 +244,9 @@ impl ReservedBytes {
         windows.saturating_add(self.send_buffers)
     }
 
-    /// The figure of a bucket.
-    pub(crate) const fn bucket_mut(&mut self, bucket: usize) -> &mut usize {
-        match bucket {
-            0 => &mut self.low,
-            1 => &mut self.medium,
-            2 => &mut self.high,
-            _ => &mut self.always,
-        }
+    /// The figures of windows, from the lowest bucket on, and of send buffers.
+    pub(crate) const fn new([low, medium, high, always]: [usize; Priority::BUCKETS], send_buffers: usize) -> Self {
+        Self { low, medium, high, always, send_buffers }
     }
 }
 
@@ -337,10 +332,7 @@ mod tests {
 
     #[test]
     fn each_bucket_has_its_figure() {
-        let mut reserved = ReservedBytes::default();
-        for (bucket, bytes) in [1, 10, 100, 1000].into_iter().enumerate() {
-            *reserved.bucket_mut(bucket) += bytes;
-        }
-        assert_eq!(reserved, ReservedBytes { low: 1, medium: 10, high: 100, always: 1000, send_buffers: 0 });
+        let reserved = ReservedBytes { low: 1, medium: 10, high: 100, always: 1000, send_buffers: 2 };
+        assert_eq!(ReservedBytes::new([1, 10, 100, 1000], 2), reserved);
     }
 }

@@ -128,10 +128,7 @@ impl Stream {
     /// priorities: set it at both ends.
     pub fn set_priority(&self, priority: Priority) {
         let now = self.shared.now();
-        self.shared.with(|inner| {
-            inner.mux.tick(now);
-            inner.mux.choose_priority(self.key, priority);
-        });
+        self.shared.with(|inner| inner.mux.choose_priority(self.key, priority, now));
     }
 
     /// The figures of the stream, as they are now.
@@ -187,7 +184,7 @@ impl Stream {
         self.shared.with(|inner| {
             // What was read is not what is dropped: a stream that was read to its end keeps that end.
             inner.mux.consume(key, unreported, now);
-            inner.mux.reset(key, code);
+            inner.mux.reset(key, code, now);
             inner.mux.reuse(chunks);
         });
     }
@@ -236,7 +233,8 @@ impl Stream {
         let Some(mut negotiation) = self.negotiation.take() else { return };
         let Observed { priority, data } = negotiation.observe(by, bytes);
         if let Some(priority) = priority {
-            self.shared.with(|inner| inner.mux.suggest_priority(self.key, priority));
+            let now = self.shared.now();
+            self.shared.with(|inner| inner.mux.suggest_priority(self.key, priority, now));
         }
         match by {
             Side::Local => self.usage.wrote |= data,

@@ -112,9 +112,8 @@ impl Resetter {
         let Some(shared) = self.shared.upgrade() else { return };
         let now = shared.now();
         shared.with(|inner| {
-            inner.mux.tick(now);
             // Y-RST-8: what the handle has taken it drops when it is used next.
-            if inner.mux.reset_from_afar(self.key, code) {
+            if inner.mux.reset_from_afar(self.key, code, now) {
                 self.deadlines.reset();
             }
         });

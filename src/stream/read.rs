@@ -2,6 +2,7 @@
 //! not with every read.
 
 use super::{Stream, exceeded};
+use crate::counting::{count_down, count_up};
 #[cfg(feature = "libp2p")]
 use crate::error::Side;
 use crate::proto::{ReadError, Readiness, Taken};
@@ -60,10 +61,10 @@ impl Stream {
         let (mut read, mut ended) = (0, false);
         while read < most && !self.chunks.is_empty() {
             let chunk = self.chunks.first();
-            let amt = chunk.len().min(most.saturating_sub(read));
+            let amt = chunk.len().min(count_down(most, read));
             to(chunk.get(..amt).unwrap_or(chunk));
             ended |= self.used(amt);
-            read = amt.saturating_add(read);
+            read = count_up(amt, read);
         }
         self.report(read, ended);
         read

@@ -21,7 +21,8 @@ impl Stream {
                 true
             }
             Err(_) => {
-                self.shared.with(|inner| inner.mux.room_refused(self.key, priority));
+                let now = self.shared.now();
+                self.shared.with(|inner| inner.mux.room_refused(self.key, priority, now));
                 false
             }
         }
@@ -135,10 +136,6 @@ impl AsyncWrite for Stream {
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.usage.closed = true;
         let now = self.shared.now();
-        let finish = |mux: &mut Mux, key| {
-            mux.tick(now);
-            mux.finish(key)
-        };
-        self.poll_flushed(finish, cx)
+        self.poll_flushed(|mux, key| mux.finish(key, now), cx)
     }
 }

@@ -1,6 +1,7 @@
 //! Owns [`Codec`]: the [`Parser`] behind `asynchronous_codec`'s traits, for whoever drives frames by hand.
 
 use super::{Frame, Parser};
+use crate::counting::count_down;
 use asynchronous_codec::{Decoder, Encoder};
 use bytes::{Buf, Bytes, BytesMut};
 use std::io;
@@ -23,7 +24,7 @@ impl Decoder for Codec {
         let before = input.len();
         let frame =
             self.parser.next(&mut input).map_err(|violation| io::Error::new(io::ErrorKind::InvalidData, violation))?;
-        let taken = before.saturating_sub(input.len());
+        let taken = count_down(before, input.len());
         Ok(match frame {
             None => None,
             Some(Frame::Header(header)) => {

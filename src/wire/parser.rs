@@ -1,6 +1,7 @@
 //! Owns [`Parser`]: where in the byte stream the next header is.
 
 use super::{HEADER_LEN, Header};
+use crate::counting::count_down;
 use crate::error::Violation;
 
 /// A piece of the byte stream: a header, or bytes of the body that the last header announced.
@@ -32,8 +33,7 @@ impl Parser {
             let len = input.len().min(usize::try_from(self.body_left).unwrap_or(usize::MAX));
             let (body, rest) = input.split_at(len);
             *input = rest;
-            // `len` is at most `body_left`.
-            self.body_left = self.body_left.saturating_sub(u32::try_from(len).unwrap_or(u32::MAX));
+            self.body_left = count_down(self.body_left, u32::try_from(len).unwrap_or(u32::MAX));
             return Ok((len > 0).then_some(Frame::Body(body)));
         }
         let Some((bytes, rest)) = input.split_first_chunk::<HEADER_LEN>() else {

@@ -23,15 +23,7 @@ fn y_send_3_close_implies_flush() {
             let (client, server) = pair(default(), default(), 100);
             let (writer, reader) = if client_writes { (&client, &server) } else { (&server, &client) };
             let (mut near, mut far) = stream(writer, reader).await;
-            let sent = pattern(0, 10_000);
-            let write = async {
-                near.write_all(&sent).await.unwrap();
-                near.close().await.unwrap();
-            };
-            let mut received = Vec::new();
-            let (result, ()) = futures::join!(far.read_to_end(&mut received), write);
-            result.unwrap();
-            assert!(received == sent);
+            deliver(&mut near, &mut far, &pattern(0, 10_000)).await;
         });
     }
 }

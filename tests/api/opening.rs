@@ -4,16 +4,27 @@ use crate::support::node::Node;
 use crate::support::outcome::{lost, reset, violation};
 use crate::support::pair::*;
 use crate::support::peer::{Peer, data, fin, go_away, id, update};
-use crate::support::{pipe, quiet, run};
+use crate::support::{Pipe, pipe, quiet, run};
 use futures::future::try_join_all;
 use futures::{AsyncReadExt, AsyncWriteExt};
 use sluicegate::wire::Flags;
-use sluicegate::{Config, ConnectionError, Mode, OpenError, Side, Violation};
+use sluicegate::{Config, ConnectionError, Mode, OpenError, Side, Stream, Violation};
 use std::io;
 use std::time::Duration;
 
 fn backlog(streams: usize) -> Config {
     quiet().accept_backlog(streams).build().unwrap()
+}
+
+/// Opens as many streams and writes to each of them, so that they fill the backlog.
+async fn fill(client: &Node<Pipe>, streams: usize) -> Vec<Stream> {
+    let mut opened = Vec::new();
+    for _ in 0..streams {
+        let mut stream = client.open().await.unwrap();
+        stream.write_all(b"x").await.unwrap();
+        opened.push(stream);
+    }
+    opened
 }
 
 // Two servers as well as two clients.
@@ -68,12 +79,7 @@ fn y_ack_2_opens_beyond_the_backlog_wait_for_the_acceptor() {
     for streams in [1, 7, 256] {
         run(async {
             let (client, server) = pair(backlog(streams), backlog(streams), 4096);
-            let mut opened = Vec::new();
-            for _ in 0..streams {
-                let mut stream = client.open().await.unwrap();
-                stream.write_all(b"x").await.unwrap();
-                opened.push(stream);
-            }
+            let _opened = fill(&client, streams).await;
             let mut next = Box::pin(client.open());
             assert!(futures::poll!(next.as_mut()).is_pending());
             settle(&client, &server).await;
@@ -96,12 +102,7 @@ fn y_ack_2_opens_beyond_the_backlog_wait_for_the_acceptor() {
 fn y_ack_2_an_open_that_waits_fails_with_the_connection() {
     run(async {
         let (client, server) = pair(backlog(3), backlog(3), 4096);
-        let mut opened = Vec::new();
-        for _ in 0..3 {
-            let mut stream = client.open().await.unwrap();
-            stream.write_all(b"x").await.unwrap();
-            opened.push(stream);
-        }
+        let _opened = fill(&client, 3).await;
         let mut next = Box::pin(client.open());
         assert!(futures::poll!(next.as_mut()).is_pending());
         settle(&client, &server).await;
@@ -158,7 +159,7 @@ fn y_ack_2_five_backlogs_open_while_the_acceptor_accepts() {
             streams
         };
         let (opened, accepted) = futures::join!(open, accept);
-        let ids = |streams: &[sluicegate::Stream]| streams.iter().map(|stream| stream.id()).collect::<Vec<_>>();
+        let ids = |streams: &[Stream]| streams.iter().map(|stream| stream.id()).collect::<Vec<_>>();
         assert_eq!(ids(&opened), ids(&accepted));
         assert_eq!((client.num_streams().await, server.num_streams().await), (80, 80));
     });

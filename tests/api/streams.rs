@@ -205,15 +205,7 @@ fn y_fin_1_a_closed_write_half_leaves_the_read_half_alone() {
             assert!(matches!(stream_error(&error), StreamError::WriteClosed));
             near.close().await.unwrap();
         }
-        let reply = pattern(0, 3 * WINDOW);
-        let answer = async {
-            far.write_all(&reply).await.unwrap();
-            far.close().await.unwrap();
-        };
-        let mut read = Vec::new();
-        let (result, ()) = futures::join!(near.read_to_end(&mut read), answer);
-        result.unwrap();
-        assert!(read == reply);
+        deliver(&mut far, &mut near, &pattern(0, 3 * WINDOW)).await;
         assert_eq!(near.read(&mut [0]).await.unwrap(), 0);
     });
 }
@@ -226,15 +218,7 @@ fn y_flow_7_after_the_peers_fin_sixteen_windows_still_go_out() {
         let (mut near, mut far) = stream(&client, &server).await;
         far.close().await.unwrap();
         assert_eq!(near.read(&mut [0]).await.unwrap(), 0);
-        let sent = pattern(5, 16 * WINDOW);
-        let write = async {
-            near.write_all(&sent).await.unwrap();
-            near.close().await.unwrap();
-        };
-        let mut received = Vec::new();
-        let (result, ()) = futures::join!(far.read_to_end(&mut received), write);
-        result.unwrap();
-        assert!(sent == received);
+        deliver(&mut near, &mut far, &pattern(5, 16 * WINDOW)).await;
     });
 }
 

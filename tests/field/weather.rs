@@ -11,7 +11,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weather {
     Calm,
-    /// It stands still, for a second to half a minute.
+    /// It stalls for a second to half a minute.
     Outages,
     /// The path becomes longer and shorter again.
     Changes,

@@ -53,7 +53,7 @@ pub struct Setup {
     pub open_timeout: Option<u32>,
     /// Connections with the peer, one after another.
     pub rounds: usize,
-    /// Whether a proxy is between the two, which stands still when it is told to.
+    /// Whether a proxy is between the two, which stalls on command.
     pub proxy: bool,
     /// More streams are opened than there may be.
     pub surplus: bool,

@@ -1,4 +1,4 @@
-//! A proxy between two ends, which stands still when it is told to, as a path does that is out for a while.
+//! A proxy between two ends, which stalls on command, as a path does that is down for a while.
 
 use crate::support::{Io, Transport, tcp};
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};

@@ -173,7 +173,7 @@ fn a_stream_that_nobody_has_accepted_is_not_handed_out_after_it() {
     });
 }
 
-// The same bytes through both kinds of windows that are read as they come: nothing is withheld, and nothing ends.
+// The same bytes through both kinds of windows that are read as they come: no credit is denied, and no stream ends.
 #[test]
 fn a_transfer_needs_no_more_memory_than_what_is_unread() {
     run(async {

@@ -2,7 +2,8 @@
 //! and a close takes as long as the transport needs and no longer (Y-CLOSE-6, Y-CLOSE-9 to Y-CLOSE-13, Y-EOF-4).
 
 use crate::support::clock::{now, paused, run_paused};
-use crate::support::pair::{default, session};
+use crate::support::ending::FailsAtEnd;
+use crate::support::pair::{Driven, default, session};
 use crate::support::peer::{Peer, data, fin, go_away, ping, pong, update};
 use crate::support::stage::{WINDOW, assert_same, drain, pattern, reason};
 use crate::support::tricky::{Fault, Tricky, Write};
@@ -254,33 +255,6 @@ fn y_close_6_a_transport_that_can_only_be_read_ends_in_a_second() {
 
 // ---- the right reason ----------------------------------------------------------------------------------------------------
 
-/// A transport whose read half fails in the place of its end.
-struct FailsAtEnd(Pipe, io::ErrorKind);
-
-impl AsyncRead for FailsAtEnd {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        let kind = self.1;
-        Pin::new(&mut self.0).poll_read(cx, buf).map(|read| match read {
-            Ok(0) => Err(kind.into()),
-            read => read,
-        })
-    }
-}
-
-impl AsyncWrite for FailsAtEnd {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_close(cx)
-    }
-}
-
 /// TLS without close_notify, and a socket that was reset.
 const FAILURES: [io::ErrorKind; 2] = [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset];
 
@@ -322,8 +296,8 @@ fn y_eof_5_a_transport_that_ends_unexpectedly_between_frames_has_ended() {
     for (kind, streams, expected) in [
         (io::ErrorKind::UnexpectedEof, false, "Ok(())"),
         (io::ErrorKind::UnexpectedEof, true, "Err(UnexpectedEof)"),
-        (io::ErrorKind::ConnectionReset, false, "Err(Io(Kind(ConnectionReset)))"),
-        (io::ErrorKind::ConnectionReset, true, "Err(Io(Kind(ConnectionReset)))"),
+        (io::ErrorKind::ConnectionReset, false, "Err(Io(Custom { kind: ConnectionReset, error: \"pulled\" }))"),
+        (io::ErrorKind::ConnectionReset, true, "Err(Io(Custom { kind: ConnectionReset, error: \"pulled\" }))"),
     ] {
         run(async {
             let (near, far) = pipe(1 << 16);
@@ -513,6 +487,18 @@ impl AsyncWrite for Mute {
     }
 }
 
+/// A client on such a transport, a stream that it has announced, and its peer.
+async fn mute_client(capacity: usize) -> (Session, Driven, Stream, Peer<Pipe>) {
+    let (near, far) = pipe(capacity);
+    let (client, driven) = session(Mute(near), paused(quiet()).build().expect("valid"), Mode::Client);
+    let mut peer = Peer::new(far);
+    peer.greet().await;
+    let mut stream = client.open().await.expect("opens");
+    stream.flush().await.expect("flushes");
+    peer.expect(update(1, Flags::SYN, 0)).await;
+    (client, driven, stream, peer)
+}
+
 #[test]
 fn y_close_13_an_orderly_close_takes_no_time_where_no_end_is_told() {
     for (code, both) in [(0, false), (0, true), (42, false)] {
@@ -544,13 +530,7 @@ fn y_close_13_an_orderly_close_takes_no_time_where_no_end_is_told() {
 fn y_close_13_a_peer_that_goes_on_after_its_go_away_is_listened_to() {
     for between in [&b""[..], b"on it goes"] {
         run_paused(async {
-            let (near, far) = pipe(1 << 16);
-            let (client, driven) = session(Mute(near), paused(quiet()).build().expect("valid"), Mode::Client);
-            let mut peer = Peer::new(far);
-            peer.greet().await;
-            let mut stream = client.open().await.expect("opens");
-            stream.flush().await.expect("flushes");
-            peer.expect(update(1, Flags::SYN, 0)).await;
+            let (client, driven, mut stream, mut peer) = mute_client(1 << 16).await;
             peer.send(go_away(0)).await;
             if !between.is_empty() {
                 peer.send_data(1, Flags::NONE, between).await;
@@ -572,13 +552,7 @@ fn y_close_13_a_peer_that_goes_on_after_its_go_away_is_listened_to() {
 #[test]
 fn y_close_13_a_go_away_behind_what_is_thrown_away_is_seen() {
     run_paused(async {
-        let (near, far) = pipe(1 << 20);
-        let (client, driven) = session(Mute(near), paused(quiet()).build().expect("valid"), Mode::Client);
-        let mut peer = Peer::new(far);
-        peer.greet().await;
-        let mut stream = client.open().await.expect("opens");
-        stream.flush().await.expect("flushes");
-        peer.expect(update(1, Flags::SYN, 0)).await;
+        let (client, driven, _stream, mut peer) = mute_client(1 << 20).await;
         let begun = now();
         let closing = tokio::spawn(async move { client.close().await });
         peer.expect(go_away(0)).await;

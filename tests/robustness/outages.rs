@@ -1,4 +1,4 @@
-//! Links that stand still and come back, and slow ones: nobody is taken for dead who gives a sign of life (Y-PING-6, Y-PING-8,
+//! Links that stall and recover, and slow ones: a peer that gives a sign of life is not taken for dead (Y-PING-6, Y-PING-8,
 //! Y-CLOSE-5). In virtual time, with the times that are the default.
 
 use crate::support::clock::{paused, run_paused};
@@ -48,7 +48,7 @@ async fn carry(mut from: ReadHalf<DuplexStream>, mut to: WriteHalf<DuplexStream>
     }
 }
 
-/// Two ends of a link that can be made to stand still.
+/// Two ends of a link that can be stalled.
 fn link() -> (Pipe, Pipe, Still) {
     let ((near, a), (b, far)) = (duplex(64 << 10), duplex(64 << 10));
     let still = Still(Arc::new(Mutex::new(Instant::now())));
@@ -58,7 +58,7 @@ fn link() -> (Pipe, Pipe, Still) {
     (near.compat(), far.compat(), still)
 }
 
-/// What is under way when the link stands still.
+/// What is on the wire when the link stalls.
 #[derive(Clone, Copy, Debug)]
 enum UnderWay {
     /// A ping that measures.

@@ -131,6 +131,8 @@ enum Rule {
     Coordinator,
     /// The fields of the coordinator are private to its folder.
     Fields,
+    /// No decision of the coordinator reads a figure.
+    Figures,
     /// No file or folder of `proto` imports itself by way of others.
     Cycle,
     /// The lists of this file name nothing that is not there.
@@ -176,6 +178,7 @@ fn judge(sources: &[Source], cargo: &str, exceptions: &[Exception]) -> Vec<Fault
             panics(source, &mut faults);
             coordinator(source, &mut faults);
             fields(source, &mut faults);
+            figures(source, &mut faults);
         }
     }
     cycles(sources, &mut faults);
@@ -486,6 +489,26 @@ fn fields(source: &Source, faults: &mut Vec<Fault>) {
         if text(&source.tokens, at) == "pub" {
             let name = if text(&source.tokens, at + 1) == "(" { group_end(&source.tokens, at + 1) } else { at + 1 };
             faults.push(fault(source, source.tokens[at].line, Rule::Fields, text(&source.tokens, name)));
+        }
+    }
+}
+
+/// The only verbs of the coordinator that read its counters.
+const FIGURES_FILE: &str = "proto/mux/stats.rs";
+
+/// Elsewhere a counter is only written: borrowed to be raised, added to, or told when a wait begins or ends.
+fn figures(source: &Source, faults: &mut Vec<Fault>) {
+    if !source.path.starts_with("proto/mux/") || source.path == FIGURES_FILE {
+        return;
+    }
+    let tokens = &source.tokens;
+    for at in (3..tokens.len()).filter(|at| is(&tokens[at - 1..=*at], &[".", "counters"])) {
+        let is_borrowed = is(&tokens[at.saturating_sub(4)..at - 2], &["&", "mut"]);
+        let is_added_to = text(tokens, at + 3) == "." && text(tokens, at + 4) == "add";
+        let method = text(tokens, at + 2);
+        let times_a_wait = method.starts_with("begin_") || method.starts_with("end_");
+        if !is_borrowed && !is_added_to && !times_a_wait {
+            faults.push(fault(source, tokens[at].line, Rule::Figures, method));
         }
     }
 }
@@ -838,6 +861,25 @@ fn fields_of_the_coordinator_that_others_see_are_found() {
     assert!(!missing(COORDINATOR_FILE, "struct Mux { a: u8 }"));
     assert!(missing(COORDINATOR_FILE, "struct Core { a: u8 }"));
     assert!(missing("proto/mux.rs", "struct Mux { a: u8 }"));
+}
+
+#[test]
+fn decisions_that_read_figures_are_found() {
+    let reads = |text, what| breaks(Rule::Figures, "proto/mux/write.rs", text, what);
+    reads("fn f(&self) -> u64 { self.counters.opened }", "opened");
+    reads("fn f(&self) -> bool { self.counters.stalled(now) > LONG }", "stalled");
+    reads("fn f(&self) { let seen = &self.counters.received; }", "received");
+    reads("fn f(view: &View) { view.counters.sent.total() }", "sent");
+    for text in [
+        "fn f(&mut self) { count(&mut self.counters.opened); }",
+        "fn f(&mut self) { let refusals = &mut self.counters.refusals; }",
+        "fn f(&mut self) { self.counters.sent.add(&batch.count()); }",
+        "fn f(view: &mut View) { view.counters.begin_stall(stall, now); self.counters.end_transport_stall(now); }",
+        "struct A<'a> { counters: &'a mut Counters }",
+    ] {
+        holds("proto/mux/write.rs", text);
+    }
+    holds(FIGURES_FILE, "fn f(&self) -> u64 { self.counters.opened }");
 }
 
 /// Which imports of these files are on a cycle: the file, and what it imports.

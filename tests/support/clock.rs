@@ -24,6 +24,8 @@ impl Clock for Paused {
 /// Runs a test in virtual time, on one thread.
 pub fn run_paused<F: Future>(test: F) -> F::Output {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+    // In a box, for the sake of the time that it takes to compile: see `run`.
+    let test: Pin<Box<dyn Future<Output = F::Output> + '_>> = Box::pin(test);
     runtime.expect("a runtime").block_on(test)
 }
 
@@ -37,7 +39,7 @@ pub fn now() -> Instant {
     Paused.now()
 }
 
-/// A clock that stands still until it is told to go on.
+/// A clock that advances only when a test advances it.
 #[derive(Clone, Debug)]
 pub struct Manual(Arc<Mutex<Alarms>>);
 

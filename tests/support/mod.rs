@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 
 pub mod clock;
+pub mod ending;
 pub mod far;
 pub mod line;
 pub mod manager;
@@ -19,7 +20,9 @@ pub mod whole;
 use futures::{AsyncRead, AsyncWrite};
 use sluicegate::{Config, ConfigBuilder};
 use std::future::Future;
+use std::pin::Pin;
 use std::time::Duration;
+use tokio::runtime::Runtime;
 use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 
 /// Any transport.
@@ -47,14 +50,19 @@ pub async fn tcp() -> (Compat<tokio::net::TcpStream>, Compat<tokio::net::TcpStre
 
 /// Runs a test; one that hangs fails.
 pub fn run<F: Future>(test: F) -> F::Output {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(within(test))
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    limited(&runtime.expect("a runtime"), Box::pin(test))
 }
 
 /// The same on two threads.
 pub fn run_threaded<F: Future>(test: F) -> F::Output {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    limited(&runtime.expect("a runtime"), Box::pin(test))
+}
+
+/// Every test is a type of its own. In a box it is not, so that the runtime is compiled once for a binary and not once for each
+/// of its hundreds of tests.
+fn limited<T>(runtime: &Runtime, test: Pin<Box<dyn Future<Output = T> + '_>>) -> T {
     runtime.block_on(within(test))
 }
 

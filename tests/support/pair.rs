@@ -67,6 +67,18 @@ pub async fn exchange(stream: Stream, bytes: &[u8]) -> io::Result<Vec<u8>> {
     Ok(read)
 }
 
+/// Writes everything at one end and finishes; all of it is read at the other end, and then the end of the stream.
+pub async fn deliver(from: &mut Stream, to: &mut Stream, bytes: &[u8]) {
+    let write = async {
+        from.write_all(bytes).await.expect("writes");
+        from.close().await.expect("finishes");
+    };
+    let mut received = Vec::new();
+    let (read, ()) = futures::join!(to.read_to_end(&mut received), write);
+    read.expect("reads to the end");
+    assert!(received == bytes);
+}
+
 /// Sends back what comes, then finishes.
 pub async fn echo(stream: Stream) -> io::Result<u64> {
     let (reader, mut writer) = stream.split();

@@ -1,16 +1,15 @@
 //! The bytes of a frame, and where a transport may end. What breaks the protocol is in `wire_faults`.
 
+use crate::support::ending::{FAILURE, FailsAtEnd};
 use crate::support::node::Node;
 use crate::support::outcome::{WINDOW, lost, over, read_exactly, read_to_eof, read_to_error, stream_error};
 use crate::support::peer::{Peer, accepted, data, fin, scripted, update};
 use crate::support::{Pipe, Transport, pipe, quiet, run};
-use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt};
+use futures::{AsyncReadExt, AsyncWriteExt, FutureExt};
 use sluicegate::wire::Flags;
 use sluicegate::{ConnectionError, MemoryLimit, Mode, Side};
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 /// A node that has said hello to its peer, whose streams' memory is counted.
 async fn budgeted(mode: Mode) -> (Node<Pipe>, Peer<Pipe>, Arc<MemoryLimit>) {
@@ -182,38 +181,13 @@ fn y_eof_2_an_end_of_the_transport_is_no_end_of_file() {
     }
 }
 
-/// A transport that fails where it should end.
-struct Breaking(Pipe);
-
-impl AsyncRead for Breaking {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_read(cx, buf).map(|result| match result {
-            Ok(0) => Err(io::Error::new(io::ErrorKind::ConnectionReset, "pulled")),
-            result => result,
-        })
-    }
-}
-
-impl AsyncWrite for Breaking {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_close(cx)
-    }
-}
-
 #[test]
 fn y_eof_2_a_failed_transport_is_no_end_of_file() {
     let inside = [data(1, Flags::FIN, 9).encode().as_slice(), b"part"].concat();
     for (tail, partial) in [(vec![], b"".as_slice()), (inside, b"part")] {
-        let reason = run(suffer(End { row: "fails", tail, partial }, Breaking));
-        assert!(matches!(&reason, ConnectionError::Io(error) if error.to_string() == "pulled"), "{reason:?}");
+        let reason =
+            run(suffer(End { row: "fails", tail, partial }, |pipe| FailsAtEnd(pipe, io::ErrorKind::ConnectionReset)));
+        assert!(matches!(&reason, ConnectionError::Io(error) if error.to_string() == FAILURE), "{reason:?}");
         assert_eq!(reason.kind(), io::ErrorKind::ConnectionReset);
     }
 }

@@ -156,7 +156,7 @@ fn y_data_1_a_reset_for_a_stream_not_open_is_ignored() {
             stage.peer.send(data(id, Flags::RST, 0)).await;
             stage.peer.send_data(id, Flags::RST | Flags::FIN, b"x").await;
             stage.expect_clean().await;
-            // Once more: the grave of stream 1 has not been disturbed.
+            // Once more: the tombstone of stream 1 is unchanged.
             stage.peer.send(update(id, Flags::RST, 3)).await;
             stage.expect_clean().await;
         }

@@ -3,6 +3,7 @@
 //! A busy connection uses chunks at the rate of its link. Freeing and allocating each of them costs more than copying
 //! its bytes, once the allocator returns pages to the system. Never decides how much memory may be kept.
 
+use crate::counting::{count_down, count_up};
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
 
@@ -38,7 +39,7 @@ impl ChunkPool {
         }
         match self.chunks.get_mut(place).and_then(Vec::pop) {
             Some(chunk) => {
-                self.len = self.len.saturating_sub(size);
+                self.len = count_down(self.len, size);
                 chunk
             }
             None => chunk(size),
@@ -53,7 +54,7 @@ impl ChunkPool {
             sizes().find(|size| chunk.try_reclaim(*size)).filter(|size| *size == chunk.capacity() && *size <= most);
         let Some((size, own)) = size.and_then(|size| Some((size, self.chunks.get_mut(place(size))?))) else { return };
         own.push(chunk);
-        self.len = self.len.saturating_add(size);
+        self.len = count_up(self.len, size);
         self.shrink(most);
     }
 
@@ -82,7 +83,7 @@ impl ChunkPool {
                 // All sizes were taken recently: starts to record anew.
                 self.asked = [false; SIZES];
             }
-            self.len = self.len.saturating_sub(size);
+            self.len = count_down(self.len, size);
         }
         if self.len == 0 {
             self.chunks = Default::default();
@@ -133,7 +134,7 @@ pub(in crate::proto) fn allocation(chunks: &VecDeque<BytesMut>, len: usize) -> u
     let (mut left, mut allocated) = (len.saturating_sub(room), 0);
     while left > 0 {
         last = chunk_size(last, left);
-        allocated = last.saturating_add(allocated);
+        allocated = count_up(last, allocated);
         left = left.saturating_sub(last);
     }
     allocated

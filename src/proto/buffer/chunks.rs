@@ -2,19 +2,22 @@
 //! the free list of the storage for them.
 //!
 //! A small message is one chunk and needs no storage. More chunks use storage that returns to the connection as soon as
-//! all of them are read.
+//! all of them are read: no allocation while bytes flow (`tests/allocations.rs`), on any link.
 
+use crate::counting::count_up;
 use crate::proto::buffer::chunk_pool::reusable;
+use crate::proto::buffer::free_list::FreeList;
 use bytes::{Buf, Bytes, BytesMut};
 use std::collections::VecDeque;
 
-/// Chunks that held fewer bytes than this are not worth recycling: half of the largest chunk. A choice, not measured.
+/// Chunks that held fewer bytes than this are not recycled: half of the largest chunk. Trades the allocation of such a chunk
+/// against that of `More`, which a small message on an idle stream then does without.
 const LARGE: usize = 4 * 1024;
 
-/// Storage for more chunks than this is not kept. A choice, not measured.
+/// Storage for more chunks than this is not kept. 64 full chunks hold 512 KiB, two first windows, in 4 KiB of storage.
 const MANY: usize = 64;
 
-/// Storages that the free list keeps. A choice, not measured.
+/// Storages that the free list keeps: 8 of at most 4 KiB are an eighth of a connection's fixed 256 KiB (docs/memory.md).
 const KEPT: usize = 8;
 
 /// Chunks that were taken and are not read yet; none of them is empty.
@@ -39,8 +42,7 @@ struct More {
 /// The free list of storage.
 #[derive(Debug, Default)]
 pub(in crate::proto) struct ChunkListPool {
-    #[expect(clippy::vec_box, reason = "they go from hand to hand as boxes")]
-    kept: Vec<Box<More>>,
+    kept: FreeList<Box<More>>,
 }
 
 impl Chunks {
@@ -65,15 +67,14 @@ impl Chunks {
             let slack = if more.unread.is_empty() { std::mem::take(&mut more.slack) } else { 0 };
             (next, slack)
         });
-        self.room = u32::try_from(next.len()).unwrap_or(u32::MAX).saturating_add(slack);
+        self.room = count_up(u32::try_from(next.len()).unwrap_or(u32::MAX), slack);
         std::mem::replace(&mut self.first, next)
     }
 
     /// Bytes of memory of the unread chunks.
     pub(crate) fn memory(&self) -> usize {
-        let behind =
-            |more: &More| more.unread.iter().map(Bytes::len).sum::<usize>().saturating_add(more.slack as usize);
-        self.more.as_deref().map_or(0, behind).saturating_add(self.room as usize)
+        let behind = |more: &More| count_up(more.unread.iter().map(Bytes::len).sum::<usize>(), more.slack as usize);
+        count_up(self.more.as_deref().map_or(0, behind), self.room as usize)
     }
 
     /// Counts bytes of the first chunk as read; returns whether they were the rest of it.
@@ -98,7 +99,7 @@ impl Chunks {
             more.slack = 0;
             more.unread.drain(..).map(|chunk| chunk.len()).sum()
         });
-        std::mem::take(&mut self.first).len().saturating_add(more)
+        count_up(std::mem::take(&mut self.first).len(), more)
     }
 
     /// Drops the used chunks, and the storage where no unread chunk is in it.
@@ -120,7 +121,7 @@ impl ChunkListPool {
     /// Appends a chunk.
     pub(in crate::proto) fn push(&mut self, chunks: &mut Chunks, chunk: BytesMut) {
         if chunk.len() >= LARGE || !chunks.is_empty() {
-            chunks.more.get_or_insert_with(|| self.kept.pop().unwrap_or_default());
+            chunks.more.get_or_insert_with(|| self.kept.take().unwrap_or_default());
         }
         let room = u32::try_from(chunk.capacity()).unwrap_or(u32::MAX);
         let slack = u32::try_from(chunk.capacity().saturating_sub(chunk.len())).unwrap_or(u32::MAX);
@@ -137,16 +138,15 @@ impl ChunkListPool {
     pub(in crate::proto) fn put(&mut self, chunks: &mut Chunks) {
         if chunks.is_empty()
             && let Some(more) = chunks.more.take()
-            && self.kept.len() < KEPT
             && more.unread.capacity().max(more.spent.capacity()) <= MANY
         {
-            self.kept.push(more);
+            self.kept.put(more, KEPT);
         }
     }
 
     /// Frees all storage.
     pub(in crate::proto) fn clear(&mut self) {
-        self.kept = Vec::new();
+        self.kept.clear();
     }
 }
 
@@ -210,10 +210,11 @@ mod tests {
         for _ in 0..3 {
             (0..3).for_each(|_| chunk_lists.push(&mut chunks, BytesMut::from(&[7; 10][..])));
             let place: *const More = &**chunks.more.as_ref().expect("more than one");
-            assert!(chunk_lists.kept.is_empty());
+            assert_eq!(chunk_lists.kept.len(), 0);
             (0..3).for_each(|_| assert!(chunks.advance(10)));
             chunk_lists.put(&mut chunks);
-            assert!(chunks.more.is_none() && std::ptr::eq(&*chunk_lists.kept[0], place));
+            assert!(chunks.more.is_none() && chunk_lists.kept.iter().all(|more| std::ptr::eq(&**more, place)));
+            assert_eq!(chunk_lists.kept.len(), 1);
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Owns the chunks that hold bytes until they are sent or read, and the free list of used ones.
+//! Owns the chunks that hold bytes until they are sent or read, and the free lists of what is used again.
 
 pub(in crate::proto) mod chunk_pool;
 pub(in crate::proto) mod chunks;
+pub(in crate::proto) mod free_list;

@@ -1,12 +1,12 @@
 //! Owns [`Counters`]: the counters of a connection, and those of one stream.
 //!
-//! Each counter is raised at the place of its event. Only waits and reserved bytes have methods, since each of them
-//! begins and ends in several places. Uses the types of `stats`. Never decides anything.
+//! Each counter is raised at the place of its event. Only waits have methods, since each of them begins and ends in
+//! several places. The verbs of a connection write the counters, and only `mux/stats` reads them: no decision depends on
+//! a figure. What decisions need is a part of its own, as `flow/levels` is. Uses the types of `stats`.
 
 pub(in crate::proto) mod stall;
 
-use crate::priority::Priority;
-use crate::stats::{Refusals, ReservedBytes, Resets, Stalled, Traffic, add, count};
+use crate::stats::{Refusals, Resets, Stalled, Traffic, add, count};
 use crate::wire::Header;
 use stall::{Cause, Clocks, Stall};
 use std::time::Duration;
@@ -20,14 +20,9 @@ pub(in crate::proto) struct Counters {
     pub(in crate::proto) useless_frames: u64,
     pub(in crate::proto) resets: Resets,
     pub(in crate::proto) refusals: Refusals,
-    /// Streams that this end has opened, and accepted.
+    /// Streams that this end has opened.
     pub(in crate::proto) opened: u64,
-    pub(in crate::proto) accepted: u64,
-    /// Reserved bytes of windows, by bucket. The send pool counts those of send buffers.
-    windows: ReservedBytes,
     clocks: Clocks,
-    /// The latest time that the core was given. Waits that end without a clock at hand end at this time.
-    latest: Instant,
 }
 
 /// The data of one stream in one direction.
@@ -94,74 +89,28 @@ impl Counters {
             resets: Resets::default(),
             refusals: Refusals::default(),
             opened: 0,
-            accepted: 0,
-            windows: ReservedBytes::default(),
             clocks: Clocks::new(now),
-            latest: now,
         }
     }
 
-    pub(in crate::proto) fn tick(&mut self, now: Instant) {
-        self.latest = self.latest.max(now);
-    }
-
-    /// Whether all reserved bytes are of one priority level.
-    pub(in crate::proto) fn is_level(&self) -> bool {
-        let ReservedBytes { low, medium, high, always, .. } = self.windows;
-        [low, medium, high, always].into_iter().filter(|bytes| *bytes > 0).count() <= 1
-    }
-
-    /// Whether no bytes are reserved at a lower level.
-    pub(in crate::proto) fn is_lowest(&self, priority: Priority) -> bool {
-        let ReservedBytes { low, medium, high, .. } = self.windows;
-        let lower = match priority.bucket() {
-            0 => 0,
-            1 => low,
-            2 => low | medium,
-            _ => low | medium | high,
-        };
-        lower == 0
-    }
-
-    /// A window of `bytes`, or a part of one, was reserved.
-    pub(in crate::proto) fn reserved(&mut self, priority: Priority, bytes: usize) {
-        let windows = self.windows.bucket_mut(priority.bucket());
-        *windows = windows.saturating_add(bytes);
-    }
-
-    /// A window was given back, or moved to another bucket.
-    pub(in crate::proto) fn released(&mut self, priority: Priority, bytes: usize) {
-        let windows = self.windows.bucket_mut(priority.bucket());
-        *windows = windows.saturating_sub(bytes);
-    }
-
-    pub(in crate::proto) const fn windows(&self) -> ReservedBytes {
-        self.windows
-    }
-
-    /// The latest time that the core was given.
-    pub(in crate::proto) const fn latest(&self) -> Instant {
-        self.latest
-    }
-
     /// A writer starts to wait, for this cause.
-    pub(in crate::proto) fn begin_stall(&mut self, stall: &mut Stall, cause: Cause) {
-        stall.begin(cause, self.latest, &mut self.clocks);
+    pub(in crate::proto) fn begin_stall(&mut self, stall: &mut Stall, cause: Cause, now: Instant) {
+        stall.begin(cause, now, &mut self.clocks);
     }
 
     /// The writer waits no longer.
-    pub(in crate::proto) fn end_stall(&mut self, stall: &mut Stall) {
-        stall.end(self.latest, &mut self.clocks);
+    pub(in crate::proto) fn end_stall(&mut self, stall: &mut Stall, now: Instant) {
+        stall.end(now, &mut self.clocks);
     }
 
     /// The transport is full, and data is waiting.
-    pub(in crate::proto) fn begin_transport_stall(&mut self) {
-        self.clocks.transport_begins(self.latest);
+    pub(in crate::proto) fn begin_transport_stall(&mut self, now: Instant) {
+        self.clocks.transport_begins(now);
     }
 
     /// The transport takes bytes again, or no data waits for it.
-    pub(in crate::proto) fn end_transport_stall(&mut self) {
-        self.clocks.transport_ends(self.latest);
+    pub(in crate::proto) fn end_transport_stall(&mut self, now: Instant) {
+        self.clocks.transport_ends(now);
     }
 
     /// How long streams have waited so far.

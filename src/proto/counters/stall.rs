@@ -1,8 +1,10 @@
 //! Owns [`Stall`]: the cause and the start of a writer's wait; and [`Clocks`], the sums of waits over all streams.
 //!
 //! Each sum can be read at any moment without a look at the streams: it holds the total of finished waits, and of the
-//! present ones their number and the sum of their starts.
+//! present ones their number and the sum of their starts. Verbs look at the cause of a present wait only to end that
+//! wait: it decides nothing about what is sent.
 
+use crate::counting::{count_down, count_up};
 use crate::stats::Stalled;
 use std::time::Duration;
 use web_time::Instant;
@@ -138,13 +140,13 @@ impl Clock {
     }
 
     fn begin(&mut self, now: Instant) {
-        self.waiting = self.waiting.saturating_add(1);
+        self.waiting = count_up(self.waiting, 1);
         self.beginnings = self.beginnings.saturating_add(self.since_epoch(now));
     }
 
     fn end(&mut self, since: Instant, now: Instant) {
         self.over = self.over.saturating_add(now.saturating_duration_since(since));
-        self.waiting = self.waiting.saturating_sub(1);
+        self.waiting = count_down(self.waiting, 1);
         self.beginnings = self.beginnings.saturating_sub(self.since_epoch(since));
     }
 

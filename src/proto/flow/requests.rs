@@ -1,4 +1,5 @@
-//! Owns the requests to the memory manager for receive windows, and the queue of credit that waits for memory.
+//! Owns the requests to the memory manager for receive windows, the policy that says which memory of a window is
+//! reserved and when, and the queue of credit that waits for memory.
 //!
 //! The memory manager is user code. So a [`WindowRequest`] is made under the lock, put to the manager with no lock
 //! held, and its [`WindowDecision`] is applied under the lock again. Credit for which there is no memory waits in a
@@ -8,6 +9,7 @@
 use crate::config::{Config, ReceiveCharge};
 use crate::memory::{MemoryManager, Reservation};
 use crate::priority::Priority;
+use crate::proto::buffer::chunk_pool::CHUNK;
 use crate::proto::key::Key;
 use crate::proto::limits::{INITIAL_WINDOW, STREAM_BOOKS};
 use std::cmp::Reverse;
@@ -20,7 +22,7 @@ use std::sync::Arc;
 pub(crate) struct WindowRequest {
     pub(in crate::proto) key: Key,
     pub(in crate::proto) priority: Priority,
-    pub(in crate::proto) charging: ReceiveCharge,
+    pub(in crate::proto) charge: Charge,
     /// Bytes by which the window would grow.
     pub(in crate::proto) growth: u32,
     /// Credit that is due at the present size. At most half of the window counts.
@@ -44,7 +46,7 @@ pub(crate) enum WindowDecision {
     /// The memory manager refuses the credit, but for so many bytes.
     Least(u32),
     /// The memory manager refuses all credit.
-    Withheld,
+    Denied,
 }
 
 /// A request of the application to grow a window by `bytes`.
@@ -52,7 +54,7 @@ pub(crate) enum WindowDecision {
 pub(crate) struct Growth {
     pub(in crate::proto) key: Key,
     pub(in crate::proto) priority: Priority,
-    pub(in crate::proto) charging: ReceiveCharge,
+    pub(in crate::proto) charge: Charge,
     pub(in crate::proto) bytes: u32,
 }
 
@@ -60,33 +62,66 @@ impl Growth {
     /// Asks the memory manager, as a [`WindowRequest`] does. The decision is [`WindowDecision::Larger`],
     /// [`WindowDecision::Wider`] or [`WindowDecision::AsItIs`].
     pub(crate) fn put_to(self, memory: &Arc<dyn MemoryManager>) -> WindowDecision {
-        match self.charging {
-            ReceiveCharge::Window => {
-                Reservation::new(memory, self.bytes as usize, self.priority).map(WindowDecision::Larger).ok()
-            }
-            ReceiveCharge::Buffered => {
-                memory.has_room(self.bytes as usize, self.priority).then_some(WindowDecision::Wider(self.bytes))
-            }
-        }
-        .unwrap_or(WindowDecision::AsItIs)
+        let (bytes, priority) = (self.bytes as usize, self.priority);
+        let granted = match self.charge.is_as_used() {
+            false => Reservation::new(memory, bytes, priority).map(WindowDecision::Larger).ok(),
+            true => memory.has_room(bytes, priority).then_some(WindowDecision::Wider(self.bytes)),
+        };
+        granted.unwrap_or(WindowDecision::AsItIs)
     }
 }
 
-/// Bytes that are reserved when a stream is opened or accepted (Y-MEM-1, Y-MEM-9).
-pub(crate) fn first_reservation(config: &Config) -> usize {
-    match config.receive_charge() {
-        ReceiveCharge::Window => config.initial_stream_window() as usize,
-        ReceiveCharge::Buffered => STREAM_BOOKS,
+/// Which memory of a receive window is reserved, and when: a window as a whole when the peer is granted it, or received
+/// bytes as they are buffered (Y-MEM-1, Y-MEM-9).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Charge {
+    receive: ReceiveCharge,
+    /// The least size of windows, in bytes.
+    initial_window: u32,
+}
+
+impl Charge {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self { receive: config.receive_charge(), initial_window: config.initial_stream_window() }
     }
+
+    /// Whether received bytes are charged, and not windows.
+    pub(in crate::proto) fn is_as_used(self) -> bool {
+        self.receive == ReceiveCharge::Buffered
+    }
+
+    /// Bytes that are reserved when a stream is opened or accepted.
+    pub(crate) fn first_reservation(self) -> usize {
+        if self.is_as_used() { STREAM_BOOKS } else { self.initial_window as usize }
+    }
+
+    /// The window of a stream for which `reserved` bytes were reserved then.
+    pub(in crate::proto) fn first_window(self, reserved: usize) -> u32 {
+        if self.is_as_used() { self.initial_window } else { u32::try_from(reserved).unwrap_or(u32::MAX) }
+    }
+
+    /// Bytes of the `reserved` ones that a stream does not need while `held` bytes are unread.
+    pub(in crate::proto) fn excess(self, reserved: usize, held: usize) -> usize {
+        let unused = if self.is_as_used() { reserved.saturating_sub(STREAM_BOOKS) } else { 0 };
+        unused.saturating_sub(needed_for(held))
+    }
+
+    /// Bytes of a reservation that a window gives up when it shrinks by `bytes`.
+    pub(in crate::proto) fn given_up(self, bytes: u32) -> usize {
+        if self.is_as_used() { 0 } else { bytes as usize }
+    }
+}
+
+/// The most memory that chunks with `held` unread bytes take. Most of the first chunk may have been read. The last
+/// chunk that the reader has taken and the last one that arrives may be nearly empty. All others are full.
+pub(in crate::proto) const fn needed_for(held: usize) -> usize {
+    if held == 0 { 0 } else { held.saturating_add(3 * CHUNK) }
 }
 
 impl WindowRequest {
     /// Asks the memory manager. The caller holds no lock: the manager is user code.
     pub(crate) fn put_to(self, memory: &Arc<dyn MemoryManager>) -> WindowDecision {
-        match self.charging {
-            ReceiveCharge::Window => self.promised(memory),
-            ReceiveCharge::Buffered => self.used(&**memory),
-        }
+        if self.charge.is_as_used() { self.used(&**memory) } else { self.promised(memory) }
     }
 
     /// How often the memory manager has refused growth before it came to this decision.
@@ -97,7 +132,7 @@ impl WindowRequest {
             }
             WindowDecision::Wider(_) => 0,
             // The manager was only asked whether there is room, and once.
-            _ if self.charging == ReceiveCharge::Buffered => usize::from(self.growth > 0),
+            _ if self.charge.is_as_used() => usize::from(self.growth > 0),
             _ => self.growths().count(),
         };
         refused as u64
@@ -132,7 +167,7 @@ impl WindowRequest {
         } else if self.least > 0 && room(self.least, Priority::ALWAYS) {
             WindowDecision::Least(self.least)
         } else {
-            WindowDecision::Withheld
+            WindowDecision::Denied
         }
     }
 }
@@ -198,5 +233,61 @@ impl CreditQueue {
     #[cfg(test)]
     pub(in crate::proto) fn len(&self) -> usize {
         self.queue.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::key::Serial;
+
+    fn key(slot: u32) -> Key {
+        Key { slot, serial: Serial::FIRST }
+    }
+
+    fn drain(queue: &mut CreditQueue) -> Vec<u32> {
+        std::iter::from_fn(|| queue.pop()).map(|key| key.slot).collect()
+    }
+
+    #[test]
+    fn y_mem_10_credit_waits_by_priority_then_by_arrival() {
+        let mut queue = CreditQueue::default();
+        let waiting = [Priority::LOW, Priority::HIGH, Priority::LOW, Priority::ALWAYS, Priority::HIGH];
+        for (slot, priority) in (0..).zip(waiting) {
+            queue.push(key(slot), priority);
+        }
+        assert_eq!((queue.first(), queue.len()), (Some((Priority::ALWAYS, key(3))), 5));
+        assert_eq!(drain(&mut queue), [3, 1, 4, 0, 2]);
+        assert_eq!((queue.first(), queue.pop()), (None, None));
+    }
+
+    #[test]
+    fn a_stream_that_leaves_the_queue_is_skipped() {
+        let mut queue = CreditQueue::default();
+        let places = [0, 1, 2].map(|slot| queue.push(key(slot), Priority::MEDIUM));
+        queue.remove(places[1]);
+        queue.remove(places[1]);
+        assert_eq!(drain(&mut queue), [0, 2]);
+    }
+
+    #[test]
+    fn a_stream_that_queues_again_waits_behind_the_others() {
+        let mut queue = CreditQueue::default();
+        let [first, _] = [0, 1].map(|slot| queue.push(key(slot), Priority::MEDIUM));
+        queue.remove(first);
+        queue.push(key(0), Priority::MEDIUM);
+        assert_eq!(drain(&mut queue), [1, 0]);
+    }
+
+    #[test]
+    fn places_stay_distinct_after_an_empty_queue() {
+        let mut queue = CreditQueue::default();
+        let before = queue.push(key(0), Priority::MEDIUM);
+        queue.pop();
+        queue.release_if_idle();
+        let after = queue.push(key(1), Priority::MEDIUM);
+        assert_ne!(before, after);
+        queue.remove(before);
+        assert_eq!(drain(&mut queue), [1], "an old place removes no other stream");
     }
 }

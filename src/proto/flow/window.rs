@@ -6,6 +6,7 @@
 //! estimate is in `rate`.
 
 use super::rate::{Rate, per_round_trip};
+use crate::counting::{count_down, count_up};
 use crate::proto::limits::{INITIAL_WINDOW, TRAIN_START};
 use std::time::Duration;
 use web_time::Instant;
@@ -43,7 +44,7 @@ impl SendWindow {
     /// Takes up to `wanted` bytes of credit.
     pub(in crate::proto) fn take(&mut self, wanted: usize) -> usize {
         let taken = u32::try_from(wanted).unwrap_or(u32::MAX).min(self.available);
-        self.available = self.available.saturating_sub(taken);
+        self.available = count_down(self.available, taken);
         taken as usize
     }
 }
@@ -99,7 +100,7 @@ impl ReceiveWindow {
     pub(in crate::proto) fn receive(&mut self, len: u32, quiet: Instant, now: Instant) -> Result<(), BeyondCredit> {
         let credit = self.credit.checked_sub(len).ok_or(BeyondCredit)?;
         match &self.rate {
-            None if self.held.saturating_add(len) >= TRAIN_START => self.time(len, now),
+            None if count_up(self.held, len) >= TRAIN_START => self.time(len, now),
             Some(rate) if rate.bytes == 0 => self.time(len, now),
             None | Some(_) => {}
         }
@@ -110,7 +111,7 @@ impl ReceiveWindow {
         }
         self.credit = credit;
         // Invariant: credit + held <= size, so the sum does not saturate.
-        self.held = self.held.saturating_add(len);
+        self.held = count_up(self.held, len);
         Ok(())
     }
 
@@ -133,7 +134,7 @@ impl ReceiveWindow {
     /// The application has read `bytes`, or they were discarded for it.
     pub(in crate::proto) fn consume(&mut self, bytes: u32, now: Instant) {
         let bytes = bytes.min(self.held);
-        self.held = self.held.saturating_sub(bytes);
+        self.held = count_down(self.held, bytes);
         match &mut self.rate {
             // Bytes read at the first moment arrived before it: they say nothing of the rate.
             None => self.measure(now),
@@ -142,8 +143,8 @@ impl ReceiveWindow {
     }
 
     /// Credit that the window allows and that the peer has not been granted yet.
-    pub(in crate::proto) const fn owed(&self) -> u32 {
-        self.size.saturating_sub(self.credit).saturating_sub(self.held)
+    pub(in crate::proto) fn owed(&self) -> u32 {
+        count_down(count_down(self.size, self.credit), self.held)
     }
 
     /// Whether the credit owed is worth a window update (Y-FLOW-4).
@@ -181,7 +182,7 @@ impl ReceiveWindow {
     /// Grants at most `most` of the credit owed.
     pub(in crate::proto) fn grant_up_to(&mut self, most: u32, now: Instant) -> u32 {
         let granted = self.owed().min(most);
-        self.credit = self.credit.saturating_add(granted);
+        self.credit = count_up(self.credit, granted);
         if let Some(rate) = &mut self.rate {
             rate.granted(granted, now);
         }
@@ -201,7 +202,7 @@ impl ReceiveWindow {
 
     /// Makes the window larger.
     pub(in crate::proto) fn grow(&mut self, bytes: u32) {
-        self.size = self.size.saturating_add(bytes);
+        self.size = count_up(self.size, bytes);
         if let Some(rate) = &mut self.rate {
             rate.enlarged = true;
         }
@@ -212,7 +213,7 @@ impl ReceiveWindow {
     /// was granted. Returns the number of bytes.
     pub(in crate::proto) fn shrink(&mut self, floor: u32) -> u32 {
         let bytes = self.owed().min(self.size.saturating_sub(floor));
-        self.size = self.size.saturating_sub(bytes);
+        self.size = count_down(self.size, bytes);
         bytes
     }
 
@@ -250,7 +251,7 @@ impl ReceiveWindow {
 
     /// Starts a new measurement.
     fn measure(&mut self, now: Instant) {
-        let goal = self.credit.saturating_add(self.held);
+        let goal = count_up(self.credit, self.held);
         let enlarged = self.rate.as_ref().map_or(self.owed() > 0, |rate| rate.enlarged);
         let (beyond, granted, waited) =
             self.rate.as_ref().map_or((0, now, None), |rate| (rate.beyond, rate.granted, rate.waited));

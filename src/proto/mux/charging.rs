@@ -1,24 +1,22 @@
-//! Verbs of [`Mux`] for the memory of received bytes where it is charged as it is used ([`ReceiveCharge::Buffered`]).
+//! Verbs of [`Mux`] for the memory of received bytes where it is charged as it is used (`ReceiveCharge::Buffered`).
 //!
 //! Memory is reserved ahead of the bytes of one read, so that the memory manager is asked once a read and not once a
 //! frame. Each buffered chunk is charged to its stream, and is given back as the application reads. No buffer ever
 //! holds a byte that is not reserved (Y-MEM-9).
 
 use super::{Lifecycle, Mux};
-use crate::config::ReceiveCharge;
 use crate::memory::Reservation;
-use crate::proto::buffer::chunk_pool::CHUNK;
 use crate::proto::events::notes::Note;
 use crate::proto::key::Key;
-use crate::proto::limits::STREAM_BOOKS;
 use crate::proto::stream::{Owed, ReceiveEvent, ResetBy, ResetCause};
 use crate::stats::count;
+use web_time::Instant;
 
 impl Mux {
     /// Bytes that have to be reserved before the next `len` bytes of the present body can be buffered. The shell
     /// answers with [`Mux::provide`]; otherwise these bytes end their stream.
     pub(crate) fn lacks(&self, len: usize) -> Option<usize> {
-        if self.config.receive_charge() == ReceiveCharge::Window || len == 0 {
+        if !self.charge_policy().is_as_used() || len == 0 {
             return None;
         }
         let needed = self.store.get(self.receiver()?)?.allocation(len);
@@ -46,7 +44,7 @@ impl Mux {
 
     /// Charges a stream for the next `len` bytes of its body; `false` if no memory is reserved for them.
     pub(super) fn charge(&mut self, key: Key, len: usize) -> bool {
-        if self.config.receive_charge() == ReceiveCharge::Window {
+        if !self.charge_policy().is_as_used() {
             return true;
         }
         let Some(stream) = self.store.get_mut(key) else { return true };
@@ -59,48 +57,25 @@ impl Mux {
             return false;
         }
         ahead.move_to(own, needed);
-        self.counters.reserved(stream.priority, needed);
+        self.levels.reserve(stream.priority, needed);
         true
-    }
-
-    /// The application has read bytes of a stream: gives back the memory that the rest does not need.
-    pub(super) fn discharge(&mut self, key: Key) {
-        if self.config.receive_charge() == ReceiveCharge::Window {
-            return;
-        }
-        let arriving = self.arriving(key);
-        let Some(stream) = self.store.get_mut(key) else { return };
-        let needed = needed_for(stream.receive.window.held().saturating_sub(arriving) as usize);
-        let Some(own) = &mut stream.reservation else { return };
-        let excess = own.bytes().saturating_sub(STREAM_BOOKS).saturating_sub(needed);
-        if excess == 0 {
-            return;
-        }
-        self.events.released.push(own.split(excess));
-        self.counters.released(stream.priority, excess);
     }
 
     /// There is no memory for the bytes that arrive on a stream: it ends, and the peer is told. Bytes that arrived
     /// before are kept for the application (Y-MEM-11).
-    pub(super) fn end_out_of_memory(&mut self, key: Key) {
+    pub(super) fn end_out_of_memory(&mut self, key: Key, now: Instant) {
         let code = self.config.refusal_code();
         let Some(stream) = self.store.get(key) else { return };
         self.events.notes.debug(|| Note::OutOfMemory { stream: stream.id, code });
         count(&mut self.counters.resets.out_of_memory);
         if self.leave_backlog(key) {
-            self.end_with_reset(key, code);
+            self.end_with_reset(key, code, now);
             return;
         }
-        let Some(stream) = self.store.get_mut(key) else { return };
-        stream.receive.state = stream.receive.state.on(ReceiveEvent::RemoteReset);
-        stream.owed = Owed { syn: false, reset: true };
-        self.take_stock(key);
-        self.end_halves(key, ResetCause { by: ResetBy::OutOfMemory, code });
+        let Some(mut view) = self.view(key) else { return };
+        view.stream.receive.state = view.stream.receive.state.on(ReceiveEvent::RemoteReset);
+        view.stream.owed = Owed { syn: false, reset: true };
+        view.take_stock();
+        self.end_halves(key, ResetCause { by: ResetBy::OutOfMemory, code }, now);
     }
-}
-
-/// The most memory that chunks with `held` unread bytes take. Most of the first chunk may have been read. The last
-/// chunk that the reader has taken and the last one that arrives may be nearly empty. All others are full.
-pub(super) const fn needed_for(held: usize) -> usize {
-    if held == 0 { 0 } else { held.saturating_add(3 * CHUNK) }
 }

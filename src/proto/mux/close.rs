@@ -6,7 +6,8 @@
 //! task waits for a stream that will never open, the connection closes after a while, so that a new one can replace it.
 
 use super::inbound::Progress;
-use super::teardown::{Leave, Trace};
+use super::teardown::Leave;
+use super::view::Trace;
 use super::{Lifecycle, Mux};
 use crate::error::{ConnectionError, Side};
 use crate::proto::events::notes::Note;
@@ -14,7 +15,7 @@ use crate::proto::flow::requests::CreditState;
 use crate::proto::key::Key;
 use crate::proto::peer::ends::Confirmation;
 use crate::proto::stream::readiness::Readiness;
-use crate::proto::stream::{Handle, Handshake, ReceiveState, Stream};
+use crate::proto::stream::{Handle, Handshake, Owed, ReceiveState, Stream};
 use crate::stats::add;
 use web_time::Instant;
 
@@ -45,10 +46,10 @@ impl Mux {
         if !matches!(self.lifecycle, Lifecycle::Open) {
             return;
         }
-        self.tick(now);
+        let now = self.advance(now);
         self.ends.ask_confirmation();
         for key in self.store.keys().collect::<Vec<_>>() {
-            self.reset_unanswered(key);
+            self.reset_unanswered(key, now);
         }
         self.close(0);
     }
@@ -65,11 +66,11 @@ impl Mux {
     /// The application opens and accepts no more streams: streams in the backlog and later ones are refused, and the
     /// connection closes with the last open stream (Y-CLOSE-8).
     pub(crate) fn drain(&mut self, now: Instant) {
-        self.tick(now);
+        let now = self.advance(now);
         self.draining = true;
         self.local_away = true;
         while let Some(key) = self.take_incoming() {
-            let told = self.end_with_reset(key, 0);
+            let told = self.end_with_reset(key, 0, now);
             add(&mut self.counters.refusals.incoming_by_go_away, told.into());
             self.release(key, 0, Leave::Closed, now);
         }
@@ -91,12 +92,11 @@ impl Mux {
     }
 
     /// The peer accepts no more streams, or ends the connection.
-    pub(super) fn on_go_away(&mut self, code: u32) -> Progress {
+    pub(super) fn on_go_away(&mut self, code: u32, now: Instant) -> Progress {
         self.events.notes.debug(|| Note::GoesAway { code });
-        self.ends.peer_goes_away(self.stream_frames());
         if code != 0 {
             // Y-AWAY-2.
-            self.fail(ConnectionError::GoAway { by: Side::Remote, code });
+            self.fail(ConnectionError::GoAway { by: Side::Remote, code }, now);
             return Progress::Useful;
         }
         let news = !std::mem::replace(&mut self.remote_away, true);
@@ -107,8 +107,8 @@ impl Mux {
 
     /// Whether the peer's go-away was the last frame it sent, pings aside. A peer that closes sends nothing more. A
     /// peer that only refuses new streams goes on with the open ones (Y-CLOSE-13).
-    pub(crate) fn peer_has_left(&self) -> bool {
-        self.ends.peer_has_left(self.stream_frames())
+    pub(crate) const fn peer_has_left(&self) -> bool {
+        self.ends.peer_has_left()
     }
 
     /// Whether the peer has read the go-away, where it was asked (Y-CLOSE-14).
@@ -116,24 +116,20 @@ impl Mux {
         self.ends.confirmation()
     }
 
-    const fn stream_frames(&self) -> u64 {
-        self.counters.received.data_frames.saturating_add(self.counters.received.window_update_frames)
-    }
-
     /// Writing to the transport has failed. A go-away that the peer sent explains it better than the error (Y-CLOSE-6).
-    pub(crate) fn handle_write_error(&mut self, error: ConnectionError) {
+    pub(crate) fn handle_write_error(&mut self, error: ConnectionError, now: Instant) {
         let reason = self.orderly_end(false).unwrap_or(error);
-        self.fail(reason);
+        self.fail(reason, now);
     }
 
     /// Reading from the transport has failed, `inside` a frame or not (Y-EOF-4).
-    pub(crate) fn handle_read_error(&mut self, inside: bool, error: ConnectionError) {
+    pub(crate) fn handle_read_error(&mut self, inside: bool, error: ConnectionError, now: Instant) {
         let reason = self.orderly_end(inside).unwrap_or(error);
-        self.fail(reason);
+        self.fail(reason, now);
     }
 
     /// The transport has ended, `inside` a frame or not (Y-EOF-1, Y-EOF-3).
-    pub(crate) fn handle_eof(&mut self, inside: bool) {
+    pub(crate) fn handle_eof(&mut self, inside: bool, now: Instant) {
         // The peer could not have ended a stream whose SYN has not left.
         let known = |key| self.store.get(key).is_some_and(|stream| stream.handshake != Handshake::Lazy);
         let open = self.store.live() > 0 && self.store.keys().any(|key| known(key) && self.is_linked(key));
@@ -143,7 +139,7 @@ impl Mux {
             (None, Lifecycle::Closing { reason, .. }) => reason.clone(),
             (None, _) => ConnectionError::Closed { by: Side::Remote },
         };
-        self.fail(reason);
+        self.fail(reason, now);
     }
 
     /// The reason of an end in good order: the transport ends or fails after the peer's go-away, or while this end
@@ -179,12 +175,9 @@ impl Mux {
     }
 
     /// The rest of the present body will not arrive: the connection is over.
-    pub(super) fn give_up_body(&mut self) {
-        if let Some(key) = self.receiver() {
-            let (left, latest) = (self.arriving(key), self.counters.latest());
-            if let Some(stream) = self.store.get_mut(key) {
-                stream.receive.window.consume(left, latest);
-            }
+    pub(super) fn give_up_body(&mut self, now: Instant) {
+        if let Some(view) = self.receiver().and_then(|key| self.view(key)) {
+            view.stream.receive.window.consume(view.arriving, now);
         }
         self.body = None;
     }
@@ -234,19 +227,20 @@ impl Mux {
 
     /// Ends the connection: every stream fails, queued data is dropped, and all memory but that of unread bytes is
     /// given back. The first reason stays (Y-CLOSE-4).
-    pub(crate) fn fail(&mut self, reason: ConnectionError) {
+    pub(crate) fn fail(&mut self, reason: ConnectionError, now: Instant) {
         if matches!(self.lifecycle, Lifecycle::Closed(_)) {
             return;
         }
+        let now = self.advance(now);
         self.part_with_backlog(&reason);
         self.lifecycle = Lifecycle::Closed(reason);
-        self.transport_moves_no_more();
+        self.counters.end_transport_stall(now);
         self.control.clear();
         self.tombstones.clear();
         self.half_open.clear();
         self.chunk_lists.clear();
         self.forget_windows();
-        self.give_up_body();
+        self.give_up_body(now);
         self.coalesce_until = None;
         self.events.released.extend(self.send_pool.clear());
         self.events.released.extend(self.ahead.take());
@@ -254,23 +248,21 @@ impl Mux {
         self.events.attention = true;
         self.store.forget_ids();
         for key in self.store.keys().collect::<Vec<_>>() {
-            self.fail_stream(key);
+            self.fail_stream(key, now);
         }
     }
 
-    fn fail_stream(&mut self, key: Key) {
-        let Some(stream) = self.store.get_mut(key) else { return };
+    fn fail_stream(&mut self, key: Key, now: Instant) {
+        let Some(mut view) = self.view(key) else { return };
+        let stream = &mut *view.stream;
         stream.send.lost |= stream.drop_unsent() > 0;
-        stream.owed = Default::default();
+        stream.owed = Owed::default();
         if let Some(active) = &mut stream.active {
             (active.credit_state, active.minimum_credit) = (CreditState::Settled, 0);
         }
         stream.receive.window.forget_rate();
-        let orphan = stream.handle == Handle::Released;
-        self.notify(key, Readiness::ALL);
-        self.unlink(key, Trace::None);
-        if orphan {
-            self.remove(key);
-        }
+        view.notify(Readiness::ALL);
+        self.leave_wire(key, Trace::None, now);
+        self.sync_queues(key);
     }
 }

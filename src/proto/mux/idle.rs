@@ -13,8 +13,8 @@ impl Mux {
     /// Bytes have arrived: the peer is alive.
     pub(crate) fn heard(&mut self, now: Instant) {
         self.pinger.heard(now);
+        let now = self.advance(now);
         self.moved(now);
-        self.tick(now);
     }
 
     /// A byte has crossed, in either direction.

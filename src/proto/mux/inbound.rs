@@ -4,7 +4,6 @@
 //! acts once its body is complete. `open` handles SYNs, `late` handles frames of streams that have ended.
 
 use super::Mux;
-use super::teardown::Trace;
 use crate::error::{ConnectionError, Violation};
 use crate::proto::counters::count_frame;
 use crate::proto::counters::stall::Cause;
@@ -12,7 +11,7 @@ use crate::proto::events::notes::Note;
 use crate::proto::key::Key;
 use crate::proto::stream::readiness::Readiness;
 use crate::proto::stream::{
-    Body, Handshake, HandshakeEvent, Opener, Opening, ReceiveEvent, ReceiveState, ResetBy, ResetCause, SendEvent,
+    Body, Handshake, HandshakeEvent, Opener, Opening, Owed, ReceiveEvent, ReceiveState, ResetBy, ResetCause, SendEvent,
     Target,
 };
 use crate::stats::{Resets, add, count};
@@ -56,10 +55,12 @@ impl Mux {
             Frame::Header(header) => {
                 self.events.notes.received(header);
                 count_frame(&mut self.counters.received, header);
+                self.ends.frame_received(header);
                 self.on_header(header, now)
             }
         };
-        result.and_then(|worth| self.account(worth, now)).unwrap_or_else(|violation| self.violated(violation));
+        let accounted = result.and_then(|worth| self.account(worth, now));
+        accounted.unwrap_or_else(|violation| self.violated(violation, now));
         match self.body {
             Some(Body { target: Target::Undecided(_), .. }) => Admission::Reserve,
             _ => Admission::Settled,
@@ -67,13 +68,13 @@ impl Mux {
     }
 
     /// The peer broke the protocol, in a frame or in the bytes of one.
-    pub(crate) fn violated(&mut self, violation: Violation) {
+    pub(crate) fn violated(&mut self, violation: Violation, now: Instant) {
         if self.closed().is_some() {
             return;
         }
         self.events.notes.debug(|| Note::Violated(violation.clone()));
         let code = violation.code();
-        self.fail(ConnectionError::Violation(violation));
+        self.fail(ConnectionError::Violation(violation), now);
         self.control.owe_go_away(code);
     }
 
@@ -118,14 +119,14 @@ impl Mux {
             }
             Header::Data { id, flags, len } => match self.known(id) {
                 Some(key) => self.on_data(key, flags, len, now),
-                None => self.on_late_data(id, flags, len),
+                None => self.on_late_data(id, flags, len, now),
             },
             Header::WindowUpdate { id, flags, value } => match self.known(id) {
                 Some(key) => self.on_window_update(key, flags, value, now),
-                None => Ok(self.on_late_update(id, flags, value)),
+                None => Ok(self.on_late_update(id, flags, value, now)),
             },
             Header::Ping { kind, nonce } => self.on_ping(kind, nonce, now),
-            Header::GoAway { code } => Ok(self.on_go_away(code)),
+            Header::GoAway { code } => Ok(self.on_go_away(code, now)),
         }
     }
 
@@ -138,14 +139,15 @@ impl Mux {
     // ---- data and credit -----------------------------------------------------------------------------------------
 
     fn on_data(&mut self, key: Key, flags: Flags, len: u32, now: Instant) -> Result<Progress, Violation> {
-        let Some(stream) = self.store.get_mut(key) else { return Ok(Progress::Stray) };
-        let (id, state) = (stream.id, stream.receive.state);
-        let credit = stream.receive.window.credit();
-        let exceeded = Violation::WindowExceeded { stream: id.value(), len, credit };
+        let quiet = self.last_data;
+        let Some(mut view) = self.view(key) else { return Ok(Progress::Stray) };
+        let (state, window) = (view.stream.receive.state, &mut view.stream.receive.window);
+        let exceeded = Violation::WindowExceeded { stream: view.stream.id.value(), len, credit: window.credit() };
         // Y-FLOW-2: validated by the header alone, and in every state.
-        stream.receive.window.receive(len, self.last_data, now).map_err(|_| exceeded)?;
-        stream.received.data_frame();
-        let heard = self.acknowledged(key);
+        window.receive(len, quiet, now).map_err(|_| exceeded)?;
+        view.stream.received.data_frame();
+        // Y-ACK-3.
+        let heard = view.handshake(HandshakeEvent::Heard);
         if flags.contains(Flags::RST) {
             self.body = Some(Body { target: Target::Discard, left: len, fin: false });
             self.consume(key, len, now);
@@ -164,7 +166,7 @@ impl Mux {
                 // Y-FIN-3: data after the end of the stream.
                 self.body = Some(Body { target: Target::Discard, left: len, fin: false });
                 self.consume(key, len, now);
-                let told = self.end_with_reset(key, PROTOCOL_ERROR);
+                let told = self.end_with_reset(key, PROTOCOL_ERROR, now);
                 add(&mut self.counters.resets.after_fin, told.into());
                 Ok(Progress::Useless)
             }
@@ -186,17 +188,16 @@ impl Mux {
         body.left = body.left.saturating_sub(len);
         if let Target::Stream(key) = body.target {
             if !self.charge(key, bytes.len()) {
-                self.end_out_of_memory(key);
+                self.end_out_of_memory(key, now);
             }
-            if let Some(stream) = self.store.get_mut(key) {
-                stream.received.body(bytes.len());
-            }
-            if self.store.keep(key, bytes, &mut self.send_pool.free_chunks) {
-                if let Some(stream) = self.store.get_mut(key) {
-                    self.pending_readers.begin(stream);
+            let kept = self.store.keep(key, bytes, &mut self.send_pool.free_chunks);
+            if let Some(mut view) = self.view(key) {
+                view.stream.received.body(bytes.len());
+                if kept {
+                    view.data_arrived();
                 }
-                self.notify(key, Readiness::READ);
-            } else {
+            }
+            if !kept {
                 self.consume(key, len, now);
             }
         }
@@ -209,9 +210,9 @@ impl Mux {
         match target {
             Target::Stream(key) => {
                 self.body = None;
-                if fin && self.on_fin(key) == Progress::Useless {
+                if fin && self.on_fin(key, now) == Progress::Useless {
                     // The data earned a token, which this FIN spends.
-                    self.spend_useless(now).unwrap_or_else(|violation| self.violated(violation));
+                    self.spend_useless(now).unwrap_or_else(|violation| self.violated(violation, now));
                 }
             }
             Target::HalfOpen(id) => {
@@ -223,90 +224,70 @@ impl Mux {
     }
 
     fn on_window_update(&mut self, key: Key, flags: Flags, value: u32, now: Instant) -> Result<Progress, Violation> {
-        let Some(stream) = self.store.get_mut(key) else { return Ok(Progress::Stray) };
-        stream.updates.received();
+        let Some(mut view) = self.view(key) else { return Ok(Progress::Stray) };
+        view.stream.updates.received();
+        // Any frame of the peer on this stream counts as its ACK (Y-ACK-3).
+        let heard = view.handshake(HandshakeEvent::Heard);
         if flags.contains(Flags::RST) {
             // Y-RST-1: the value is a code, never credit.
-            self.acknowledged(key);
             self.on_reset(key, value, now)?;
             return Ok(Progress::Useful);
         }
-        let credit = stream.send.window.available();
-        let overflow = Violation::CreditOverflow { stream: stream.id.value(), credit, delta: value };
-        stream.send.window.credit(value).map_err(|_| overflow)?;
-        let stalled = stream.stall.cause() == Some(Cause::Window);
-        let mut worth = if value > 0 { Progress::Useful } else { Progress::Useless };
+        let window = &mut view.stream.send.window;
+        let (stream, credit) = (view.stream.id.value(), window.available());
+        window.credit(value).map_err(|_| Violation::CreditOverflow { stream, credit, delta: value })?;
         if value > 0 {
-            if stalled {
-                self.end_stall(key);
+            if view.stream.stall.cause() == Some(Cause::Window) {
+                view.end_stall(now);
             }
-            self.notify(key, Readiness::WRITE);
-        }
-        if self.acknowledged(key) {
-            worth = Progress::Useful;
+            view.notify(Readiness::WRITE);
         }
         if flags.contains(Flags::FIN) {
-            worth = self.on_fin(key);
+            return Ok(self.on_fin(key, now));
         }
-        Ok(worth)
-    }
-
-    /// Any frame of the peer on this stream counts as its ACK (Y-ACK-3). Returns whether it is the first.
-    fn acknowledged(&mut self, key: Key) -> bool {
-        let Some(stream) = self.store.get(key) else { return false };
-        let next = stream.handshake.on(HandshakeEvent::Heard);
-        let news = next != stream.handshake;
-        self.set_handshake(key, next);
-        news
+        Ok(if value > 0 || heard { Progress::Useful } else { Progress::Useless })
     }
 
     // ---- ends ----------------------------------------------------------------------------------------------------
 
-    fn on_fin(&mut self, key: Key) -> Progress {
-        let Some(stream) = self.store.get_mut(key) else { return Progress::Stray };
-        let state = stream.receive.state;
-        stream.receive.state = state.on(ReceiveEvent::Fin);
-        if stream.receive.state == state {
+    fn on_fin(&mut self, key: Key, now: Instant) -> Progress {
+        let Some(mut view) = self.view(key) else { return Progress::Stray };
+        let state = view.stream.receive.state;
+        view.stream.receive.state = state.on(ReceiveEvent::Fin);
+        if view.stream.receive.state == state {
             // Y-FIN-2: a second FIN.
             return Progress::Useless;
         }
-        self.leave_credit_queue(key);
-        self.take_stock(key);
-        self.notify(key, Readiness::READ);
-        self.settle(key);
+        view.leave_credit_queue();
+        view.take_stock();
+        view.notify(Readiness::READ);
+        self.sync(key, now);
         Progress::Useful
     }
 
+    /// Both halves are over: the stream leaves the wire even if unread bytes are left.
     fn on_reset(&mut self, key: Key, code: u32, now: Instant) -> Result<(), Violation> {
-        let Some(stream) = self.store.get_mut(key) else { return Ok(()) };
-        self.events.notes.debug(|| Note::Reset { stream: stream.id, code });
+        let Some(mut view) = self.view(key) else { return Ok(()) };
+        let stream = &mut *view.stream;
+        view.events.notes.debug(|| Note::Reset { stream: stream.id, code });
         stream.send.state = stream.send.state.on(SendEvent::Reset);
         stream.receive.state = stream.receive.state.on(ReceiveEvent::RemoteReset);
         // A stream that this end has reset before is counted as such.
         let news = stream.reset.is_none();
         stream.reset.get_or_insert(ResetCause { by: ResetBy::Remote, code });
-        stream.owed = Default::default();
-        let (priority, unsent) = (stream.priority, stream.drop_unsent());
-        self.send_pool.remove(priority, unsent);
-        self.leave_credit_queue(key);
-        self.notify(key, Readiness::ALL);
+        stream.owed = Owed::default();
+        view.drop_unsent();
+        view.notify(Readiness::ALL);
         // Y-OPEN-10: the stream leaves the backlog and is never handed out.
         let unaccepted = self.leave_backlog(key);
-        self.end_by_reset(key);
+        self.sync(key, now);
         let Resets { remote, remote_unaccepted, .. } = &mut self.counters.resets;
         add(if unaccepted { remote_unaccepted } else { remote }, news.into());
         if unaccepted {
             self.rapid.spend(now).map_err(|_| Violation::RapidReset)?;
         }
-        self.wake_writers();
+        self.wake_writers(now);
         Ok(())
-    }
-
-    /// Both halves are over on the wire: the stream leaves it even if unread bytes are left.
-    fn end_by_reset(&mut self, key: Key) {
-        self.unlink(key, Trace::Over);
-        self.remove_if_released(key);
-        self.close_if_drained();
     }
 
     // ---- the connection ------------------------------------------------------------------------------------------

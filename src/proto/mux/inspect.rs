@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::memory::Reservation;
 use crate::mode::Mode;
 use crate::proto::counters::Counters;
+use crate::proto::flow::levels::Levels;
 use crate::proto::flow::requests::CreditQueue;
 use crate::proto::key::Key;
 use crate::proto::peer::half_open::HalfOpen;
@@ -24,6 +25,9 @@ pub(in crate::proto) struct Inspect<'a> {
     pub(in crate::proto) half_open: &'a HalfOpen,
     pub(in crate::proto) credit_queue: &'a CreditQueue,
     pub(in crate::proto) counters: &'a Counters,
+    pub(in crate::proto) levels: &'a Levels,
+    /// The latest time that a verb was given.
+    pub(in crate::proto) latest: Instant,
     pub(in crate::proto) ahead: Option<&'a Reservation>,
     pub(in crate::proto) unacknowledged: usize,
     /// The same with those that are half open.
@@ -47,6 +51,8 @@ impl Mux {
             half_open: &self.half_open,
             credit_queue: &self.credit_queue,
             counters: &self.counters,
+            levels: &self.levels,
+            latest: self.latest,
             ahead: self.ahead.as_ref(),
             unacknowledged: self.unacknowledged,
             awaiting_ack: self.awaiting_ack(),

@@ -5,7 +5,7 @@
 
 use super::Mux;
 use super::inbound::Progress;
-use super::teardown::Trace;
+use super::view::Trace;
 use crate::error::Violation;
 use crate::proto::key::Key;
 use crate::proto::peer::tombstones::Tombstone;
@@ -17,7 +17,7 @@ use web_time::Instant;
 impl Mux {
     /// Records a stream that leaves the wire. The rest of a body that is arriving still belongs to a half-open stream
     /// (Y-DROP-5).
-    pub(super) fn remember(&mut self, key: Key, trace: Trace) {
+    pub(super) fn remember(&mut self, key: Key, trace: Trace, now: Instant) {
         let arriving = self.receiver() == Some(key);
         let Some(stream) = self.store.get(key) else { return };
         let (id, tombstone) = (stream.id, Tombstone::new(stream.receive.window.credit(), stream.sent.data_bytes()));
@@ -29,16 +29,16 @@ impl Mux {
             Trace::HalfOpen => {
                 if let Some(body) = self.body.as_mut().filter(|_| arriving) {
                     body.target = Target::HalfOpen(id);
-                    let (left, latest) = (body.left, self.counters.latest());
+                    let left = body.left;
                     // The rest of the body is not unread: no reader waits for it.
                     if let Some(stream) = self.store.get_mut(key) {
-                        stream.receive.window.consume(left, latest);
+                        stream.receive.window.consume(left, now);
                     }
                 }
                 let before = self.half_open.poll_timeout();
                 // Y-ACK-4: the peer may not have accepted the stream yet, and would refuse streams beyond its backlog.
                 let tombstone = if unacknowledged { tombstone.unacknowledged() } else { tombstone };
-                self.half_open.insert(id, tombstone, arriving, self.counters.latest());
+                self.half_open.insert(id, tombstone, arriving, now);
                 // Y-DROP-3: a sleeping driver must set its timer for this reset.
                 self.events.outlook |= self.half_open.poll_timeout() != before;
                 // Y-DROP-4.
@@ -55,8 +55,8 @@ impl Mux {
         self.half_open.remove(id);
         if self.tombstones.remove(id) {
             // Every stream that a reset may be owed for has a tombstone.
-            self.half_open.forgive(id);
-            self.control.forgive(id);
+            self.half_open.cancel_reset(id);
+            self.control.cancel_reset(id);
         }
     }
 
@@ -95,11 +95,11 @@ impl Mux {
     }
 
     /// Credit, FIN or RST without a body, for a stream that has ended here or never existed.
-    pub(super) fn on_late_update(&mut self, id: StreamId, flags: Flags, credit: u32) -> Progress {
+    pub(super) fn on_late_update(&mut self, id: StreamId, flags: Flags, credit: u32, now: Instant) -> Progress {
         let reset = flags.contains(Flags::RST);
         // The value of a reset is a code.
         let credit = if reset { 0 } else { credit };
-        self.events.openable |= self.half_open.acknowledged(id, self.counters.latest());
+        self.events.openable |= self.half_open.acknowledged(id, now);
         let expected = if let Some(tombstone) = self.half_open.get_mut(id) {
             let expected = tombstone.expects(credit);
             if reset || flags.contains(Flags::FIN) {
@@ -117,16 +117,22 @@ impl Mux {
     }
 
     /// Data for a stream that has ended here or never existed (Y-DATA-1, Y-RST-6, Y-DROP-2).
-    pub(super) fn on_late_data(&mut self, id: StreamId, flags: Flags, len: u32) -> Result<Progress, Violation> {
+    pub(super) fn on_late_data(
+        &mut self,
+        id: StreamId,
+        flags: Flags,
+        len: u32,
+        now: Instant,
+    ) -> Result<Progress, Violation> {
         let beyond = |credit| Violation::WindowExceeded { stream: id.value(), len, credit };
         self.body = Some(Body { target: Target::Discard, left: len, fin: false });
         if len > self.largest_window {
             return Err(beyond(0));
         }
         if len == 0 {
-            return Ok(self.on_late_update(id, flags, 0));
+            return Ok(self.on_late_update(id, flags, 0, now));
         }
-        self.events.openable |= self.half_open.acknowledged(id, self.counters.latest());
+        self.events.openable |= self.half_open.acknowledged(id, now);
         if let Some(tombstone) = self.half_open.get_mut(id) {
             tombstone.body(len).map_err(|left| beyond(left.0))?;
             if flags.contains(Flags::RST) {
@@ -140,7 +146,7 @@ impl Mux {
         }
         let Some(tombstone) = self.tombstones.get_mut(id) else {
             let ends = flags.contains(Flags::FIN) || flags.contains(Flags::RST);
-            if !ends && self.half_open.tells_forgotten(id) {
+            if !ends && self.half_open.resets_forgotten(id) {
                 // Y-DROP-4: its credit is forgotten as well.
                 self.told(vec![(id, Tombstone::new(self.largest_window.saturating_sub(len), 0))]);
                 return Ok(Progress::Stray);
@@ -148,7 +154,7 @@ impl Mux {
             if self.tombstones.allow_untracked_body(len) {
                 return Ok(Progress::Stray);
             }
-            return Ok(self.on_late_update(id, flags, 0));
+            return Ok(self.on_late_update(id, flags, 0, now));
         };
         tombstone.body(len).map_err(|left| beyond(left.0))?;
         Ok(Progress::Stray)

@@ -5,7 +5,6 @@
 //! should be.
 
 use super::{Lifecycle, Mux};
-use crate::config::ReceiveCharge;
 use crate::memory::Reservation;
 use crate::priority::Priority;
 use crate::proto::flow::grown::GrownWindows;
@@ -22,21 +21,23 @@ impl Mux {
     /// Requests a window: a stream's credit is due, or its window is to be reviewed. The decision comes before the next
     /// batch, so that credit and growth leave as one window update.
     pub(super) fn request_window(&mut self, key: Key) {
-        let (max, floor, charging) = (self.config.max_stream_window(), self.floor(), self.config.receive_charge());
+        let (max, floor, as_used) = (self.config.max_stream_window(), self.floor(), self.charge_policy().is_as_used());
         let asks = match self.lifecycle {
             Lifecycle::Open => true,
             // No window grows any more.
-            Lifecycle::Closing { .. } => charging == ReceiveCharge::Buffered,
+            Lifecycle::Closing { .. } => as_used,
             Lifecycle::Closed(_) => false,
         };
         let Some(stream) = self.store.get(key).filter(|stream| asks && is_reading(stream)) else { return };
         let (size, spent) = (stream.receive.window.size(), stream.receive.window.is_spent());
-        let matters = size < max || size > floor || charging == ReceiveCharge::Buffered;
+        let matters = size < max || size > floor || as_used;
         match stream.active().credit_state {
             CreditState::Settled if matters && (spent || stream.owes_credit()) => self.queue_window_request(key),
             // Its turn in the queue may never come: its peer has no credit, and the application has nothing to read.
             CreditState::Waiting(_) if stream.is_credit_starved() => {
-                self.leave_credit_queue(key);
+                if let Some(mut view) = self.view(key) {
+                    view.leave_credit_queue();
+                }
                 self.queue_window_request(key);
             }
             CreditState::Settled | CreditState::Requested | CreditState::Waiting(_) => {}
@@ -63,7 +64,7 @@ impl Mux {
     /// than the link needs.
     fn reach(&self) -> (Option<Duration>, u32) {
         let max = self.config.max_stream_window();
-        if self.pinger.rtt.short_round_trip().is_some() && self.counters.is_level() {
+        if self.pinger.rtt.short_round_trip().is_some() && self.levels.is_level() {
             (Some(NEAR_ROUND_TRIP), max.min(NEAR_WINDOW.max(self.config.initial_stream_window())))
         } else {
             (self.pinger.rtt.round_trip(), max)
@@ -73,7 +74,7 @@ impl Mux {
     /// The next request to the memory manager, to be answered with [`Mux::apply_decision`].
     pub(crate) fn next_window_request(&mut self, now: Instant) -> Option<WindowRequest> {
         let ((rtt, max), floor) = (self.reach(), self.floor());
-        let charging = self.config.receive_charge();
+        let charge = self.charge_policy();
         while let Some(key) = self.window_requests.pop_front() {
             let queued = |stream: &&mut Stream| stream.active().credit_state == CreditState::Requested;
             let Some(stream) = self.store.get_mut(key).filter(queued) else { continue };
@@ -86,13 +87,13 @@ impl Mux {
             }
             // A spent window is not due. It is only a reason to grow.
             let idle = spent && !due && growth == 0;
-            if !idle && (growth > 0 || grown || charging == ReceiveCharge::Buffered) {
+            if !idle && (growth > 0 || grown || charge.is_as_used()) {
                 let credit = window.owed().min(window.size() / 2);
                 let least = if is_credit_starved { credit.min(CREDIT_LEAST) } else { 0 };
-                return Some(WindowRequest { key, priority, charging, growth, credit, grown, least });
+                return Some(WindowRequest { key, priority, charge, growth, credit, grown, least });
             }
             self.asked(key);
-            self.queue_control(key);
+            self.sync_queues(key);
         }
         None
     }
@@ -112,10 +113,10 @@ impl Mux {
         let active = self.asked(request.key);
         if refused && !due {
             // The request was for growth alone.
-            return self.queue_control(request.key);
+            return self.sync_queues(request.key);
         }
         if let Some(active) = active
-            && !matches!(decision, WindowDecision::Withheld)
+            && !matches!(decision, WindowDecision::Denied)
         {
             active.minimum_credit = 0;
         }
@@ -127,7 +128,7 @@ impl Mux {
             WindowDecision::AsItIs => {}
             WindowDecision::Smaller => {
                 self.shrink(request.key);
-                if self.config.receive_charge() == ReceiveCharge::Buffered {
+                if self.charge_policy().is_as_used() {
                     // Even the smaller window may owe credit.
                     self.request_window(request.key);
                 }
@@ -138,7 +139,7 @@ impl Mux {
                 }
                 self.wait_for_memory(request.key);
             }
-            WindowDecision::Withheld => {
+            WindowDecision::Denied => {
                 self.wait_for_memory(request.key);
                 // The application may have read the last bytes while the manager was asked. Then the stream is starved
                 // of credit.
@@ -147,8 +148,7 @@ impl Mux {
                 }
             }
         }
-        self.queue_control(request.key);
-        self.store.release_if_idle(request.key);
+        self.sync_queues(request.key);
     }
 
     /// The request has been made.
@@ -191,16 +191,6 @@ impl Mux {
         }
     }
 
-    /// Takes a stream's credit out of the queue: it is requested in another way, or is no longer needed.
-    pub(super) fn leave_credit_queue(&mut self, key: Key) {
-        let Some(active) = self.store.get_mut(key).and_then(|stream| stream.active.as_mut()) else { return };
-        active.minimum_credit = 0;
-        if let CreditState::Waiting(place) = std::mem::replace(&mut active.credit_state, CreditState::Settled) {
-            self.credit_queue.remove(place);
-        }
-        self.store.release_if_idle(key);
-    }
-
     /// The priority of a stream has changed: its waiting credit gets another place in the queue, and may be granted
     /// now.
     pub(super) fn requeue_credit(&mut self, key: Key) {
@@ -220,7 +210,7 @@ impl Mux {
         let stream = self.store.get(key).filter(|stream| self.lifecycle_is_open() && is_reading(stream))?;
         let wanted = bytes.min(self.config.max_stream_window());
         let bytes = wanted.checked_sub(stream.receive.window.size()).filter(|bytes| *bytes > 0)?;
-        Some(Growth { key, priority: stream.priority, charging: self.config.receive_charge(), bytes })
+        Some(Growth { key, priority: stream.priority, charge: self.charge_policy(), bytes })
     }
 
     /// Applies the memory manager's decision on an application's request.
@@ -230,11 +220,11 @@ impl Mux {
             WindowDecision::Wider(bytes) => {
                 self.grow(growth.key, bytes);
             }
-            WindowDecision::AsItIs | WindowDecision::Smaller | WindowDecision::Least(_) | WindowDecision::Withheld => {
+            WindowDecision::AsItIs | WindowDecision::Smaller | WindowDecision::Least(_) | WindowDecision::Denied => {
                 count(&mut self.counters.refusals.windows);
             }
         }
-        self.queue_control(growth.key);
+        self.sync_queues(growth.key);
     }
 
     /// Grows a window by the bytes of a reservation, unless the window may not be so large any more.
@@ -245,7 +235,7 @@ impl Mux {
             && let Some(own) = &mut stream.reservation
         {
             granted.move_to(own, usize::MAX);
-            self.counters.reserved(stream.priority, bytes as usize);
+            self.levels.reserve(stream.priority, bytes as usize);
         }
         self.events.released.push(granted);
     }
@@ -265,15 +255,14 @@ impl Mux {
 
     /// Shrinks a window by credit that was not granted, and gives its memory back (Y-MEM-12).
     fn shrink(&mut self, key: Key) {
-        let (floor, charging) = (self.floor(), self.config.receive_charge());
+        let (floor, charge) = (self.floor(), self.charge_policy());
         let Some(stream) = self.store.get_mut(key) else { return };
-        let bytes = stream.receive.window.shrink(floor) as usize;
+        let bytes = charge.given_up(stream.receive.window.shrink(floor));
         if bytes > 0
-            && charging == ReceiveCharge::Window
             && let Some(own) = &mut stream.reservation
         {
             self.events.released.push(own.split(bytes));
-            self.counters.released(stream.priority, bytes);
+            self.levels.release(stream.priority, bytes);
         }
     }
 
@@ -308,6 +297,7 @@ impl Mux {
             let Some(usage) = usage.review(size, stream.received.data_bytes(), now) else {
                 // It is watched again with the next read.
                 self.shrink(key);
+                self.sync_queues(key);
                 continue;
             };
             watched.insert(key, usage);
@@ -315,7 +305,7 @@ impl Mux {
                 asked.push((stream.priority, key));
             }
         }
-        if self.config.receive_charge() == ReceiveCharge::Window {
+        if !self.charge_policy().is_as_used() {
             asked.sort_unstable();
             asked.into_iter().for_each(|(_, key)| self.queue_window_request(key));
         }

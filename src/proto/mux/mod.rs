@@ -19,6 +19,7 @@ mod stats;
 mod teardown;
 #[cfg(test)]
 mod tests;
+mod view;
 mod write;
 
 pub(crate) use inbound::Admission;
@@ -37,7 +38,8 @@ use crate::proto::buffer::chunks::ChunkListPool;
 use crate::proto::counters::Counters;
 use crate::proto::events::Events;
 use crate::proto::flow::grown::GrownWindows;
-use crate::proto::flow::requests::CreditQueue;
+use crate::proto::flow::levels::Levels;
+use crate::proto::flow::requests::{Charge, CreditQueue};
 use crate::proto::key::Key;
 use crate::proto::limits::{INITIAL_WINDOW, RAPID_RESETS, USELESS_FRAMES};
 use crate::proto::peer::control::Control;
@@ -54,8 +56,7 @@ use crate::proto::send::send_pool::SendPool;
 use crate::proto::store::Store;
 use crate::proto::store::id_hash::IdHash;
 use crate::proto::store::queue::{ControlPlace, FlushPlace, Queue};
-use crate::proto::stream::readiness::Readiness;
-use crate::proto::stream::{Body, Stream};
+use crate::proto::stream::Body;
 use crate::wire::StreamId;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -83,7 +84,11 @@ pub(crate) struct Mux {
     half_open: HalfOpen,
     /// The backlog: inbound streams that were not accepted yet.
     incoming: VecDeque<Key>,
+    /// Streams that have been accepted so far: the driver sees by it that the application accepts.
+    accepted: u64,
     counters: Counters,
+    /// Memory that windows reserve.
+    levels: Levels,
     /// The application opens and accepts no more streams.
     draining: bool,
     ends: Ends,
@@ -114,13 +119,15 @@ pub(crate) struct Mux {
     /// Until when small writes are held back to be coalesced with more (`write_coalesce_delay`).
     coalesce_until: Option<Instant>,
     largest_window: u32,
+    /// The latest time that a verb was given.
+    latest: Instant,
     /// When a byte last crossed in either direction; `None` once the connection is idle.
     moved: Option<Instant>,
     events: Events,
     next_id: Option<StreamId>,
     /// Every stream that this end has opened before this id has been announced, or is over.
     unannounced: Option<StreamId>,
-    /// Streams without an ACK, kept by `set_handshake`, `insert` and `unlink`.
+    /// Streams without an ACK, kept by `insert` and `View::set_handshake`.
     unacknowledged: usize,
     inbound: usize,
 }
@@ -153,7 +160,9 @@ impl Mux {
             tombstones: Tombstones::new(id_hash),
             half_open: HalfOpen::new(id_hash, now),
             incoming: VecDeque::new(),
+            accepted: 0,
             counters: Counters::new(now),
+            levels: Levels::default(),
             draining: false,
             ends: Ends::default(),
             body: None,
@@ -174,6 +183,7 @@ impl Mux {
             pending_readers: PendingReaders::default(),
             coalesce_until: None,
             largest_window: INITIAL_WINDOW.max(config.initial_stream_window()),
+            latest: now,
             moved: Some(now),
             events: Events { attention: true, ..Events::default() },
             next_id: StreamId::new(mode.first_id()),
@@ -183,6 +193,11 @@ impl Mux {
             config,
             mode,
         }
+    }
+
+    /// How received bytes are charged.
+    pub(super) fn charge_policy(&self) -> Charge {
+        Charge::new(&self.config)
     }
 
     pub(crate) const fn config(&self) -> &Config {
@@ -249,7 +264,7 @@ impl Mux {
 
     /// Handles every timer that is due at `now`.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        self.tick(now);
+        let now = self.advance(now);
         if self.coalesce_until.is_some_and(|until| now >= until) {
             self.coalesce_until = None;
         }
@@ -262,7 +277,7 @@ impl Mux {
         self.close_if_overdue(now);
         match self.pinger.handle_timeout(now) {
             Verdict::Fine => {}
-            Verdict::Dead => self.fail(ConnectionError::KeepAliveTimeout),
+            Verdict::Dead => self.fail(ConnectionError::KeepAliveTimeout, now),
         }
         self.events.pong |= self.pinger.user.take_ended();
     }
@@ -285,41 +300,17 @@ impl Mux {
         sooner(sooner(memory, data), sooner(life, streams))
     }
 
-    /// Reports to the shell what has become ready on a stream, as far as a task waits for it.
-    pub(super) fn notify(&mut self, key: Key, what: Readiness) {
-        let Some(stream) = self.store.get_mut(key) else { return };
-        let wanted = stream.interest & what;
-        if !wanted.is_empty() {
-            stream.interest = stream.interest & !wanted;
-            self.events.ready.push((key, wanted));
-            if wanted.contains(Readiness::FLUSH) {
-                self.flushing.remove(&mut self.store, key);
-            }
-        }
+    /// The time of a verb, from the time that it was given: never earlier than that of a verb before it, since the clock
+    /// is read before the lock is taken. No sum that was reported ever falls.
+    pub(super) fn advance(&mut self, now: Instant) -> Instant {
+        self.pinger.rtt.clock_shows(now.saturating_duration_since(self.latest));
+        self.latest = self.latest.max(now);
+        self.latest
     }
 
     /// Whether a stream is still on the wire.
     pub(super) fn is_linked(&self, key: Key) -> bool {
         self.store.get(key).is_some_and(|stream| stream.linked)
-    }
-
-    /// Queues a stream if it owes a control frame and is still on the wire.
-    pub(super) fn queue_control(&mut self, key: Key) {
-        if self.is_linked(key) && self.store.get(key).is_some_and(Stream::has_control) {
-            self.control_queue.push(&mut self.store, key);
-            self.events.attention = true;
-        }
-    }
-
-    /// Queues a stream if it has data or a FIN to send.
-    pub(super) fn queue_data(&mut self, key: Key) {
-        if let Some(stream) = self.store.get(key).filter(|stream| stream.has_output()) {
-            let (priority, queued) = (stream.priority, stream.active().data_links.is_queued());
-            if !queued {
-                self.schedule.push(&mut self.store, key, priority);
-            }
-            self.events.attention = true;
-        }
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::inbound::Progress;
 use super::{Lifecycle, Mux};
-use crate::config::ReceiveCharge;
+use crate::counting::count_up;
 use crate::error::{OpenError, Violation};
 use crate::memory::Reservation;
 use crate::proto::events::notes::Note;
@@ -18,9 +18,9 @@ use crate::wire::{Flags, StreamId};
 use std::collections::VecDeque;
 use web_time::Instant;
 
-/// How many streams had been opened when a waiting open last announced one.
+/// The next id to be opened when a waiting open last announced a stream.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Announced(Option<u64>);
+pub(crate) struct Announced(Option<Option<StreamId>>);
 
 /// Why a stream cannot be opened now.
 #[derive(Clone, Debug)]
@@ -54,7 +54,7 @@ impl Mux {
         self.unacknowledged.saturating_add(self.half_open.unacknowledged())
     }
 
-    /// Opens a stream with the window that `reservation` pays for: [`first_reservation`] bytes, or the least window of
+    /// Opens a stream with the window that `reservation` pays for: [`Charge::first_reservation`] bytes, or the least window of
     /// yamux where that is promised. Nothing is sent yet (Y-OPEN-1, Y-OPEN-2).
     pub(crate) fn open(&mut self, reservation: Reservation) -> Result<(Key, StreamId), OpenBlocked> {
         let id = match self.can_open() {
@@ -76,8 +76,8 @@ impl Mux {
     /// Ids are given out in order and each is looked at once: all calls together cost one step for each stream ever
     /// opened.
     pub(crate) fn announce_for(&mut self, waiting: &mut Announced) {
-        let opened = Some(self.counters.opened);
-        if std::mem::replace(&mut waiting.0, opened) == opened {
+        let next = Some(self.next_id);
+        if std::mem::replace(&mut waiting.0, next) == next {
             return;
         }
         while let Some(id) = self.unannounced.filter(|id| Some(*id) != self.next_id) {
@@ -98,11 +98,8 @@ impl Mux {
     pub(super) fn insert(&mut self, id: StreamId, handshake: Handshake, reservation: Reservation) -> Key {
         self.forget(id);
         let priority = self.config.default_priority();
-        self.counters.reserved(priority, reservation.bytes());
-        let window = match self.config.receive_charge() {
-            ReceiveCharge::Window => u32::try_from(reservation.bytes()).unwrap_or(u32::MAX),
-            ReceiveCharge::Buffered => self.config.initial_stream_window(),
-        };
+        self.levels.reserve(priority, reservation.bytes());
+        let window = self.charge_policy().first_window(reservation.bytes());
         let stream = Stream::new(id, handshake, priority, window, reservation);
         match handshake.is_unacknowledged() {
             true => self.unacknowledged = self.unacknowledged.saturating_add(1),
@@ -111,20 +108,10 @@ impl Mux {
         self.store.insert(stream)
     }
 
-    /// Sets a stream's handshake and keeps the count of unacknowledged streams. No other code does.
-    pub(super) fn set_handshake(&mut self, key: Key, next: Handshake) {
-        let Some(stream) = self.store.get_mut(key) else { return };
-        let before = std::mem::replace(&mut stream.handshake, next);
-        if before.is_unacknowledged() && !next.is_unacknowledged() {
-            self.unacknowledged = self.unacknowledged.saturating_sub(1);
-            self.events.openable = true;
-        }
-    }
-
     /// Accepts the oldest stream of the backlog; its ACK is owed then (Y-ACK-1).
     pub(crate) fn accept(&mut self) -> Option<Key> {
         let key = self.take_incoming()?;
-        count(&mut self.counters.accepted);
+        self.accepted = count_up(self.accepted, 1);
         Some(key)
     }
 
@@ -135,9 +122,8 @@ impl Mux {
             // A backlog may be long, and is short most of the time.
             self.incoming = VecDeque::new();
         }
-        let next = self.store.get(key)?.handshake.on(HandshakeEvent::Accept);
-        self.set_handshake(key, next);
-        self.queue_control(key);
+        self.view(key)?.handshake(HandshakeEvent::Accept);
+        self.sync_queues(key);
         Some(key)
     }
 
@@ -148,7 +134,7 @@ impl Mux {
 
     /// Streams that have been accepted so far.
     pub(crate) const fn accepted(&self) -> u64 {
-        self.counters.accepted
+        self.accepted
     }
 
     /// Queues the SYN of a lazily opened stream (Y-OPEN-2).
@@ -157,7 +143,7 @@ impl Mux {
         let Some(stream) = self.store.get_mut(key).filter(|stream| stream.handshake == Handshake::Lazy) else { return };
         if lazy && stream.send.state != SendState::Reset && !stream.owed.syn {
             stream.owed.syn = true;
-            self.queue_control(key);
+            self.sync_queues(key);
         }
     }
 
@@ -240,7 +226,7 @@ impl Mux {
             self.body = Some(Body { target: Target::Discard, left, fin });
             count(&mut self.counters.refusals.incoming_by_memory);
             if let Err(violation) = self.refuse(opening.id, self.config.refusal_code(), left) {
-                self.violated(violation);
+                self.violated(violation, now);
             }
             return;
         };

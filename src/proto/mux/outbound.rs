@@ -4,6 +4,7 @@
 //! These verbs also decide when writing goes before reading, when a batch waits to be coalesced with more, and when a
 //! peer has read nothing for too long (Y-LIMIT-4). The schedule decides the order of streams. Never does IO.
 
+use super::view::View;
 use super::{Lifecycle, Mux};
 use crate::proto::events::notes::Notes;
 use crate::proto::flow::requests::CreditState;
@@ -29,7 +30,7 @@ impl Mux {
         let before = batch.len();
         let number = self.last_encoded.wrapping_add(1);
         // A stream may end with a frame encoded here, and its time-outs run from now on.
-        self.tick(now);
+        let now = self.advance(now);
         match self.lifecycle {
             Lifecycle::Closed(_) => {
                 let go_away = self.control.take_go_away();
@@ -60,18 +61,19 @@ impl Mux {
 
     /// Most bytes of a batch. Fewer where a stream may become urgent meanwhile: just enough to keep the transport busy.
     pub(crate) fn batch_budget(&self) -> usize {
-        if self.counters.is_level() { LEVEL_BATCH_BYTES } else { BATCH_BYTES }
+        if self.levels.is_level() { LEVEL_BATCH_BYTES } else { BATCH_BYTES }
     }
 
     /// A batch was written to the transport: `data` bytes of bodies have left the send buffers, and their chunks are
     /// `spent`.
-    pub(crate) fn handle_written(&mut self, data: usize, spent: impl IntoIterator<Item = Bytes>) {
+    pub(crate) fn handle_written(&mut self, data: usize, spent: impl IntoIterator<Item = Bytes>, now: Instant) {
         if self.closed().is_none() {
             self.control.batch_written();
             self.send_pool.written(data);
             self.ends.batch_written(self.last_encoded);
             self.send_pool.recycle(spent);
-            self.wake_writers();
+            let now = self.advance(now);
+            self.wake_writers(now);
         }
     }
 
@@ -87,19 +89,21 @@ impl Mux {
 
     /// The transport has flushed the batches up to `number`, all of which had been written completely (Y-SEND-3). Later
     /// batches may have been encoded since (Y-SEND-5).
-    pub(crate) fn handle_flushed(&mut self, number: u64) {
+    pub(crate) fn handle_flushed(&mut self, number: u64, now: Instant) {
         self.flushed = number;
         let mut next = self.flushing.first();
         while let Some(key) = next {
             next = self.flushing.after(&self.store, key);
-            if self.store.get(key).is_some_and(|stream| stream.is_encoded() && stream.send.last_batch <= number) {
-                self.notify(key, Readiness::FLUSH);
+            let flushed = |view: &View<'_>| view.stream.is_encoded() && view.stream.send.last_batch <= number;
+            if let Some(mut view) = self.view(key).filter(flushed) {
+                view.notify(Readiness::FLUSH);
+                self.sync_queues(key);
             }
         }
         if let Lifecycle::Closing { reason, said: true, .. } = &self.lifecycle
             && number == self.last_encoded
         {
-            self.fail(reason.clone());
+            self.fail(reason.clone(), now);
         }
     }
 
@@ -144,7 +148,7 @@ impl Mux {
     /// too long.
     pub(super) fn call_in_debts(&mut self, now: Instant) {
         if let Some(violation) = self.control.overdue(self.config.connection_write_timeout(), now) {
-            self.violated(violation);
+            self.violated(violation, now);
         }
     }
 
@@ -177,17 +181,18 @@ impl Mux {
         while batch.len() < budget {
             let Some(key) = self.control_queue.pop(&mut self.store) else { break };
             self.encode_owed(key, batch, number, now);
-            self.settle(key);
+            self.sync(key, now);
         }
     }
 
     /// Encodes a stream's control frames: first the SYN (Y-OPEN-3), then ACK and credit as one frame; or only a reset.
     fn encode_owed(&mut self, key: Key, batch: &mut Batch, number: u64, now: Instant) {
-        let Some(stream) = self.store.get_mut(key) else { return };
+        let Some(mut view) = self.view(key) else { return };
+        let stream = &mut *view.stream;
         if std::mem::take(&mut stream.owed.reset) {
             let value = stream.reset.map_or(0, |reset| reset.code);
             let header = Header::WindowUpdate { id: stream.id, flags: Flags::RST, value };
-            put(batch, &mut self.events.notes, header);
+            put(batch, &mut view.events.notes, header);
             stream.updates.sent();
             return;
         }
@@ -206,11 +211,10 @@ impl Mux {
             stream.send.last_batch = number;
         }
         let header = Header::WindowUpdate { id: stream.id, flags, value: grant(stream, now) };
-        put(batch, &mut self.events.notes, header);
+        put(batch, &mut view.events.notes, header);
         stream.updates.sent();
         if let Some(event) = event {
-            let next = stream.handshake.on(event);
-            self.set_handshake(key, next);
+            view.handshake(event);
         }
     }
 
@@ -233,8 +237,7 @@ impl Mux {
         while batch.len() < budget {
             let Some((key, max)) = self.next_turn(frame, now) else { break };
             self.encode_frame(key, batch, max, number, now);
-            self.queue_data(key);
-            self.settle(key);
+            self.sync(key, now);
         }
     }
 
@@ -263,7 +266,7 @@ impl Mux {
             }
             self.schedule.sent(priority, len);
             self.send_pool.encoded(priority, len as usize);
-            let is_lowest = || self.counters.is_lowest(priority);
+            let is_lowest = || self.levels.is_lowest(priority);
             self.pacer.sent(priority, len as usize, &self.pinger.rtt, is_lowest, now);
         }
         let Some(stream) = self.store.get_mut(key) else { return };
@@ -279,7 +282,6 @@ impl Mux {
             self.end_in_reset(key);
             put(batch, &mut self.events.notes, Header::WindowUpdate { id, flags: Flags::RST, value: 0 });
         }
-        self.store.release_if_idle(key);
     }
 
     /// Encodes the go-away of a close that this end began, once all else is encoded (Y-CLOSE-1).

@@ -45,10 +45,10 @@ impl Mux {
         let read = stream.active.as_mut()?.unread.copy_all(into, SMALL_READ, |chunk| self.send_pool.reuse(chunk))?;
         let (due, over) = (stream.due(), stream.is_receive_over());
         stream.receive.lent = 0;
-        self.store.release_if_idle(key);
-        if over {
+        match self.view(key).filter(|_| over) {
             // Y-MEM-13.
-            self.give_back(key);
+            Some(mut view) => view.give_back(),
+            None => self.store.release_if_idle(key),
         }
         Some((read, Taken::Bytes { due }))
     }
@@ -80,7 +80,9 @@ impl Mux {
             }
         };
         // No more bytes can arrive, and none are left (Y-MEM-4).
-        self.give_back(key);
+        if let Some(mut view) = self.view(key) {
+            view.give_back();
+        }
         end
     }
 
@@ -104,30 +106,30 @@ impl Mux {
     /// The application has used `bytes`, or they were discarded: memory is given back, credit may be due, and the
     /// window may have to grow.
     pub(crate) fn consume(&mut self, key: Key, bytes: u32, now: Instant) {
-        self.tick(now);
-        let Some(stream) = self.store.get_mut(key) else { return };
-        stream.receive.window.consume(bytes, now);
-        self.discharge(key);
+        let now = self.advance(now);
+        let Some(mut view) = self.view(key) else { return };
+        view.stream.receive.window.consume(bytes, now);
+        view.discharge();
         self.watch(key, now);
         self.request_window(key);
-        self.queue_control(key);
+        self.sync(key, now);
     }
 
-    /// The application reports used bytes after the end of the connection.
+    /// The same once the connection is over, when time no longer matters.
     pub(crate) fn consume_late(&mut self, key: Key, bytes: u32) {
         if bytes > 0 {
-            self.consume(key, bytes, self.counters.latest());
+            self.consume(key, bytes, self.latest);
         }
     }
 
     /// The handle of a stream still holds `memory` bytes of taken chunks, their unused room included. Returns whether
     /// no more bytes can arrive: then the handle reports each chunk that has been read.
     pub(crate) fn returned(&mut self, key: Key, memory: usize) -> bool {
-        let Some(stream) = self.store.get_mut(key) else { return false };
-        stream.receive.lent = u32::try_from(memory).unwrap_or(u32::MAX);
-        let over = stream.is_receive_over();
+        let Some(mut view) = self.view(key) else { return false };
+        view.stream.receive.lent = u32::try_from(memory).unwrap_or(u32::MAX);
+        let over = view.stream.is_receive_over();
         if over {
-            self.give_back(key);
+            view.give_back();
         }
         over
     }

@@ -5,13 +5,14 @@
 //! done with the stream so far (Y-DROP-1, Y-DROP-6 to Y-DROP-8). `spec.md` draws the states of a dropped stream under
 //! DROP, and `tests/stream_ends` tries them row by row.
 
+use super::view::{Trace, View};
 use super::write::FlushError;
 use super::{Lifecycle, Mux};
+use crate::counting::count_down;
 use crate::proto::key::Key;
-use crate::proto::limits::STREAM_BOOKS;
 use crate::proto::stream::readiness::Readiness;
 use crate::proto::stream::{
-    Handle, Handshake, ReceiveEvent, ReceiveState, ResetBy, ResetCause, SendEvent, SendState, Stream,
+    Handle, Handshake, Owed, ReceiveEvent, ReceiveState, ResetBy, ResetCause, SendEvent, SendState, Stream,
 };
 use crate::stats::add;
 use web_time::Instant;
@@ -46,39 +47,26 @@ enum Manner {
     Behind(SendEvent),
 }
 
-/// The record that a stream leaves behind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Trace {
-    /// None: the peer has never heard of the stream, or no frame arrives any more.
-    None,
-    /// A tombstone: the peer has ended the stream too, or is told with a reset.
-    Over,
-    /// A half-open stream: the peer has not ended its half.
-    HalfOpen,
-}
-
 impl Mux {
     /// Finishes the write half (Y-FIN-4); `Ok` once the FIN was flushed.
-    pub(crate) fn finish(&mut self, key: Key) -> Result<(), FlushError> {
+    pub(crate) fn finish(&mut self, key: Key, now: Instant) -> Result<(), FlushError> {
+        let now = self.advance(now);
         self.coalesce_until = None;
-        let Some(stream) = self.store.get_mut(key) else { return Ok(()) };
-        let sent = stream.send.state == SendState::Closed && stream.send.last_batch <= self.flushed;
-        if sent {
+        let Some(stream) = self.store.get(key) else { return Ok(()) };
+        if stream.send.state == SendState::Closed && stream.send.last_batch <= self.flushed {
             return Ok(());
         }
         if stream.send.state == SendState::Reset {
             return Err(FlushError::Failed(stream.reset_error()));
         }
         if let Lifecycle::Closed(reason) = &self.lifecycle {
-            let complete = self.store.get(key).is_some_and(|stream| self.is_complete(stream, reason));
+            let complete = self.is_complete(stream, reason);
             return if complete { Ok(()) } else { Err(FlushError::Failed(reason.clone().into())) };
         }
-        let Some(stream) = self.store.get_mut(key) else { return Ok(()) };
-        stream.send.state = stream.send.state.on(SendEvent::Finish);
-        self.end_stall(key);
-        let Some(stream) = self.store.get(key) else { return Ok(()) };
-        let encoded = stream.send.state == SendState::Closed;
-        self.queue_data(key);
+        let Some(mut view) = self.view(key) else { return Ok(()) };
+        view.stream.send.state = view.stream.send.state.on(SendEvent::Finish);
+        view.end_stall(now);
+        let encoded = view.stream.send.state == SendState::Closed;
         self.await_flush(key, encoded)
     }
 
@@ -86,99 +74,97 @@ impl Mux {
     ///
     /// `unread` bytes were taken with [`Mux::read`] and not reported: they count as read now.
     pub(crate) fn release(&mut self, key: Key, unread: u32, leave: Leave, now: Instant) {
-        self.tick(now);
-        let Some(stream) = self.store.get_mut(key) else { return };
+        let now = self.advance(now);
+        let closing = matches!(self.lifecycle, Lifecycle::Closing { .. });
+        let Some(mut view) = self.view(key) else { return };
+        let stream = &mut *view.stream;
         stream.handle = Handle::Released;
         stream.interest = Readiness::NONE;
         stream.receive.lent = 0;
-        self.flushing.remove(&mut self.store, key);
-        if !self.is_linked(key) {
-            self.remove(key);
-            return;
+        if !stream.linked {
+            view.end_stall(now);
+            return self.sync_queues(key);
         }
-        let Some(stream) = self.store.get(key) else { return };
-        let closing = matches!(self.lifecycle, Lifecycle::Closing { .. });
         match manner(stream, leave, closing) {
             Manner::Silence => {
-                self.unlink(key, Trace::None);
-                self.remove(key);
-                self.close_if_drained();
+                self.leave_wire(key, Trace::None, now);
+                self.sync_queues(key);
             }
             Manner::Reset(code) => {
-                let told = self.end_with_reset(key, code);
+                let told = self.end_with_reset(key, code, now);
                 add(&mut self.counters.resets.dropped, told.into());
             }
             Manner::Behind(event) => {
-                self.give_back(key);
-                if let Some(stream) = self.store.get_mut(key) {
-                    stream.send.unanswered = matches!(leave, Leave::Done { wrote: false, .. });
-                    stream.send.state = stream.send.state.on(event);
-                }
-                self.end_stall(key);
+                view.give_back();
+                view.stream.send.unanswered = matches!(leave, Leave::Done { wrote: false, .. });
+                view.stream.send.state = view.stream.send.state.on(event);
+                view.end_stall(now);
+                view.events.attention |= view.stream.has_output();
                 self.coalesce_until = None;
-                self.queue_data(key);
                 self.stop(key, unread, now);
             }
         }
     }
 
     /// Ends both halves at once, with a code that the peer sees (Y-RST-4). Queued data is dropped.
-    pub(crate) fn reset(&mut self, key: Key, code: u32) {
+    pub(crate) fn reset(&mut self, key: Key, code: u32, now: Instant) {
+        let now = self.advance(now);
         if let Some(stream) = self.store.get_mut(key) {
             // The handle has dropped the bytes that it had taken.
             stream.receive.lent = 0;
         }
-        let told = self.end_with_reset(key, code);
+        let told = self.end_with_reset(key, code, now);
         add(&mut self.counters.resets.application, told.into());
     }
 
     /// Resets a stream from elsewhere than its reader. Bytes that the reader has taken and not read stay reserved until
     /// it finds out. Returns whether the application still holds the stream: no other stream is affected (Y-RST-8).
-    pub(crate) fn reset_from_afar(&mut self, key: Key, code: u32) -> bool {
-        let arriving = self.arriving(key);
-        let held = |stream: &&mut Stream| stream.handle == Handle::Held;
-        let Some(stream) = self.store.get_mut(key).filter(held) else { return false };
+    pub(crate) fn reset_from_afar(&mut self, key: Key, code: u32, now: Instant) -> bool {
+        let now = self.advance(now);
+        let held = |view: &View<'_>| view.stream.handle == Handle::Held;
+        let Some(view) = self.view(key).filter(held) else { return false };
+        let (stream, arriving) = (view.stream, view.arriving);
         if !stream.linked && stream.receive.state == ReceiveState::Finished {
             // The stream has ended, and its unread bytes are complete.
             return false;
         }
         let buffered = stream.active().unread.len();
         let taken = stream.receive.window.held().saturating_sub(arriving).saturating_sub(buffered);
-        let told = self.end_half_read(key, code, taken);
+        let told = self.end_half_read(key, code, taken, now);
         add(&mut self.counters.resets.application, told.into());
         true
     }
 
     /// Resets a stream; returns whether the peer is told.
-    pub(super) fn end_with_reset(&mut self, key: Key, code: u32) -> bool {
-        self.end_half_read(key, code, 0)
+    pub(super) fn end_with_reset(&mut self, key: Key, code: u32, now: Instant) -> bool {
+        self.end_half_read(key, code, 0, now)
     }
 
     /// The same where the application still holds `taken` of the bytes that count as unread.
-    fn end_half_read(&mut self, key: Key, code: u32, taken: u32) -> bool {
-        let Some(stream) = self.store.get_mut(key) else { return false };
-        let over = stream.is_wire_over() || stream.reset.is_some() || matches!(self.lifecycle, Lifecycle::Closed(_));
+    fn end_half_read(&mut self, key: Key, code: u32, taken: u32, now: Instant) -> bool {
+        let closed = matches!(self.lifecycle, Lifecycle::Closed(_));
         self.leave_backlog(key);
-        let (arriving, latest) = (self.arriving(key), self.counters.latest());
-        let Some(stream) = self.store.get_mut(key) else { return false };
+        let Some(mut view) = self.view(key) else { return false };
+        let (stream, arriving) = (&mut *view.stream, view.arriving);
+        let over = closed || stream.is_wire_over() || stream.reset.is_some();
         if over && stream.receive.window.held() == 0 {
             // Neither a frame nor a byte is left of the stream.
-            self.give_back(key);
+            view.give_back();
+            self.sync(key, now);
             return false;
         }
         if !over {
-            stream.owed = crate::proto::stream::Owed { syn: false, reset: stream.handshake != Handshake::Lazy };
+            stream.owed = Owed { syn: false, reset: stream.handshake != Handshake::Lazy };
         }
         let told = !over && stream.owed.reset;
         stream.receive.state = stream.receive.state.on(ReceiveEvent::LocalReset);
-        self.pending_readers.end(stream);
-        stream.drop_unread();
+        view.drop_unread();
         // All bytes that have arrived count as read, except those that the handle still holds.
-        let dropped = stream.receive.window.held().saturating_sub(arriving).saturating_sub(taken);
-        stream.receive.window.consume(dropped, latest);
-        stream.receive.window.forget_rate();
-        self.give_back(key);
-        self.end_halves(key, ResetCause { by: ResetBy::Local, code });
+        let window = &mut view.stream.receive.window;
+        window.consume(window.held().saturating_sub(arriving).saturating_sub(taken), now);
+        window.forget_rate();
+        view.give_back();
+        self.end_halves(key, ResetCause { by: ResetBy::Local, code }, now);
         told
     }
 
@@ -186,51 +172,28 @@ impl Mux {
     ///
     /// `unread` bytes were taken with [`Mux::read`] and not reported: they count as read now.
     pub(crate) fn stop(&mut self, key: Key, unread: u32, now: Instant) {
-        let Some(stream) = self.store.get_mut(key) else { return };
-        stream.receive.state = stream.receive.state.on(ReceiveEvent::Stop);
-        stream.receive.lent = 0;
-        self.pending_readers.end(stream);
-        let dropped = stream.drop_unread().saturating_add(unread);
+        let Some(mut view) = self.view(key) else { return };
+        view.stream.receive.state = view.stream.receive.state.on(ReceiveEvent::Stop);
+        view.stream.receive.lent = 0;
+        let dropped = view.drop_unread().saturating_add(unread);
         // Discarded bytes need neither memory nor a larger window (Y-FLOW-10).
-        self.leave_credit_queue(key);
-        self.give_back(key);
+        view.leave_credit_queue();
+        view.give_back();
+        view.notify(Readiness::READ);
         self.consume(key, dropped, now);
-        self.notify(key, Readiness::READ);
-        self.settle(key);
     }
 
     /// Ends both halves of a stream where the peer is to be told.
-    pub(super) fn end_halves(&mut self, key: Key, cause: ResetCause) {
-        let Some(stream) = self.store.get_mut(key) else { return };
-        stream.reset.get_or_insert(cause);
-        stream.send.state = stream.send.state.on(SendEvent::Reset);
-        let unsent = stream.drop_unsent();
-        let priority = stream.priority;
-        self.end_stall(key);
-        self.leave_credit_queue(key);
-        self.send_pool.remove(priority, unsent);
-        self.schedule.remove(&mut self.store, key, priority);
-        self.notify(key, Readiness::ALL);
-        self.queue_control(key);
-        self.settle(key);
-        self.wake_writers();
-    }
-
-    /// Takes a stream off the wire if both halves are over (Y-FIN-5), and removes it if no handle is left.
-    pub(super) fn settle(&mut self, key: Key) {
-        let Some(stream) = self.store.get(key) else { return };
-        if stream.is_wire_over() {
-            let trace = match stream.receive.state {
-                // Y-OPEN-4: no trace of a stream that the peer has never heard of.
-                _ if stream.handshake == Handshake::Lazy => Trace::None,
-                // Y-DROP-2: this end has finished and reads no more, and the peer may go on sending.
-                ReceiveState::Stopped if stream.reset.is_none() => Trace::HalfOpen,
-                _ => Trace::Over,
-            };
-            self.unlink(key, trace);
-            self.remove_if_released(key);
-            self.close_if_drained();
-        }
+    pub(super) fn end_halves(&mut self, key: Key, cause: ResetCause, now: Instant) {
+        let Some(mut view) = self.view(key) else { return };
+        view.stream.reset.get_or_insert(cause);
+        view.stream.send.state = view.stream.send.state.on(SendEvent::Reset);
+        view.drop_unsent();
+        view.end_stall(now);
+        view.leave_credit_queue();
+        view.notify(Readiness::ALL);
+        self.sync(key, now);
+        self.wake_writers(now);
     }
 
     /// Takes a stream out of the backlog; returns whether it was there.
@@ -243,103 +206,41 @@ impl Mux {
         true
     }
 
-    pub(super) fn remove_if_released(&mut self, key: Key) {
-        if self.store.get(key).is_some_and(|stream| stream.handle == Handle::Released) {
-            self.remove(key);
-        }
-    }
-
-    /// Takes a stream off the wire: removes it from the queues, frees its id and gives up its place in the backlog.
-    /// Safe to call again.
-    pub(super) fn unlink(&mut self, key: Key, trace: Trace) {
-        self.end_stall(key);
-        self.leave_credit_queue(key);
-        let Some(stream) = self.store.get(key) else { return };
-        let (id, priority, unacknowledged) = (stream.id, stream.priority, stream.handshake.is_unacknowledged());
-        if let Some(active) = stream.active.as_deref() {
-            let (data, room) = (active.data_links.is_queued(), active.room_links.is_queued());
-            self.control_queue.remove(&mut self.store, key);
-            if data {
-                self.schedule.remove(&mut self.store, key, priority);
-            }
-            if room {
-                self.send_pool.leave(&mut self.store, key, priority);
-            }
-            self.store.release_if_idle(key);
+    /// Takes a stream off the wire: frees its id and its place in the backlog of the peer, and closes the connection if
+    /// it has waited for this. Safe to call again.
+    pub(super) fn leave_wire(&mut self, key: Key, trace: Trace, now: Instant) {
+        let Some(mut view) = self.view(key) else { return };
+        view.end_stall(now);
+        view.leave_credit_queue();
+        let (id, priority) = (view.stream.id, view.stream.priority);
+        if view.stream.active().room_links.is_queued() {
+            self.send_pool.leave(&mut self.store, key, priority);
         }
         if !self.store.unlink(key) {
             return;
         }
         if id.is_client() != self.mode.is_client() {
-            self.inbound = self.inbound.saturating_sub(1);
+            self.inbound = count_down(self.inbound, 1);
         }
-        if unacknowledged {
-            self.unacknowledged = self.unacknowledged.saturating_sub(1);
-            self.events.openable = true;
+        self.remember(key, trace, now);
+        if let Some(mut view) = self.view(key) {
+            // It gives up its place among the unacknowledged streams.
+            view.set_handshake(Handshake::Done);
+            // Y-MEM-4: no more bytes can arrive.
+            view.take_stock();
         }
-        self.remember(key, trace);
-        if let Some(stream) = self.store.get_mut(key) {
-            // The count of unacknowledged streams must not change again with this handshake.
-            stream.handshake = Handshake::Done;
-        }
-        // Y-MEM-4: no more bytes can arrive.
-        self.take_stock(key);
-    }
-
-    pub(super) fn remove(&mut self, key: Key) {
-        if self.store.get(key).is_some_and(|stream| stream.active().flush_links.is_queued()) {
-            self.flushing.remove(&mut self.store, key);
-        }
-        if let Some(stream) = self.store.get_mut(key) {
-            self.pending_readers.end(stream);
-            stream.drop_unread();
-            stream.receive.lent = 0;
-        }
-        self.end_stall(key);
-        self.give_back(key);
-        self.store.remove(key);
-    }
-
-    /// No more bytes can arrive on a stream: memory beyond that of its unread bytes is given back (Y-MEM-13).
-    pub(in crate::proto) fn take_stock(&mut self, key: Key) {
-        if let Some(stream) = self.store.get_mut(key)
-            && stream.receive.lent > 0
-        {
-            self.ends.stream_ended_with_held();
-            // The news travels with released memory, so an empty reservation carries it.
-            self.events.released.extend(stream.reservation.as_mut().map(|own| own.split(0)));
-        }
-        self.give_back(key);
-    }
-
-    /// Gives the memory of a stream's window back, except for the chunks of unread bytes. The charge of the stream
-    /// itself stays reserved while it is on the wire (Y-MEM-4, Y-MEM-8).
-    pub(super) fn give_back(&mut self, key: Key) {
-        let Some(stream) = self.store.get_mut(key) else { return };
-        let unread = stream.active().unread.capacity().saturating_add(stream.receive.lent as usize);
-        let kept = if stream.linked { unread.saturating_add(STREAM_BOOKS) } else { unread };
-        let released = match &mut stream.reservation {
-            Some(reservation) if kept > 0 => {
-                let excess = reservation.bytes().saturating_sub(kept);
-                (excess > 0).then(|| reservation.split(excess))
-            }
-            _ => stream.reservation.take(),
-        };
-        if let Some(released) = released {
-            self.counters.released(stream.priority, released.bytes());
-            self.events.released.push(released);
-        }
+        self.close_if_drained();
     }
 
     /// Resets a stream whose application dropped it without writing anything, if its FIN has not left (Y-DROP-9).
     #[cfg(any(feature = "libp2p", test))]
-    pub(super) fn reset_unanswered(&mut self, key: Key) {
+    pub(super) fn reset_unanswered(&mut self, key: Key, now: Instant) {
         let Some(stream) = self.store.get_mut(key) else { return };
         if stream.handle != Handle::Released || !stream.send.unanswered || stream.send.state != SendState::Closing {
             return;
         }
         if stream.active().unsent.is_empty() {
-            let told = self.end_with_reset(key, 0);
+            let told = self.end_with_reset(key, 0, now);
             add(&mut self.counters.resets.dropped, told.into());
         } else {
             stream.send.state = stream.send.state.on(SendEvent::Abort);

@@ -47,23 +47,7 @@ impl Mux {
         let wanted = bytes.len().min(room);
         let written = stream.send.window.take(wanted);
         if written == 0 {
-            stream.interest = stream.interest | Readiness::WRITE;
-            self.counters.tick(now);
-            let priority = stream.priority;
-            let growth = if room == 0 && !closed { self.send_pool.growth(priority) } else { None };
-            match room {
-                0 => self.send_pool.wait(&mut self.store, key, priority),
-                // Y-MEM-6: a stream that waits for credit keeps no other stream from the room in the send buffers.
-                _ => self.send_pool.leave(&mut self.store, key, priority),
-            }
-            match (room, growth) {
-                (1.., _) => self.begin_stall(key, Cause::Window),
-                (0, None) if self.send_pool.is_refused(priority) => self.begin_stall(key, Cause::Memory),
-                (0, None) => self.begin_stall(key, Cause::Socket),
-                // The memory manager has not decided yet whether there is more memory.
-                (0, Some(_)) => {}
-            }
-            return Err(WriteError::Blocked { growth });
+            return Err(WriteError::Blocked { growth: self.wait_to_write(key, room, closed, now) });
         }
         let (stalled, priority) = (stream.stall.cause().is_some(), stream.priority);
         stream.send.turn = self.send_pool.turn(bucket);
@@ -85,15 +69,46 @@ impl Mux {
             self.send_pool.leave(&mut self.store, key, priority);
         }
         if stalled {
-            self.counters.tick(now);
-            self.end_stall(key);
+            self.end_stall(key, now);
         }
         self.hold_back(now);
-        match queued {
-            true => self.events.attention = true,
-            false => self.queue_data(key),
+        if !queued {
+            self.sync_queues(key);
         }
+        self.events.attention = true;
         Ok(written)
+    }
+
+    /// Nothing can be written: the stream waits for `room` in the send buffers if there is none, and otherwise for
+    /// credit. Returns how much more memory would make room.
+    fn wait_to_write(&mut self, key: Key, room: usize, closed: bool, now: Instant) -> Option<usize> {
+        let now = self.advance(now);
+        let stream = self.store.get_mut(key)?;
+        stream.interest = stream.interest | Readiness::WRITE;
+        let priority = stream.priority;
+        let growth = if room == 0 && !closed { self.send_pool.growth(priority) } else { None };
+        match room {
+            0 => self.send_pool.wait(&mut self.store, key, priority),
+            // Y-MEM-6: a stream that waits for credit keeps no other stream from the room in the send buffers.
+            _ => self.send_pool.leave(&mut self.store, key, priority),
+        }
+        let cause = match (room, growth) {
+            (1.., _) => Cause::Window,
+            (0, None) if self.send_pool.is_refused(priority) => Cause::Memory,
+            (0, None) => Cause::Socket,
+            // The memory manager has not decided yet whether there is more memory.
+            (0, Some(_)) => return growth,
+        };
+        self.view(key)?.begin_stall(cause, now);
+        growth
+    }
+
+    /// The writer of a stream waits no longer, or need not.
+    fn end_stall(&mut self, key: Key, now: Instant) {
+        let now = self.advance(now);
+        if let Some(mut view) = self.view(key) {
+            view.end_stall(now);
+        }
     }
 
     /// Gives the send buffers more memory.
@@ -131,53 +146,55 @@ impl Mux {
         }
     }
 
+    /// A task waits for the flush of a stream, of which all is encoded if it is `out`.
     pub(super) fn await_flush(&mut self, key: Key, out: bool) -> Result<(), FlushError> {
         let Some(stream) = self.store.get_mut(key) else { return Ok(()) };
         if out && stream.send.last_batch <= self.flushed {
             return Ok(());
         }
         stream.interest = stream.interest | Readiness::FLUSH;
-        self.flushing.push(&mut self.store, key);
+        self.sync_queues(key);
         self.events.attention = true;
         Err(FlushError::Blocked)
     }
 
     /// The application sets a stream's priority.
-    pub(crate) fn choose_priority(&mut self, key: Key, priority: Priority) {
+    pub(crate) fn choose_priority(&mut self, key: Key, priority: Priority, now: Instant) {
         if let Some(stream) = self.store.get_mut(key) {
             stream.priority_chosen = true;
         }
-        self.set_priority(key, priority);
+        self.set_priority(key, priority, now);
     }
 
     /// Sets a stream's priority on behalf of other code than the application, unless the application has set it.
     #[cfg(feature = "libp2p")]
-    pub(crate) fn suggest_priority(&mut self, key: Key, priority: Priority) {
+    pub(crate) fn suggest_priority(&mut self, key: Key, priority: Priority, now: Instant) {
         if self.store.get(key).is_some_and(|stream| !stream.priority_chosen) {
-            self.set_priority(key, priority);
+            self.set_priority(key, priority, now);
         }
     }
 
     /// Changes a stream's priority: the budget that its window may use, and the order of sending (Y-PRIO-1).
-    fn set_priority(&mut self, key: Key, priority: Priority) {
-        let Some(stream) = self.store.get_mut(key) else { return };
-        let before = std::mem::replace(&mut stream.priority, priority);
-        if let Some(reservation) = &stream.reservation {
-            self.counters.released(before, reservation.bytes());
-            self.counters.reserved(priority, reservation.bytes());
-        }
-        self.send_pool.shift(before, priority, stream.active().unsent.len());
-        self.requeue_credit(key);
+    fn set_priority(&mut self, key: Key, priority: Priority, now: Instant) {
+        let now = self.advance(now);
+        let Some(stream) = self.store.get(key) else { return };
+        let before = stream.priority;
+        self.schedule.remove(&mut self.store, key, before);
         self.send_pool.leave(&mut self.store, key, before);
-        // The stream waits for room no longer, until it asks again.
-        if self.store.get(key).is_some_and(|stream| stream.stall.cause() != Some(Cause::Window)) {
-            self.end_stall(key);
+        let Some(mut view) = self.view(key) else { return };
+        view.stream.priority = priority;
+        if let Some(reservation) = &view.stream.reservation {
+            view.levels.release(before, reservation.bytes());
+            view.levels.reserve(priority, reservation.bytes());
         }
-        if self.schedule.remove(&mut self.store, key, before) {
-            self.queue_data(key);
+        view.send_pool.shift(before, priority, view.stream.active().unsent.len());
+        // The stream waits for room no longer, until it asks again: its share of the send buffers may be larger now.
+        if view.stream.stall.cause() != Some(Cause::Window) {
+            view.end_stall(now);
         }
-        // Its share of the send buffers may be larger now.
-        self.notify(key, Readiness::WRITE);
+        view.notify(Readiness::WRITE);
+        self.requeue_credit(key);
+        self.sync_queues(key);
     }
 
     pub(crate) fn priority(&self, key: Key) -> Option<Priority> {
@@ -185,23 +202,25 @@ impl Mux {
     }
 
     /// Wakes as many waiting writers as there is room for in the send pool.
-    pub(super) fn wake_writers(&mut self) {
+    pub(super) fn wake_writers(&mut self, now: Instant) {
         let mut round = self.send_pool.round();
         while let Some(key) = self.send_pool.next_waiting(&mut self.store, &mut round) {
-            if self.store.get(key).is_some_and(|stream| stream.stall.cause() != Some(Cause::Window)) {
-                self.end_stall(key);
+            let Some(mut view) = self.view(key) else { continue };
+            if view.stream.stall.cause() != Some(Cause::Window) {
+                view.end_stall(now);
             }
-            self.notify(key, Readiness::WRITE);
+            view.notify(Readiness::WRITE);
         }
     }
 
     /// The memory manager has refused room for a write. The stream stalls on memory if it still waits: meanwhile there
     /// may have been room, or the stream may be over.
-    pub(crate) fn room_refused(&mut self, key: Key, asked: Priority) {
+    pub(crate) fn room_refused(&mut self, key: Key, asked: Priority, now: Instant) {
+        let now = self.advance(now);
         count(&mut self.counters.refusals.send_buffers);
         self.send_pool.refuse(asked);
-        if self.store.get(key).is_some_and(|stream| stream.active().room_links.is_queued()) {
-            self.begin_stall(key, Cause::Memory);
+        if let Some(mut view) = self.view(key).filter(|view| view.stream.active().room_links.is_queued()) {
+            view.begin_stall(Cause::Memory, now);
         }
     }
 }

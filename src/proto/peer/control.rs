@@ -71,7 +71,7 @@ impl Control {
     }
 
     /// The id now belongs to another stream: a reset of the previous one is not owed any more.
-    pub(in crate::proto) fn forgive(&mut self, id: StreamId) {
+    pub(in crate::proto) fn cancel_reset(&mut self, id: StreamId) {
         if !self.refusals.is_empty() {
             self.refusals.retain(|(other, _)| *other != id);
             self.look();

@@ -2,6 +2,7 @@
 //!
 //! Only records. The coordinator decides what the end of a transport means for the connection and its streams.
 
+use crate::wire::Header;
 use web_time::Instant;
 
 /// The record of how a connection ends.
@@ -10,8 +11,8 @@ pub(in crate::proto) struct Ends {
     /// Number of the last batch that the transport has taken, and of the last one with a FIN in it.
     written: u64,
     last_fin: u64,
-    /// How many stream frames the peer had sent by the time of its go-away.
-    away_after: Option<u64>,
+    /// The last frame of the peer was a go-away, pings aside.
+    peer_has_left: bool,
     /// All ids of this end have been used, and the peer has been told that the connection ends with its streams.
     retiring: bool,
     /// When the connection closes even if streams are open: a task waits for a stream that will never open.
@@ -54,14 +55,18 @@ impl Ends {
         self.last_fin <= self.written
     }
 
-    /// The peer's go-away has arrived, after this many frames on streams.
-    pub(in crate::proto) const fn peer_goes_away(&mut self, frames: u64) {
-        self.away_after = Some(frames);
+    /// The peer has sent a frame.
+    pub(in crate::proto) const fn frame_received(&mut self, header: Header) {
+        match header {
+            Header::Data { .. } | Header::WindowUpdate { .. } => self.peer_has_left = false,
+            Header::GoAway { .. } => self.peer_has_left = true,
+            Header::Ping { .. } => {}
+        }
     }
 
-    /// Whether the peer has sent no stream frame since its go-away. `frames` is the number of stream frames so far.
-    pub(in crate::proto) fn peer_has_left(&self, frames: u64) -> bool {
-        self.away_after == Some(frames)
+    /// Whether the peer's go-away was the last frame it sent, pings aside.
+    pub(in crate::proto) const fn peer_has_left(&self) -> bool {
+        self.peer_has_left
     }
 
     /// The connection ends with its streams from now on; returns whether that is new.
@@ -127,5 +132,25 @@ impl Ends {
     /// How many have.
     pub(in crate::proto) const fn held(&self) -> u64 {
         self.held
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{Flags, PingKind, StreamId};
+
+    #[test]
+    fn y_close_13_a_peer_has_left_until_its_next_stream_frame() {
+        let id = StreamId::new(1).expect("not zero");
+        let data = Header::Data { id, flags: Flags::NONE, len: 0 };
+        let update = Header::WindowUpdate { id, flags: Flags::NONE, value: 1 };
+        let (ping, away) = (Header::Ping { kind: PingKind::Request, nonce: 1 }, Header::GoAway { code: 0 });
+        let mut ends = Ends::default();
+        for (header, left) in [(data, false), (away, true), (ping, true), (update, false), (away, true), (data, false)]
+        {
+            ends.frame_received(header);
+            assert_eq!(ends.peer_has_left(), left, "{header:?}");
+        }
     }
 }

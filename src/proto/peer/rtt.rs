@@ -13,20 +13,22 @@ use crate::proto::limits::{DOUBT_LEAST, DOUBT_PAUSE, LATE_PACES, NEAR_ROUND_TRIP
 use std::time::Duration;
 use web_time::Instant;
 
-/// Samples in a period of the minimum filter. A choice, not measured: with the default `measure_rtt_interval` of 30 s a
-/// longer path is believed after two periods of 4 minutes, and at once where probes find it.
+/// Samples in a period of the minimum filter. Trades the time until a longer path is believed, two periods of 4 minutes with
+/// the default `measure_rtt_interval` of 30 s unless probes find it at once, against a period of delayed pongs alone.
 const PERIOD: u32 = 8;
 
-/// Pings that have to be longer than the minimum before it is replaced: one or two of them may have been delayed. A
-/// choice, not measured.
+/// Pings that have to be longer than the minimum before it is replaced: one or two of them may have been delayed. Trades
+/// one round trip a ping, for which windows stay too small, against a queue that is taken for a longer path.
 const PROBES: u8 = 4;
 
 /// How often the peer must have waited for credit before pings probe the path, and before their result counts. A link
-/// that stalls once and then carries its backlog makes the peer wait once. A choice, not measured.
+/// that stalls once and then carries its backlog makes the peer wait once, so 2 is the least number that tells a longer
+/// path from a stall; the third wait falls into the probing itself.
 const FIRST_WAITS: u8 = 2;
 const WAITS: u8 = 3;
 
-/// The second wait must come within this many times the first one. A choice, not measured.
+/// The second wait must come within this many times the first one. On a longer path each round trip of a busy stream brings
+/// a wait, so 10 allows for one that pauses in between; more would pair unrelated stalls.
 const AGAIN: u32 = 10;
 
 /// The least sample: a round trip of zero would stand for infinite bandwidth.

@@ -1,5 +1,7 @@
 //! Owns [`Tombstones`]: the record of streams that both ends have ended, or that this end has reset, so that late
 //! frames are told from garbage. `half_open` owns the streams that the peer has not ended.
+//!
+//! It holds Y-RST-6, and matters more the longer a round trip is: frames sent before a reset arrives come late.
 
 use crate::proto::limits::TOMBSTONES;
 use crate::proto::store::id_hash::IdHash;

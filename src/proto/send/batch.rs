@@ -3,6 +3,7 @@
 //! Small bodies are copied next to their headers, large ones are handed over without a copy. Never decides which frames
 //! go into it.
 
+use crate::counting::count_up;
 use crate::proto::counters::count_frame;
 use crate::stats::{Traffic, add};
 use crate::wire::{HEADER_LEN, Header};
@@ -46,7 +47,7 @@ impl Batch {
             self.joined.reserve(BLOCK);
         }
         self.joined.extend_from_slice(&bytes);
-        self.len = self.len.saturating_add(bytes.len());
+        self.len = count_up(self.len, bytes.len());
         count_frame(&mut self.uncounted, header);
         if let Some(shown) = &mut self.shown {
             shown.push(bytes);
@@ -54,8 +55,8 @@ impl Batch {
     }
 
     pub(crate) fn body(&mut self, body: Bytes) {
-        self.len = self.len.saturating_add(body.len());
-        self.data = self.data.saturating_add(body.len());
+        self.len = count_up(self.len, body.len());
+        self.data = count_up(self.data, body.len());
         add(&mut self.uncounted.data_bytes, body.len() as u64);
         if body.len() <= JOIN {
             self.joined.extend_from_slice(&body);

@@ -4,6 +4,7 @@
 //! (round robin). A bucket that has waited through [`STARVATION_BYTES`] of higher ones gets a turn (Y-PRIO-2,
 //! Y-PRIO-3).
 
+use crate::counting::count_up;
 use crate::priority::Priority;
 use crate::proto::key::Key;
 use crate::proto::limits::STARVATION_BYTES;
@@ -33,7 +34,7 @@ impl Schedule {
 
     /// Whether a stream of a higher bucket than that of `usual` waits.
     pub(in crate::proto) fn is_urgent(&self, usual: Priority) -> bool {
-        self.buckets.iter().skip(usual.bucket().saturating_add(1)).any(|bucket| !bucket.queue.is_empty())
+        self.buckets.iter().skip(count_up(usual.bucket(), 1)).any(|bucket| !bucket.queue.is_empty())
     }
 
     /// Whether a stream of a lower bucket than that of `priority` waits.

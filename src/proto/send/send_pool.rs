@@ -7,6 +7,7 @@
 //! reserved for each bucket, so high buckets never block a low one either (Y-MEM-6). Capacity that is not used holds
 //! the free list of chunks. Never asks the memory manager itself.
 
+use crate::counting::{count_down, count_up};
 use crate::memory::Reservation;
 use crate::priority::Priority;
 use crate::proto::buffer::chunk_pool::ChunkPool;
@@ -103,7 +104,7 @@ impl SendPool {
 
     /// Recomputes what follows from the reservation, since each write uses it.
     fn measure(&mut self) {
-        self.capacity = SEND_BASE.saturating_add(self.reserved());
+        self.capacity = count_up(SEND_BASE, self.reserved());
         self.part = self.capacity / SEND_PARTS;
         for (bucket, lane) in self.lanes.iter_mut().enumerate() {
             lane.share = u32::try_from(Priority::level_of(bucket).threshold(self.capacity)).unwrap_or(u32::MAX);
@@ -164,13 +165,13 @@ impl SendPool {
     /// A stream of this bucket has written `bytes`.
     pub(in crate::proto) fn add(&mut self, bucket: usize, bytes: usize) {
         self.idle_since = None;
-        self.used = self.used.saturating_add(bytes);
+        self.used = count_up(self.used, bytes);
         let free = self.capacity.saturating_sub(self.used);
         if self.free_chunks.len() > free {
             self.free_chunks.shrink(free);
         }
         let Some(lane) = self.lanes.get_mut(bucket) else { return };
-        lane.used = lane.used.saturating_add(bytes);
+        lane.used = count_up(lane.used, bytes);
         if !lane.waiting.is_empty() {
             lane.turn.ahead = lane.turn.ahead.saturating_add(1);
         }
@@ -184,7 +185,7 @@ impl SendPool {
     /// time they are written.
     pub(in crate::proto) fn encoded(&mut self, priority: Priority, bytes: usize) {
         if let Some(lane) = self.lane(priority) {
-            lane.in_batch = lane.in_batch.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
+            lane.in_batch = count_up(lane.in_batch, u32::try_from(bytes).unwrap_or(u32::MAX));
         }
     }
 
@@ -193,9 +194,9 @@ impl SendPool {
         let mut left = bytes;
         for lane in &mut self.lanes {
             let gone = left.min(lane.in_batch as usize);
-            lane.in_batch = lane.in_batch.saturating_sub(u32::try_from(gone).unwrap_or(u32::MAX));
+            lane.in_batch = count_down(lane.in_batch, u32::try_from(gone).unwrap_or(u32::MAX));
             lane.less(gone);
-            left = left.saturating_sub(gone);
+            left = count_down(left, gone);
         }
         debug_assert_eq!(left, 0, "more was written than was encoded");
         self.less(bytes);
@@ -207,15 +208,15 @@ impl SendPool {
         self.less(bytes);
     }
 
-    const fn less(&mut self, bytes: usize) {
+    fn less(&mut self, bytes: usize) {
         self.refused = None;
-        self.used = self.used.saturating_sub(bytes);
+        self.used = count_down(self.used, bytes);
     }
 
     /// The priority of a stream has changed. It has `bytes` in the pool, and none of them in a batch.
     pub(in crate::proto) fn shift(&mut self, before: Priority, after: Priority, bytes: usize) {
         self.lane(before).into_iter().for_each(|lane| lane.less(bytes));
-        self.lane(after).into_iter().for_each(|lane| lane.used = lane.used.saturating_add(bytes));
+        self.lane(after).into_iter().for_each(|lane| lane.used = count_up(lane.used, bytes));
     }
 
     /// The connection has nothing to send: starts the timer that gives the reservation back.
@@ -322,7 +323,7 @@ impl SendPool {
                 active.woken = true;
             }
             if store.get(key).is_some_and(|stream| stream.interest.contains(Readiness::WRITE)) {
-                *woken = woken.saturating_add(1);
+                *woken = count_up(*woken, 1);
             } else {
                 waiting.remove(store, key);
                 store.release_if_idle(key);
@@ -343,7 +344,7 @@ impl SendPool {
 impl Lane {
     fn less(&mut self, bytes: usize) {
         debug_assert!(self.used >= bytes, "bytes of another bucket");
-        self.used = self.used.saturating_sub(bytes);
+        self.used = count_down(self.used, bytes);
     }
 }
 

@@ -9,9 +9,7 @@ use crate::memory::{MemoryManager, Reservation};
 use crate::mode::Mode;
 use crate::priority::Priority;
 use crate::proto::stream::{ReceiveState, Stream};
-use crate::proto::{
-    Admission, Batch, Chunks, FlushError, Key, Leave, Mux, ReadError, Taken, WriteError, first_reservation,
-};
+use crate::proto::{Admission, Batch, Charge, Chunks, FlushError, Key, Leave, Mux, ReadError, Taken, WriteError};
 use crate::wire::{Frame, Header, Parser, PingKind};
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -99,8 +97,8 @@ impl End {
             .expect("valid");
         let mode = if side == 0 { Mode::Client } else { Mode::Server };
         let mut mux = Mux::new(mode, config, chance.seed(), now);
-        // Its clock is a fine one, though time often stands still here.
-        mux.tick(now + Duration::from_nanos(1));
+        // The virtual clock is exact, although it often does not advance between two steps.
+        mux.stats(now + Duration::from_nanos(1));
         Self {
             side,
             mux,
@@ -127,10 +125,10 @@ impl End {
     }
 
     pub(super) fn reached(&mut self) -> Reached {
-        let stats = self.mux.stats(self.mux.inspect().counters.latest());
+        let stats = self.mux.stats(self.mux.inspect().latest);
         Reached {
-            overruns: stats.resets.out_of_memory,
-            withheld: stats.refusals.credit,
+            out_of_memory: stats.resets.out_of_memory,
+            credit_denied: stats.refusals.credit,
             smaller: self.smaller,
             paced: self.paced,
             held_back: self.held_back,
@@ -190,7 +188,7 @@ impl End {
                 granted.into_iter().for_each(|granted| self.mux.provide(granted));
             }
             if self.mux.handle_frame(frame, now) == Admission::Reserve {
-                let granted = self.reserve(first_reservation(self.mux.config()), Priority::ALWAYS);
+                let granted = self.reserve(Charge::new(self.mux.config()).first_reservation(), Priority::ALWAYS);
                 self.mux.admit(granted, now);
             }
             self.settle();
@@ -200,7 +198,7 @@ impl End {
         self.settle();
     }
 
-    /// What windows want is asked for, and what was withheld again.
+    /// Puts all window requests to the memory manager, denied credit again.
     pub(super) fn ask(&mut self, now: Instant) {
         self.mux.ask_again();
         while let Some(request) = self.mux.next_window_request(now) {
@@ -208,11 +206,11 @@ impl End {
             self.mux.apply_decision(request, decision);
             self.settle();
         }
-        assert!(self.mux.first_waiting_credit().is_none() || self.may_withhold());
+        assert!(self.mux.first_waiting_credit().is_none() || self.may_run_out_of_memory());
     }
 
-    /// Whether this end may keep credit back, and end streams for want of memory.
-    pub(super) fn may_withhold(&self) -> bool {
+    /// Whether this end may deny credit, and end streams for want of memory.
+    pub(super) fn may_run_out_of_memory(&self) -> bool {
         self.mux.config().receive_charge() == ReceiveCharge::Buffered
     }
 
@@ -226,7 +224,7 @@ impl End {
                 self.unsent.extend(pieces.iter().flat_map(|piece| piece.iter().copied()));
                 self.spent.extend(pieces);
             } else {
-                self.mux.handle_flushed(self.mux.last_encoded());
+                self.mux.handle_flushed(self.mux.last_encoded(), now);
                 self.mux.handle_idle(now);
                 self.paced += u64::from(self.mux.inspect().pace_ends.is_some());
             }
@@ -240,7 +238,7 @@ impl End {
             self.mux.transport_is_full(now);
         }
         if self.unsent.is_empty() && !sent.is_empty() {
-            self.mux.handle_written(std::mem::take(&mut self.unsent_data), self.spent.drain(..));
+            self.mux.handle_written(std::mem::take(&mut self.unsent_data), self.spent.drain(..), now);
         }
         self.settle();
         sent
@@ -276,15 +274,15 @@ impl End {
                         self.read(index, oracle, chance, now);
                     }
                     11 => {
-                        self.finish(index, oracle);
+                        self.finish(index, oracle, now);
                     }
-                    12 if chance.of(8) => self.reset(index, oracle, chance),
+                    12 if chance.of(8) => self.reset(index, oracle, chance, now),
                     13 if chance.of(8) => self.stop(index, oracle, now),
                     14 if chance.of(4) => {
                         let cut = (self.held[index].id % 16 < 4).then_some(2000);
                         self.release(index, cut, oracle, now);
                     }
-                    15 => self.turn(index, chance),
+                    15 => self.turn(index, chance, now),
                     _ => {}
                 }
             }
@@ -296,7 +294,7 @@ impl End {
         if self.held.len() > self.load.pick(12, 2) {
             return;
         }
-        let window = first_reservation(self.mux.config());
+        let window = Charge::new(self.mux.config()).first_reservation();
         let Some(reservation) = self.reserve(window, Priority::ALWAYS) else { return };
         if let Ok((key, id)) = self.mux.open(reservation) {
             self.held.push(Held { key, id: id.value(), unread: 0, insists: id.value() % 8 < 2 });
@@ -348,7 +346,7 @@ impl End {
                 if let Some(reservation) = self.reserve(bytes, priority) {
                     self.mux.grow_pool(reservation);
                 } else {
-                    self.mux.room_refused(key, priority);
+                    self.mux.room_refused(key, priority, now);
                 }
             }
             Err(WriteError::Blocked { growth: None }) => {}
@@ -397,10 +395,10 @@ impl End {
     }
 
     /// Finishes the write half; says whether that is done.
-    pub(super) fn finish(&mut self, index: usize, oracle: &mut Oracle) -> bool {
+    pub(super) fn finish(&mut self, index: usize, oracle: &mut Oracle, now: Instant) -> bool {
         let Held { key, id, .. } = self.held[index];
         oracle.record(self.side, id).finished = true;
-        match self.mux.finish(key) {
+        match self.mux.finish(key, now) {
             Ok(()) => true,
             Err(FlushError::Blocked) => false,
             Err(FlushError::Failed(error)) => {
@@ -410,11 +408,11 @@ impl End {
         }
     }
 
-    fn reset(&mut self, index: usize, oracle: &mut Oracle, chance: &mut Chance) {
+    fn reset(&mut self, index: usize, oracle: &mut Oracle, chance: &mut Chance, now: Instant) {
         let Held { key, id, .. } = self.held[index];
         let code = 1000 + chance.below(3) as u32;
         oracle.record(self.side, id).reset.get_or_insert(code);
-        self.mux.reset(key, code);
+        self.mux.reset(key, code, now);
     }
 
     fn stop(&mut self, index: usize, oracle: &mut Oracle, now: Instant) {
@@ -467,10 +465,10 @@ impl End {
     }
 
     /// Changes the priority, expects a lot, or flushes.
-    fn turn(&mut self, index: usize, chance: &mut Chance) {
+    fn turn(&mut self, index: usize, chance: &mut Chance, now: Instant) {
         let key = self.held[index].key;
         if chance.of(2) {
-            self.mux.choose_priority(key, Priority::new(chance.below(256) as u8));
+            self.mux.choose_priority(key, Priority::new(chance.below(256) as u8), now);
         } else if chance.of(2) {
             if let Some(growth) = self.mux.shortfall(key, chance.below(4 << 20) as u32) {
                 let decision = growth.put_to(&self.manager);

@@ -2,12 +2,12 @@
 
 use super::end::End;
 use crate::config::ReceiveCharge;
+use crate::priority::Priority;
 use crate::proto::counters::stall::Cause;
 use crate::proto::flow::requests::CreditState;
 use crate::proto::mux::Inspect;
 use crate::proto::stream::{Handle, ReceiveState, SendState, Stream};
 use crate::proto::{Key, limits};
-use crate::stats::ReservedBytes;
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -33,7 +33,7 @@ impl End {
         assert!(inbound <= mux.config.max_incoming_streams());
         assert!(mux.ahead.is_none());
         let waits = |(_, stream): &(Key, &Stream)| matches!(stream.active().credit_state, CreditState::Waiting(_));
-        assert_eq!(streams(mux).filter(waits).count(), mux.credit_queue.len(), "who waits stands in line");
+        assert_eq!(streams(mux).filter(waits).count(), mux.credit_queue.len(), "each waiting stream is queued");
         let arriving = |key| mux.arriving.map_or(0, |(other, left)| if other == key { left } else { 0 });
         let mut reserved = mux.send_pool.reserved();
         for (key, stream) in streams(mux) {
@@ -65,16 +65,11 @@ impl End {
                     mux.config.receive_charge() == ReceiveCharge::Window && own >= window.size() as usize && own < kept;
                 assert!(own == kept || whole, "{own} of {kept} for what is unread: {stream:?}");
             }
+            assert_eq!(stream.queues(), stream.wanted_queues(), "each verb has ended with `sync`: {stream:?}");
             if linked(&key, stream) {
                 assert!(own >= limits::STREAM_BOOKS, "it takes that itself: {stream:?}");
-                assert!(!stream.has_control() || stream.active().control_links.is_queued(), "{stream:?}");
-                assert!(!stream.has_output() || stream.active().data_links.is_queued(), "{stream:?}");
+                assert!(!stream.is_wire_over(), "a stream that is over leaves the wire: {stream:?}");
             } else {
-                assert!(
-                    !stream.active().control_links.is_queued() && !stream.active().data_links.is_queued(),
-                    "{stream:?} {:?}",
-                    self.mux.closed()
-                );
                 assert_eq!(stream.handle, Handle::Held, "a stream that nobody holds is gone");
             }
         }
@@ -85,14 +80,14 @@ impl End {
     /// What is kept as sums is what the streams add up to.
     fn check_figures(&self) {
         let mux = &self.mux.inspect();
-        let mut windows = ReservedBytes::default();
+        let mut windows = [0; Priority::BUCKETS];
         for (_, stream) in streams(mux) {
             let bytes = stream.reservation.as_ref().map_or(0, |reservation| reservation.bytes());
-            *windows.bucket_mut(stream.priority.bucket()) += bytes;
+            windows[stream.priority.bucket()] += bytes;
         }
-        assert_eq!(mux.counters.windows(), windows);
+        assert_eq!(mux.levels.bytes(), windows);
         // In a second each sum grows by a second for each stream that waits, and for nothing else.
-        let now = mux.counters.latest();
+        let now = mux.latest;
         let [before, after] = [now, now + SECOND].map(|at| mux.counters.stalled(at));
         let waiting = |cause| streams(mux).filter(|(_, stream)| stream.stall.cause() == Some(cause)).count() as u32;
         assert_eq!(after.window - before.window, SECOND * waiting(Cause::Window));
@@ -133,13 +128,10 @@ pub(super) fn check_credit(near: &End, far: &End) {
             if !stream.send.state.is_over() && other.receive.state == ReceiveState::Open {
                 assert_eq!(stream.send.window.available(), credit, "stream {}", stream.id);
             }
-            let withheld = matches!(other.active().credit_state, CreditState::Waiting(_));
-            assert!(
-                withheld || credit + other.receive.window.held() >= limits::INITIAL_WINDOW / 2,
-                "credit is withheld"
-            );
+            let denied = matches!(other.active().credit_state, CreditState::Waiting(_));
+            assert!(denied || credit + other.receive.window.held() >= limits::INITIAL_WINDOW / 2, "credit is due");
             // No stream that is read stays starved of credit while there is memory for the minimum.
-            let stuck = withheld && other.receive.window.is_exhausted();
+            let stuck = denied && other.receive.window.is_exhausted();
             assert!(!stuck || !receives.limit.has_room_for_sure(limits::CREDIT_LEAST as usize), "{other:?}");
         }
     }

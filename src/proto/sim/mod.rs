@@ -74,28 +74,28 @@ enum Weather {
     Bursts,
 }
 
-/// What runs have come to that few of them do.
+/// How often the runs have reached rare states.
 #[derive(Clone, Copy, Debug, Default)]
 struct Reached {
     /// Streams that ended because there was no memory for what arrived.
-    overruns: u64,
-    /// Credit that was kept back.
-    withheld: u64,
-    /// Windows that were found smaller than they had been.
+    out_of_memory: u64,
+    /// How often credit was denied for want of memory.
+    credit_denied: u64,
+    /// How often a window was found smaller than its largest size.
     smaller: u64,
-    /// How often something waited for the peer to have read what is under way beside something urgent.
+    /// How often lower priorities waited until the peer had read what was on the wire (pacing).
     paced: u64,
-    /// How often what had arrived waited until what was owed had left.
+    /// How often input waited until owed frames had been written.
     held_back: u64,
-    /// How often the link stood still.
+    /// How often the link stalled.
     outages: u64,
 }
 
 impl AddAssign for Reached {
     fn add_assign(&mut self, other: Self) {
-        let Self { overruns, withheld, smaller, paced, held_back, outages } = other;
-        self.overruns += overruns;
-        self.withheld += withheld;
+        let Self { out_of_memory, credit_denied, smaller, paced, held_back, outages } = other;
+        self.out_of_memory += out_of_memory;
+        self.credit_denied += credit_denied;
         self.smaller += smaller;
         self.paced += paced;
         self.held_back += held_back;
@@ -115,10 +115,10 @@ fn for_each_seed(salt: u64, seeds: u64, load: Load, ending: Ending) {
         reached += Pair::new(load, &mut chance).run(&mut chance, ending);
         drop(guard);
     }
-    let Reached { overruns, withheld, smaller, paced, held_back, outages } = reached;
-    assert!(only.is_some() || overruns > 0 && smaller > 0 && paced > 0, "{reached:?}");
+    let Reached { out_of_memory, credit_denied, smaller, paced, held_back, outages } = reached;
+    assert!(only.is_some() || out_of_memory > 0 && smaller > 0 && paced > 0, "{reached:?}");
     assert!(only.is_some() || held_back > seeds && outages > seeds / 4, "{reached:?}");
-    assert!(only.is_some() || load == Load::Anything || withheld > seeds, "{reached:?}");
+    assert!(only.is_some() || load == Load::Anything || credit_denied > seeds, "{reached:?}");
 }
 
 struct PrintOnPanic(u64);

@@ -52,7 +52,7 @@ impl Record {
 pub(super) struct Oracle {
     streams: HashMap<u32, [Record; 2]>,
     /// Whether an end may reset a stream for want of memory.
-    may_overrun: [bool; 2],
+    may_run_out: [bool; 2],
 }
 
 /// Byte `index` that side `side` writes to stream `id`.
@@ -62,8 +62,8 @@ pub(super) fn pattern(side: usize, id: u32, index: u64) -> u8 {
 }
 
 impl Oracle {
-    pub(super) fn new(may_overrun: [bool; 2]) -> Self {
-        Self { may_overrun, ..Self::default() }
+    pub(super) fn new(may_run_out: [bool; 2]) -> Self {
+        Self { may_run_out, ..Self::default() }
     }
 
     pub(super) fn record(&mut self, side: usize, id: u32) -> &mut Record {
@@ -104,11 +104,11 @@ impl Oracle {
             StreamError::Reset { by: Side::Remote, code } => {
                 let peer_did = peer.reset == Some(*code) || peer.aborted == Some(*code);
                 let refused = *code == REFUSAL && peer.written == 0 && peer.read == 0;
-                let overrun = *code == REFUSAL && self.may_overrun[1 - side];
+                let ran_out = *code == REFUSAL && self.may_run_out[1 - side];
                 let going_away = *code == 0 && connection_may_end;
-                peer_did || refused || overrun || going_away || (*code == 0 && peer.may_answer_with_reset(&own))
+                peer_did || refused || ran_out || going_away || (*code == 0 && peer.may_answer_with_reset(&own))
             }
-            StreamError::OutOfMemory => self.may_overrun[side],
+            StreamError::OutOfMemory => self.may_run_out[side],
             StreamError::WriteClosed => own.finished,
             StreamError::ReadClosed => own.stopped,
             // The core knows of none.
@@ -122,7 +122,7 @@ impl Oracle {
     /// other has finished that is all, up to the end of file.
     pub(super) fn check_delivered(&self, side: usize, ids: &[u32]) {
         // Either end may have reset some for want of memory.
-        for id in ids.iter().filter(|_| self.may_overrun == [false; 2]) {
+        for id in ids.iter().filter(|_| self.may_run_out == [false; 2]) {
             let (own, peer) = (&self.streams[id][side], &self.streams[id][1 - side]);
             let disturbed = own.reset.is_some() || peer.reset.is_some() || own.stopped;
             if peer.finished && !disturbed {

@@ -44,7 +44,7 @@ impl Pair {
         let links = [Link::new(load, chance, now), Link::new(load, chance, now)];
         let weather = [Weather::Jumps, Weather::Outages, Weather::Bursts][chance.below(3)];
         let ends = [0, 1].map(|side| End::new(side, links[side].volume(), load, weather, chance, now));
-        let oracle = Oracle::new(ends.each_ref().map(End::may_withhold));
+        let oracle = Oracle::new(ends.each_ref().map(End::may_run_out_of_memory));
         Self { ends, links, oracle, weather, still_until: now, outages: 0, now }
     }
 
@@ -195,7 +195,7 @@ impl Pair {
                 let read = end.read(index, &mut self.oracle, chance, now);
                 let finished = match end.insists(index, &mut self.oracle) {
                     true => end.insist(index, &mut self.oracle, now),
-                    false => end.finish(index, &mut self.oracle),
+                    false => end.finish(index, &mut self.oracle, now),
                 };
                 if read && finished {
                     end.release(index, None, &mut self.oracle, now);
@@ -217,7 +217,8 @@ impl Pair {
                 // A transport ends when its sender is done with it.
                 let closed = self.ends.each_ref().map(|end| end.mux.closed().is_some());
                 for side in (0..2).filter(|side| closed[1 - side]) {
-                    self.ends[side].end(|mux| mux.handle_eof(false));
+                    let now = self.now;
+                    self.ends[side].end(|mux| mux.handle_eof(false, now));
                 }
                 if self.ends.iter().all(|end| end.held.is_empty() && end.mux.waiting() == 0) {
                     break;
@@ -247,7 +248,8 @@ impl Pair {
                 assert!(matches!(far, Some(ConnectionError::GoAway { by: Side::Remote, code: 42 })), "{far:?}");
             }
         }
-        self.ends[1 - side].end(|mux| mux.handle_eof(false));
+        let now = self.now;
+        self.ends[1 - side].end(|mux| mux.handle_eof(false, now));
         self.read_everything(chance);
         let read: Vec<_> = self.ends[1 - side].held.iter().map(|held| held.id).collect();
         self.oracle.check_delivered(1 - side, &read);
@@ -272,7 +274,7 @@ impl Pair {
         for (end, link) in self.ends.iter_mut().zip(&mut self.links) {
             end.may_end = true;
             link.cut();
-            end.end(|mux| mux.handle_eof(true));
+            end.end(|mux| mux.handle_eof(true, self.now));
             assert!(matches!(end.mux.closed(), Some(ConnectionError::UnexpectedEof | ConnectionError::Closed { .. })));
             end.settle();
             end.check();

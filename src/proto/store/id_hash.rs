@@ -5,8 +5,8 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, Hasher};
 
-/// Entries up to which a hash map is not shrunk: 64 entries are a few KiB at most, not worth an allocation that returns
-/// with the next burst. A choice, not measured.
+/// Entries up to which a hash map is not shrunk. Trades the few KiB at most that 64 entries take against an allocation with
+/// every burst of streams.
 const SMALL: usize = 64;
 
 /// A bijection from ids to well-spread hashes that a peer cannot predict. Not `nohash-hasher`: a permuted id of 32 bits

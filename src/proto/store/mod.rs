@@ -6,10 +6,12 @@
 pub(in crate::proto) mod id_hash;
 pub(in crate::proto) mod queue;
 
+use crate::counting::count_down;
 use crate::proto::buffer::chunk_pool::ChunkPool;
+use crate::proto::buffer::free_list::FreeList;
 use crate::proto::key::{Key, Serial};
 use crate::proto::store::id_hash::{IdHash, shrink_sparse};
-use crate::proto::stream::{ActiveState, ActiveStates, ReceiveState, Stream};
+use crate::proto::stream::{ActiveState, ReceiveState, Stream, states_kept};
 use crate::wire::StreamId;
 use std::collections::HashMap;
 
@@ -23,12 +25,13 @@ pub(super) struct Store {
     next: Serial,
     /// The slots of streams on the wire, by id.
     ids: HashMap<StreamId, u32, IdHash>,
-    idle_states: ActiveStates,
+    /// States come and go with every message, so they are not allocated for each.
+    idle_states: FreeList<Box<ActiveState>>,
 }
 
 impl Store {
     pub(super) fn new(id_hash: IdHash) -> Self {
-        let (ids, idle_states) = (HashMap::with_hasher(id_hash), ActiveStates::default());
+        let (ids, idle_states) = (HashMap::with_hasher(id_hash), FreeList::default());
         Self { slots: Vec::new(), free: Vec::new(), next: Serial::FIRST, ids, idle_states }
     }
 
@@ -52,7 +55,7 @@ impl Store {
             }
         }
         self.slots.push(Some(stream));
-        u32::try_from(self.slots.len().saturating_sub(1)).unwrap_or(u32::MAX)
+        u32::try_from(count_down(self.slots.len(), 1)).unwrap_or(u32::MAX)
     }
 
     pub(super) fn find(&self, id: StreamId) -> Option<Key> {
@@ -73,7 +76,8 @@ impl Store {
     pub(super) fn activate(&mut self, key: Key) -> Option<&mut ActiveState> {
         let slot = self.slots.get_mut(key.slot as usize)?.as_deref_mut();
         let stream = slot.filter(|stream| stream.serial == key.serial)?;
-        Some(stream.active.get_or_insert_with(|| self.idle_states.take()))
+        let new = || Box::new(ActiveState::new());
+        Some(stream.active.get_or_insert_with(|| self.idle_states.take().unwrap_or_else(new)))
     }
 
     /// Buffers bytes of a body; `false` if the application will not read them.
@@ -90,7 +94,7 @@ impl Store {
     pub(super) fn release_if_idle(&mut self, key: Key) {
         let (slot, streams) = (self.slots.get_mut(key.slot as usize), self.ids.len());
         if let Some(stream) = slot.and_then(Option::as_deref_mut).filter(|stream| stream.serial == key.serial) {
-            self.idle_states.put(&mut stream.active, streams);
+            ActiveState::release(&mut stream.active, &mut self.idle_states, streams);
         }
     }
 
@@ -107,7 +111,7 @@ impl Store {
         let id = stream.id;
         if self.ids.remove(&id).is_some() {
             shrink_sparse(&mut self.ids);
-            self.idle_states.shrink(self.ids.len());
+            self.idle_states.shrink(states_kept(self.ids.len()));
         }
         true
     }
@@ -140,7 +144,7 @@ impl Store {
     /// Frees spare storage.
     pub(super) fn release_all_idle(&mut self) {
         for stream in self.slots.iter_mut().flatten() {
-            self.idle_states.put(&mut stream.active, 0);
+            ActiveState::release(&mut stream.active, &mut self.idle_states, 0);
             stream.receive.window.forget_rate();
         }
         self.idle_states.clear();

@@ -12,7 +12,7 @@ mod receive;
 mod send;
 
 use active::IDLE;
-pub(super) use active::{ActiveState, ActiveStates};
+pub(super) use active::{ActiveState, states_kept};
 pub(super) use body::{Body, Opener, Opening, Target};
 pub(super) use handshake::{Handshake, HandshakeEvent};
 pub(super) use links::Links;
@@ -88,6 +88,17 @@ pub(super) enum Handle {
     Released,
 }
 
+/// A set of the queues whose streams follow from the state of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Queues {
+    /// The stream owes a SYN, an ACK, credit or a reset.
+    pub(super) control: bool,
+    /// It has data or a FIN to send.
+    pub(super) data: bool,
+    /// A task waits for its flush.
+    pub(super) flush: bool,
+}
+
 /// Control frames owed by a stream. Bits, not a queue: the content is computed when they are encoded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Owed {
@@ -135,6 +146,20 @@ impl Stream {
     /// Whether a data frame, a FIN or the reset behind data can be encoded.
     pub(super) fn has_output(&self) -> bool {
         !self.active().unsent.is_empty() || matches!(self.send.state, SendState::Closing | SendState::Aborting)
+    }
+
+    /// The queues that the stream belongs into, by its state.
+    pub(super) fn wanted_queues(&self) -> Queues {
+        let (linked, flush) = (self.linked, self.interest.contains(Readiness::FLUSH));
+        Queues { control: linked && self.has_control(), data: linked && self.has_output(), flush }
+    }
+
+    /// The queues that it is in.
+    pub(super) fn queues(&self) -> Queues {
+        let active = self.active();
+        let [control, data, flush] =
+            [active.control_links, active.data_links, active.flush_links].map(|links| links.is_queued());
+        Queues { control, data, flush }
     }
 
     /// Bytes of memory that the next `len` bytes of a body allocate.

@@ -1,5 +1,6 @@
 //! Owns the receive half of a stream: its state, the window it grants and its unread bytes.
 
+use crate::counting::count_up;
 use crate::proto::buffer::chunk_pool::{self, ChunkPool, append};
 use crate::proto::buffer::chunks::{ChunkListPool, Chunks};
 use crate::proto::flow::window::ReceiveWindow;
@@ -129,7 +130,7 @@ impl ReceiveBuffer {
         let mut taken = 0;
         while taken < enough {
             let Some(chunk) = self.chunks.pop_front() else { return };
-            taken = chunk.len().saturating_add(taken);
+            taken = count_up(chunk.len(), taken);
             chunk_lists.push(chunks, chunk);
         }
     }

@@ -1,5 +1,6 @@
 //! Owns the send half of a stream: its state, the peer's credit and the data that is not encoded yet.
 
+use crate::counting::{count_down, count_up};
 use crate::proto::buffer::chunk_pool::{ChunkPool, append};
 use crate::proto::flow::window::SendWindow;
 use bytes::{Bytes, BytesMut};
@@ -117,7 +118,7 @@ impl SendBuffer {
 
     /// Copies `bytes` in.
     pub(in crate::proto) fn push(&mut self, bytes: &[u8], free_chunks: &mut ChunkPool) {
-        self.len = self.len.saturating_add(bytes.len());
+        self.len = count_up(self.len, bytes.len());
         append(&mut self.chunks, bytes, free_chunks);
     }
 
@@ -128,7 +129,7 @@ impl SendBuffer {
         if front.is_empty() {
             self.chunks.pop_front();
         }
-        self.len = self.len.saturating_sub(piece.len());
+        self.len = count_down(self.len, piece.len());
         Some(piece)
     }
 

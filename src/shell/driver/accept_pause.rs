@@ -1,5 +1,7 @@
 //! Owns [`AcceptPause`]: when the driver stops reading for the application to accept streams, and for how long. It uses times
 //! that it is given, and no clock and no lock.
+//!
+//! It holds Y-OPEN-13 on any link: without it a burst of opens resets streams that are about to be accepted.
 
 use crate::proto::limits::{ACCEPT_PAUSE, ACCEPT_PAUSE_SHARE, ACCEPT_PAUSE_WINDOW};
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! Owns [`FinalRead`]: what the driver still reads after a write has failed. The peer may have answered before it left, and
 //! may have said why.
+//!
+//! It holds Y-CLOSE-6 on any link: without it an answer, or the reason in a go-away, that arrived before the write failed is lost.
 
 use super::{Driver, Phase, Stop};
 use crate::error::ConnectionError;
@@ -50,7 +52,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     pub(super) fn start_final_read(&mut self, error: io::Error, now: Instant) {
         (self.credit, self.opening) = (None, None);
         // What was written before the failure counts as sent.
-        self.report();
+        self.report(now);
         // Nothing that is owed can be written, so reading does not wait for that.
         self.shared.with(|inner| inner.mux.forget_debts());
         self.phase = Phase::FinalRead(FinalRead::new(error, now));
@@ -63,7 +65,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         let pause = self.accept_pause.deadline();
         let deadline = reading.deadline(!self.unapplied && pause.is_none(), now);
         if closed || now >= deadline {
-            self.end_final_read();
+            self.end_final_read(now);
             return Poll::Ready(());
         }
         let wake_at = pause.map_or(deadline, |pause| pause.min(deadline));
@@ -74,10 +76,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     }
 
     /// There is nothing more to read. A go-away that was found is the reason that is reported.
-    pub(super) fn end_final_read(&mut self) {
+    pub(super) fn end_final_read(&mut self, now: Instant) {
         if let Phase::FinalRead(reading) = &self.phase {
             let error = ConnectionError::Io(reading.error.clone());
-            self.shared.with(|inner| inner.mux.handle_write_error(error));
+            self.shared.with(|inner| inner.mux.handle_write_error(error, now));
             self.ended();
         }
     }

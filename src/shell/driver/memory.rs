@@ -122,7 +122,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         let mut all = Some(());
         while let Some(request) = self.shared.with(|inner| inner.mux.next_window_request(now)) {
             let decision = request.put_to(self.shared.memory());
-            if matches!(decision, WindowDecision::Withheld | WindowDecision::Least(_)) {
+            if matches!(decision, WindowDecision::Denied | WindowDecision::Least(_)) {
                 all = None;
             }
             self.shared.with(|inner| inner.mux.apply_decision(request, decision));

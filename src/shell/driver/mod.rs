@@ -290,10 +290,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     /// Ends the connection here and now: the transport is not touched again (Y-CLOSE-7).
     fn end(&mut self, reason: ConnectionError) {
         let now = self.shared.now();
-        self.shared.with(|inner| {
-            inner.mux.tick(now);
-            inner.mux.fail(reason);
-        });
+        self.shared.with(|inner| inner.mux.fail(reason, now));
         self.ended();
     }
 

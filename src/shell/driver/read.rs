@@ -108,20 +108,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     /// The transport has ended, or reading from it has failed.
     fn end_of_input(&mut self, error: Option<io::Error>, now: Instant) {
         if matches!(self.phase, Phase::FinalRead(_)) {
-            return self.end_final_read();
+            return self.end_final_read(now);
         }
         // What was written before counts as sent.
-        self.report();
+        self.report(now);
         let inside = self.reader.is_inside_frame();
         // Y-EOF-5: TLS reports a transport that was closed without a close_notify so.
         let failed = error.filter(|error| error.kind() != io::ErrorKind::UnexpectedEof);
         let ended = failed.is_none();
-        self.shared.with(|inner| {
-            inner.mux.tick(now);
-            match failed {
-                None => inner.mux.handle_eof(inside),
-                Some(error) => inner.mux.handle_read_error(inside, ConnectionError::Io(Arc::new(error))),
-            }
+        self.shared.with(|inner| match failed {
+            None => inner.mux.handle_eof(inside, now),
+            Some(error) => inner.mux.handle_read_error(inside, ConnectionError::Io(Arc::new(error)), now),
         });
         match ended {
             true => self.phase = Phase::Lingering(Linger::new(Peer::Eof, now)),
@@ -198,7 +195,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                     }
                     Ok(None) => break Needs::Nothing,
                     Err(violation) => {
-                        inner.mux.violated(violation);
+                        inner.mux.violated(violation, now);
                         break Needs::Nothing;
                     }
                 }

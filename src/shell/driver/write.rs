@@ -58,12 +58,12 @@ pub(super) struct Postponed {
 }
 
 impl WriteReport {
-    fn apply(&mut self, mux: &mut Mux, spent: impl Iterator<Item = Bytes>) {
+    fn apply(&mut self, mux: &mut Mux, spent: impl Iterator<Item = Bytes>, now: Instant) {
         if let Some(data) = self.data.take() {
-            mux.handle_written(data, spent);
+            mux.handle_written(data, spent, now);
         }
         if let Some(number) = self.flushed.take() {
-            mux.handle_flushed(number);
+            mux.handle_flushed(number, now);
         }
     }
 }
@@ -112,7 +112,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         }
         // Nothing written stays unflushed while the task yields.
         let _ = self.poll_flush(now, cx);
-        self.report();
+        self.report(now);
         (Stop::BudgetSpent, None)
     }
 
@@ -137,7 +137,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         let (report, spent, postponed) = (&mut self.report, self.writer.spent(), &mut self.postponed);
         let (awaited, credit, opening) = (&mut self.flush_awaited, self.credit.as_deref(), self.opening.is_some());
         let next = self.shared.with(|inner| {
-            report.apply(&mut inner.mux, spent);
+            report.apply(&mut inner.mux, spent, now);
             // A task that waits for a flush does not wait for the others to have nothing more to send.
             if unflushed && inner.mux.wants_flush() {
                 *awaited = true;
@@ -179,9 +179,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     }
 
     /// Tells the core what has been done with the transport.
-    pub(super) fn report(&mut self) {
+    pub(super) fn report(&mut self, now: Instant) {
         let (report, spent) = (&mut self.report, self.writer.spent());
-        self.shared.with(|inner| report.apply(&mut inner.mux, spent));
+        self.shared.with(|inner| report.apply(&mut inner.mux, spent, now));
     }
 
     pub(super) fn load(&mut self) {
@@ -241,7 +241,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     /// The transport is full. If a task waits for a flush of what it has taken, that may succeed all the same.
     fn flush_while_full(&mut self, now: Instant, cx: &mut Context<'_>) {
         if self.flush_awaited && matches!(self.phase, Phase::Running) && self.poll_flush(now, cx).is_ready() {
-            self.report();
+            self.report(now);
         }
     }
 

@@ -186,7 +186,7 @@ fn credit_by_memory() {
         // Its half window is owed: 384 KiB, what is ahead and 128 more.
         peer.expect_quiet().await;
         let list = list(refusals(&client).await);
-        assert!(list[6] > 0, "nothing was withheld");
+        assert!(list[6] > 0, "no credit was denied");
         assert_eq!([&list[..6], &list[7..]].concat(), [0; 7]);
     });
 }

@@ -51,7 +51,7 @@ pub async fn run(end: &Rc<End>, chance: &mut Chance) -> io::Result<()> {
             0..3 if written < bytes => {
                 let len = (chance.below(30_000) + 1).min(bytes - written);
                 let piece: Vec<u8> = (written..written + len).map(|index| pattern(id, index)).collect();
-                // The echo stands still if it is not read: a write is always given up in time.
+                // The echo stalls if it is not read, so every write has a deadline.
                 let longest = chance.millis(20);
                 if let Some(wrote) = end.world.timeout(longest, stream.write(&piece)).await {
                     written += wrote? as u64;

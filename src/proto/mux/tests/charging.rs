@@ -102,7 +102,7 @@ fn a_more_urgent_priority_ends_the_wait() {
     bench.ask();
     assert_eq!(bench.send(), []);
     bench.mux.events_mut().attention = false;
-    bench.mux.choose_priority(low.0, Priority::MEDIUM);
+    bench.mux.choose_priority(low.0, Priority::MEDIUM, bench.now);
     assert!(bench.mux.events_mut().attention, "the driver looks again");
     bench.mux.ask_again();
     bench.ask();
@@ -188,7 +188,7 @@ fn a_stream_that_is_read_never_stands_still() {
     }
     // Its whole window is due, and waits for its share to be large enough.
     assert_eq!(bench.mux.first_waiting_credit(), Some((WINDOW / 2, Priority::LOW)));
-    bench.mux.choose_priority(key, Priority::ALWAYS);
+    bench.mux.choose_priority(key, Priority::ALWAYS, bench.now);
     bench.mux.ask_again();
     bench.ask();
     assert_eq!(bench.send(), [update(id, Flags::NONE, INITIAL_WINDOW - CREDIT_LEAST)]);
@@ -230,7 +230,7 @@ fn whoever_has_ended_stands_in_line_no_more() {
         match ends {
             0 => bench.receive(Header::Data { id, flags: Flags::FIN, len: 0 }),
             1 => bench.receive(update(id, Flags::RST, 1)),
-            2 => bench.mux.reset(key, 1),
+            2 => bench.mux.reset(key, 1, bench.now),
             3 => bench.mux.stop(key, 0, bench.now),
             _ => bench.release(key),
         }
@@ -288,7 +288,7 @@ fn what_is_read_while_the_manager_is_asked_is_not_missed() {
     bench.receive_data(id, WINDOW / 2);
     let request = bench.mux.next_window_request(bench.now).expect("credit is due");
     let decision = request.put_to(&bench.manager);
-    assert!(matches!(decision, crate::proto::WindowDecision::Withheld), "{decision:?}");
+    assert!(matches!(decision, crate::proto::WindowDecision::Denied), "{decision:?}");
     bench.read(key);
     bench.mux.apply_decision(request, decision);
     bench.ask();
@@ -303,7 +303,7 @@ fn the_least_is_given_once_however_often_it_is_asked_for() {
         bench.ask();
         bench.mux.ask_again();
     }
-    bench.mux.choose_priority(key, Priority::ALWAYS);
+    bench.mux.choose_priority(key, Priority::ALWAYS, bench.now);
     bench.mux.ask_again();
     bench.ask();
     // It was not encoded yet, and is part of the whole.

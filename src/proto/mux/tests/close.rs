@@ -86,7 +86,7 @@ fn y_close_9_what_waits_in_the_backlog_outlives_the_connection() {
         for charging in [ReceiveCharge::Window, ReceiveCharge::Buffered] {
             let mut bench = Bench::with(1 << 30, settings(charging));
             WAITING.into_iter().for_each(|(stream, len, fin)| bench.incoming(stream, len, fin));
-            bench.mux.fail(reason.clone());
+            bench.mux.fail(reason.clone(), bench.now);
             // Nothing is reserved but for what can be read.
             assert_eq!(bench.reserved(), 2 * 512, "{reason:?}");
             let stays = if reason.is_clean() { &WAITING[..] } else { &WAITING[1..] };
@@ -114,7 +114,7 @@ fn y_close_9_what_nobody_can_accept_any_more_is_given_back_at_once() {
     for reason in [ConnectionError::Closed { by: Side::Remote }, ConnectionError::UnexpectedEof] {
         let mut bench = Bench::new();
         WAITING.into_iter().for_each(|(stream, len, fin)| bench.incoming(stream, len, fin));
-        bench.mux.fail(reason);
+        bench.mux.fail(reason, bench.now);
         bench.mux.drain(bench.now);
         assert_eq!((bench.reserved(), bench.mux.store.len(), bench.mux.waiting()), (0, 0, 0));
     }
@@ -126,7 +126,7 @@ fn y_close_9_a_body_cut_off_is_read_as_far_as_it_came() {
     bench.incoming(2, 0, false);
     bench.receive(Header::Data { id: id(2), flags: Flags::FIN, len: 100 });
     assert_eq!(bench.mux.handle_frame(Frame::Body(&[7; 40]), bench.now), Admission::Settled);
-    bench.mux.handle_eof(true);
+    bench.mux.handle_eof(true, bench.now);
     let key = bench.mux.accept().expect("some of it came");
     assert_eq!(bench.mux.stream_stats(key, bench.now).expect("held").unread, 40);
     let (read, error) = bench.read_to_end(key);
@@ -192,8 +192,8 @@ impl Before {
 /// As the shell does it: `UnexpectedEof` is the end of the transport (Y-EOF-5).
 fn fail_reading(bench: &mut Bench, inside: bool, kind: io::ErrorKind) -> String {
     match kind {
-        io::ErrorKind::UnexpectedEof => bench.mux.handle_eof(inside),
-        kind => bench.mux.handle_read_error(inside, io_error(kind)),
+        io::ErrorKind::UnexpectedEof => bench.mux.handle_eof(inside, bench.now),
+        kind => bench.mux.handle_read_error(inside, io_error(kind), bench.now),
     }
     match bench.mux.closed().expect("over") {
         ConnectionError::Io(_) => "io".to_owned(),
@@ -239,13 +239,13 @@ fn y_eof_4_a_close_cut_off_loses_a_queued_fin() {
     for sent in [true, false] {
         let mut bench = Bench::new();
         let (key, _) = bench.stream(Priority::MEDIUM);
-        assert!(matches!(bench.mux.finish(key), Err(FlushError::Blocked)));
+        assert!(matches!(bench.mux.finish(key, bench.now), Err(FlushError::Blocked)));
         bench.mux.close(0);
         if sent {
             // All but the flush.
             let mut batch = Default::default();
             assert!(bench.mux.poll_transmit(&mut batch, usize::MAX, bench.now));
-            bench.mux.handle_written(0, []);
+            bench.mux.handle_written(0, [], bench.now);
         }
         let expected = if sent { "closed by this end" } else { "io" };
         assert_eq!(fail_reading(&mut bench, false, io::ErrorKind::ConnectionReset), expected);
@@ -279,10 +279,10 @@ fn close_after_the_end(progress: Progress, reason: ConnectionError) -> [bool; 2]
         bench.send();
     }
     if finished {
-        assert!(matches!(bench.mux.finish(key), Err(FlushError::Blocked)));
+        assert!(matches!(bench.mux.finish(key, bench.now), Err(FlushError::Blocked)));
     }
-    bench.mux.fail(reason);
-    [bench.mux.finish(key).is_ok(), bench.mux.flush(key).is_ok()]
+    bench.mux.fail(reason, bench.now);
+    [bench.mux.finish(key, bench.now).is_ok(), bench.mux.flush(key).is_ok()]
 }
 
 #[test]
@@ -319,11 +319,11 @@ fn y_close_12_only_a_fin_encoded_alone_may_be_missing() {
         if !together {
             bench.send();
         }
-        assert!(matches!(bench.mux.finish(key), Err(FlushError::Blocked)));
+        assert!(matches!(bench.mux.finish(key, bench.now), Err(FlushError::Blocked)));
         // It is encoded, and the transport takes nothing of it.
         assert!(bench.mux.poll_transmit(&mut Default::default(), usize::MAX, bench.now));
-        bench.mux.fail(ConnectionError::Closed { by: Side::Remote });
-        assert_eq!(bench.mux.finish(key).is_ok(), !together);
+        bench.mux.fail(ConnectionError::Closed { by: Side::Remote }, bench.now);
+        assert_eq!(bench.mux.finish(key, bench.now).is_ok(), !together);
     }
 }
 
@@ -416,7 +416,7 @@ fn y_mem_13_all_but_unread_bytes_is_given_back() {
             bench.receive_data(stream, 512);
             bench.receive_data(stream, 1);
             match over {
-                Over::Lost => bench.mux.fail(ConnectionError::UnexpectedEof),
+                Over::Lost => bench.mux.fail(ConnectionError::UnexpectedEof, bench.now),
                 Over::Reset => bench.receive(Header::WindowUpdate { id: stream, flags: Flags::RST, value: 7 }),
                 Over::Finished => bench.receive(Header::Data { id: stream, flags: Flags::FIN, len: 0 }),
             }
@@ -454,7 +454,7 @@ fn y_mem_13_a_window_that_has_grown_is_given_back_with_it() {
         assert_eq!(bench.reserved(), 16 << 20);
         bench.receive_data(stream, 1);
         if lost {
-            bench.mux.fail(ConnectionError::UnexpectedEof);
+            bench.mux.fail(ConnectionError::UnexpectedEof, bench.now);
         } else {
             bench.receive(Header::WindowUpdate { id: stream, flags: Flags::RST, value: 0 });
         }
@@ -472,7 +472,7 @@ fn y_mem_13_bytes_taken_by_a_handle_stay_reserved() {
     let mut chunks = Chunks::default();
     assert!(matches!(bench.mux.read(key, &mut chunks), Ok(Taken::Bytes { due: 1.. })));
     let before = bench.mux.ends_with_held();
-    bench.mux.fail(ConnectionError::UnexpectedEof);
+    bench.mux.fail(ConnectionError::UnexpectedEof, bench.now);
     assert_ne!(bench.mux.ends_with_held(), before, "its handle is told to look");
     assert_eq!(bench.reserved(), 512);
     bench.mux.returned(key, 0);
@@ -538,7 +538,7 @@ fn y_drop_9_a_muxer_that_closes_resets_what_was_dropped_unanswered() {
             assert_eq!(bench.mux.write(key, &[7; 5], bench.now).expect("room"), written);
         }
         if leave == Leave::Closed {
-            assert!(bench.mux.finish(key).is_err());
+            assert!(bench.mux.finish(key, bench.now).is_err());
         }
         bench.leave(key, leave);
         let mut sent = if before { bench.send() } else { Vec::new() };

@@ -53,11 +53,11 @@ fn nobody_waits_for_who_has_looked_or_is_gone() {
     assert_eq!(bench.mux.coalesces(), Some(10));
     bench.mux.stop(stopped, 0, bench.now);
     assert_eq!(bench.mux.coalesces(), Some(10));
-    bench.mux.reset(reset, 1);
+    bench.mux.reset(reset, 1, bench.now);
     assert_eq!(bench.mux.coalesces(), Some(10));
     bench.release(gone);
     assert_eq!(bench.mux.coalesces(), None);
-    // What arrives for it is nobody's news, nor is an end.
+    // Bytes for a released stream make no reader pending, nor does the end of a stream.
     let [gone, writer] = [gone, writer].map(|key| bench.mux.stream_id(key).and_then(StreamId::new).expect("open"));
     bench.receive_data(gone, 1);
     assert_eq!(bench.mux.coalesces(), None);
@@ -146,8 +146,8 @@ fn batches_are_smaller_while_streams_differ_in_priority() {
     let (one, _) = bench.stream(Priority::MEDIUM);
     let (other, _) = bench.stream(Priority::MEDIUM);
     assert_eq!(bench.mux.batch_budget(), LEVEL_BATCH_BYTES);
-    bench.mux.choose_priority(one, Priority::LOW);
+    bench.mux.choose_priority(one, Priority::LOW, bench.now);
     assert_eq!(bench.mux.batch_budget(), BATCH_BYTES);
-    bench.mux.choose_priority(other, Priority::LOW);
+    bench.mux.choose_priority(other, Priority::LOW, bench.now);
     assert_eq!(bench.mux.batch_budget(), LEVEL_BATCH_BYTES);
 }

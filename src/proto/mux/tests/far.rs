@@ -7,7 +7,7 @@ use crate::memory::{MemoryManager, Reservation, Unlimited};
 use crate::mode::Mode;
 use crate::priority::Priority;
 use crate::proto::limits::{BATCH_BYTES, INITIAL_WINDOW, NEAR_WINDOW};
-use crate::proto::{Admission, Batch, Chunks, Key, Mux, Taken, first_reservation};
+use crate::proto::{Admission, Batch, Charge, Chunks, Key, Mux, Taken};
 use crate::stats::StreamStats;
 use crate::wire::Parser;
 use bytes::Bytes;
@@ -98,7 +98,8 @@ impl End {
     }
 
     fn reserve(&self) -> Reservation {
-        Reservation::new(&self.manager, first_reservation(self.mux.config()), Priority::ALWAYS).expect("no limit")
+        Reservation::new(&self.manager, Charge::new(self.mux.config()).first_reservation(), Priority::ALWAYS)
+            .expect("no limit")
     }
 
     fn settle(&mut self) {
@@ -133,9 +134,9 @@ impl End {
         while self.line.is_writable(now) && self.mux.poll_transmit(&mut self.batch, BATCH_BYTES, clock) {
             let data = self.batch.take(&mut pieces);
             pieces.iter().for_each(|piece| self.line.send(piece.clone(), now));
-            self.mux.handle_written(data, pieces.drain(..));
+            self.mux.handle_written(data, pieces.drain(..), clock);
         }
-        self.mux.handle_flushed(self.mux.last_encoded());
+        self.mux.handle_flushed(self.mux.last_encoded(), clock);
         self.settle();
     }
 }

@@ -20,7 +20,7 @@ use crate::memory::{MemoryLimit, MemoryManager, Reservation};
 use crate::mode::Mode;
 use crate::priority::Priority;
 use crate::proto::{Admission, Batch, Chunks, FlushError, Key, Leave, Mux, ReadError, WriteError};
-use crate::proto::{OpenBlocked, Readiness, Taken, first_reservation};
+use crate::proto::{Charge, OpenBlocked, Readiness, Taken};
 use crate::wire::{Flags, Frame, Header, Parser, StreamId};
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -57,7 +57,8 @@ impl Bench {
     }
 
     fn reserve(&self) -> Reservation {
-        Reservation::new(&self.manager, first_reservation(self.mux.config()), Priority::ALWAYS).expect("room")
+        Reservation::new(&self.manager, Charge::new(self.mux.config()).first_reservation(), Priority::ALWAYS)
+            .expect("room")
     }
 
     fn open(&mut self) -> (Key, u32) {
@@ -72,7 +73,7 @@ impl Bench {
     /// A stream that both ends know of.
     fn stream(&mut self, priority: Priority) -> (Key, StreamId) {
         let (key, value) = self.open();
-        self.mux.choose_priority(key, priority);
+        self.mux.choose_priority(key, priority, self.now);
         assert!(self.mux.flush(key).is_err());
         self.send();
         self.receive(Header::WindowUpdate { id: id(value), flags: Flags::ACK, value: 0 });
@@ -134,9 +135,9 @@ impl Bench {
         while self.mux.poll_transmit(&mut batch, usize::MAX, self.now) {
             let data = batch.take(&mut pieces);
             sent.extend(pieces.iter().flatten());
-            self.mux.handle_written(data, pieces.drain(..));
+            self.mux.handle_written(data, pieces.drain(..), self.now);
         }
-        self.mux.handle_flushed(self.mux.last_encoded());
+        self.mux.handle_flushed(self.mux.last_encoded(), self.now);
         self.settle();
         let (mut parser, mut input) = (Parser::default(), &sent[..]);
         let frames = std::iter::from_fn(|| parser.next(&mut input).expect("legal"));
@@ -192,7 +193,7 @@ fn late_credit_for_what_was_sent_is_what_honest_peers_give() {
     let (key, id) = bench.stream(Priority::MEDIUM);
     let written = bench.mux.write(key, &[7; 100_000], bench.now).expect("room");
     assert!(written > 10_000, "{written}");
-    assert!(bench.mux.finish(key).is_err());
+    assert!(bench.mux.finish(key, bench.now).is_err());
     bench.receive(Header::Data { id, flags: Flags::FIN, len: 0 });
     bench.send();
     bench.release(key);
@@ -214,12 +215,12 @@ fn y_fin_4_a_fin_is_a_data_frame_of_length_0() {
     bench.send();
     let (key, stream) = bench.open();
     assert_eq!(bench.mux.write(key, b"end", bench.now).expect("room"), 3);
-    assert!(matches!(bench.mux.finish(key), Err(FlushError::Blocked)));
+    assert!(matches!(bench.mux.finish(key, bench.now), Err(FlushError::Blocked)));
     let id = id(stream);
     let syn = Header::WindowUpdate { id, flags: Flags::SYN, value: 0 };
     let data = |flags, len| Header::Data { id, flags, len };
     assert_eq!(bench.send(), [syn, data(Flags::NONE, 3), data(Flags::FIN, 0)]);
-    assert!(bench.mux.finish(key).is_ok());
+    assert!(bench.mux.finish(key, bench.now).is_ok());
 }
 
 /// Fills the send buffers with other streams' data.
@@ -230,7 +231,7 @@ fn fill(bench: &mut Bench) {
 fn fill_at(bench: &mut Bench, priority: Priority) {
     for _ in 0..100 {
         let (key, _) = bench.open();
-        bench.mux.choose_priority(key, priority);
+        bench.mux.choose_priority(key, priority, bench.now);
         while bench.mux.write(key, &[0; 64 * 1024], bench.now).is_ok() {}
     }
 }
@@ -267,7 +268,7 @@ fn a_writer_that_is_gone_waits_no_more() {
         bench.release(key);
     }
     assert_eq!(bench.mux.waiting_writers(), before);
-    // Nor does it take the turn of one that is there.
+    // A stream that is gone takes no turn of a stream that is there.
     bench.send();
     assert_eq!(bench.mux.waiting_writers(), 0);
 }
@@ -297,7 +298,7 @@ fn a_writer_whose_priority_changes_waits_in_its_new_bucket() {
     let (key, _) = bench.open();
     let before = bench.mux.waiting_writers();
     for priority in [Priority::LOW, Priority::MEDIUM, Priority::LOW, Priority::MEDIUM] {
-        bench.mux.choose_priority(key, priority);
+        bench.mux.choose_priority(key, priority, bench.now);
         assert!(bench.mux.write(key, &[0; 4096], bench.now).is_err());
         assert_eq!(bench.mux.waiting_writers(), before + 1);
     }
@@ -313,7 +314,7 @@ fn a_flush_that_was_given_up_leaves_nothing() {
         let (key, _) = bench.open();
         assert!(matches!(bench.mux.flush(key), Err(FlushError::Blocked)));
         assert!(matches!(bench.mux.flush(key), Err(FlushError::Blocked)));
-        bench.mux.reset(key, 0);
+        bench.mux.reset(key, 0, bench.now);
         bench.release(key);
     }
     assert!(bench.mux.flushing.is_empty());
@@ -324,14 +325,14 @@ fn a_flush_that_was_given_up_leaves_nothing() {
 fn a_failed_close_fails_again_after_the_connections_end() {
     let mut bench = Bench::new();
     let (key, _) = bench.open();
-    bench.mux.reset(key, 7);
+    bench.mux.reset(key, 7, bench.now);
     for _ in 0..2 {
-        for failed in [bench.mux.finish(key), bench.mux.flush(key)] {
+        for failed in [bench.mux.finish(key, bench.now), bench.mux.flush(key)] {
             let Err(FlushError::Failed(StreamError::Reset { by: Side::Local, code: 7 })) = failed else {
                 panic!("{failed:?}")
             };
         }
-        bench.mux.fail(ConnectionError::Dropped);
+        bench.mux.fail(ConnectionError::Dropped, bench.now);
     }
 }
 
@@ -350,10 +351,10 @@ fn received(bench: &mut Bench, body: &[u8]) -> Key {
 fn y_rst_4_a_reset_leaves_nothing_to_read_after_the_end() {
     let ends: [fn(&mut Bench, Key); 2] = [
         |bench, key| {
-            assert!(matches!(bench.mux.finish(key), Err(FlushError::Blocked)));
+            assert!(matches!(bench.mux.finish(key, bench.now), Err(FlushError::Blocked)));
             bench.send();
         },
-        |bench, _| bench.mux.fail(ConnectionError::Dropped),
+        |bench, _| bench.mux.fail(ConnectionError::Dropped, bench.now),
     ];
     for end in ends {
         let mut bench = Bench::new();
@@ -361,7 +362,7 @@ fn y_rst_4_a_reset_leaves_nothing_to_read_after_the_end() {
         end(&mut bench, key);
         assert!(!bench.mux.is_linked(key));
         // The handle has dropped the first half: with the second one there would be a hole.
-        bench.mux.reset(key, 7);
+        bench.mux.reset(key, 7, bench.now);
         bench.settle();
         assert_eq!(bench.limit.reserved(), 0);
         for _ in 0..2 {
@@ -379,7 +380,7 @@ fn y_rst_4_a_reset_leaves_nothing_to_read_after_the_end() {
 fn y_open_4_a_stream_that_was_reset_before_its_syn_has_no_tombstone() {
     let mut bench = Bench::new();
     let (key, stream) = bench.open();
-    bench.mux.reset(key, 7);
+    bench.mux.reset(key, 7, bench.now);
     bench.release(key);
     assert_eq!(bench.mux.tombstones.get_mut(id(stream)), None);
     assert_eq!((bench.mux.num_streams(), bench.mux.unacknowledged, bench.limit.reserved()), (0, 0, 0));

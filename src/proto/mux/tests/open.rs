@@ -64,7 +64,7 @@ fn y_open_14_streams_that_are_announced_or_over_are_passed_by() {
     let [(dropped, _), (written, _), (flushed, _), (finished, _), ..] = streams[..] else { panic!("seven") };
     bench.release(dropped);
     assert_eq!(bench.mux.write(written, b"x", bench.now).expect("room"), 1);
-    assert!(bench.mux.flush(flushed).is_err() && bench.mux.finish(finished).is_err());
+    assert!(bench.mux.flush(flushed).is_err() && bench.mux.finish(finished, bench.now).is_err());
     bench.open();
     bench.waits(&mut Announced::default());
     let announced: Vec<_> =
@@ -83,7 +83,7 @@ fn y_open_14_streams_that_are_announced_or_over_are_passed_by() {
 fn y_open_14_what_is_announced_is_what_its_user_would_have_announced() {
     let mut bench = bench(1);
     let (key, _) = bench.open();
-    bench.mux.choose_priority(key, Priority::LOW);
+    bench.mux.choose_priority(key, Priority::LOW, bench.now);
     bench.waits(&mut Announced::default());
     assert_eq!(bench.send(), [syn(1)]);
     assert_eq!(bench.mux.write(key, b"x", bench.now).expect("room"), 1);
@@ -116,7 +116,7 @@ impl Bench {
     fn fire(&mut self) -> u32 {
         let (key, stream) = self.open();
         assert_eq!(self.mux.write(key, b"x", self.now).expect("room"), 1);
-        let _ = self.mux.finish(key);
+        let _ = self.mux.finish(key, self.now);
         self.release(key);
         self.send();
         stream

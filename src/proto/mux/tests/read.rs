@@ -48,7 +48,7 @@ fn after_the_end_the_rest_is_read_and_its_chunk_freed() {
     let mut bench = Bench::new();
     let (key, id) = bench.stream(Priority::MEDIUM);
     bench.receive_data(id, 600);
-    bench.mux.fail(ConnectionError::Dropped);
+    bench.mux.fail(ConnectionError::Dropped, bench.now);
     let mut chunks = Chunks::default();
     assert_eq!(bench.mux.read_small(key, &mut [0; SMALL_READ]), None);
     assert!(matches!(bench.mux.read(key, &mut chunks), Ok(Taken::Bytes { .. })));

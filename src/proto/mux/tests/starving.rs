@@ -78,8 +78,8 @@ impl Crowd {
         let budget = self.bench.mux.batch_budget();
         assert!(self.bench.mux.poll_transmit(&mut batch, budget, self.bench.now), "everybody sleeps");
         let data = batch.take(&mut pieces);
-        self.bench.mux.handle_written(data, pieces.drain(..));
-        self.bench.mux.handle_flushed(self.bench.mux.last_encoded());
+        self.bench.mux.handle_written(data, pieces.drain(..), self.bench.now);
+        self.bench.mux.handle_flushed(self.bench.mux.last_encoded(), self.bench.now);
         self.sent += data as u64;
         self.wake();
     }
@@ -125,7 +125,7 @@ impl Crowd {
                     let Some(bytes) = growth else { return };
                     match Reservation::new(&self.memory, bytes, priority) {
                         Ok(granted) => self.bench.mux.grow_pool(granted),
-                        Err(_) => return self.bench.mux.room_refused(key, priority),
+                        Err(_) => return self.bench.mux.room_refused(key, priority, self.bench.now),
                     }
                 }
                 Err(WriteError::Failed(error)) => panic!("{error}"),
@@ -232,12 +232,12 @@ fn y_mem_6_no_writer_waits_for_ever_whatever_the_others_do() {
             match rng.random_range(0..200) {
                 0 => {
                     let priority = level(&mut rng);
-                    crowd.bench.mux.choose_priority(crowd.writers[which].key, priority);
+                    crowd.bench.mux.choose_priority(crowd.writers[which].key, priority, crowd.bench.now);
                     crowd.wake();
                 }
                 1 => {
                     let (priority, Writer { work, key, .. }) = (level(&mut rng), crowd.writers.swap_remove(which));
-                    crowd.bench.mux.reset(key, 0);
+                    crowd.bench.mux.reset(key, 0, crowd.bench.now);
                     crowd.wake();
                     crowd.bench.release(key);
                     crowd.join(1, priority, work);

@@ -17,7 +17,7 @@ impl Bench {
     fn cut_batch(&mut self) -> u64 {
         let mut batch = Batch::default();
         assert!(self.mux.poll_transmit(&mut batch, usize::MAX, self.now));
-        self.mux.handle_written(batch.take(&mut VecDeque::new()), []);
+        self.mux.handle_written(batch.take(&mut VecDeque::new()), [], self.now);
         self.settle();
         self.mux.last_encoded()
     }
@@ -41,10 +41,10 @@ fn y_send_5_a_flush_covers_the_batches_that_were_written_whole_before_it() {
     bench.mux.write(second, b"second", bench.now).expect("room");
     assert!(bench.mux.flush(second).is_err());
     let later = bench.cut_batch();
-    bench.mux.handle_flushed(written);
+    bench.mux.handle_flushed(written, bench.now);
     assert!(bench.mux.flush(first).is_ok());
     assert!(bench.mux.flush(second).is_err() && bench.mux.wants_flush());
-    bench.mux.handle_flushed(later);
+    bench.mux.handle_flushed(later, bench.now);
     assert!(bench.mux.flush(second).is_ok() && !bench.mux.wants_flush());
 }
 
@@ -56,9 +56,9 @@ fn y_send_5_a_close_is_done_when_its_own_batch_is_flushed() {
     let before = bench.cut_batch();
     bench.mux.close(0);
     let last = bench.cut_batch();
-    bench.mux.handle_flushed(before);
+    bench.mux.handle_flushed(before, bench.now);
     assert!(bench.mux.closed().is_none());
-    bench.mux.handle_flushed(last);
+    bench.mux.handle_flushed(last, bench.now);
     assert!(bench.mux.closed().is_some());
 }
 

@@ -28,7 +28,7 @@ impl Bench {
         let (key, id) = self.stream(Priority::ALWAYS);
         let growth = self.mux.shortfall(key, size as u32).expect("it is smaller");
         self.mux.widen(growth, growth.put_to(&self.manager));
-        self.mux.choose_priority(key, priority);
+        self.mux.choose_priority(key, priority, self.now);
         assert_eq!(credit(&self.send()), [(id.value(), (size - WINDOW) as u32)]);
         (key, id)
     }
