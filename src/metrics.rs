@@ -27,6 +27,9 @@ impl NodeStats {
     /// | `transport_stalled_seconds_total` | counter | | time that transports took no bytes |
     /// | `rtt_longest_seconds` | gauge | | the longest last round trip of a connection |
     /// | `rtt_shortest_seconds` | gauge | | the shortest round trip of a connection |
+    /// | `paced_bandwidth_bytes_per_second` | gauge | | the largest bandwidth of a path on which streams are paced |
+    /// | `paced_in_flight_bytes` | gauge | | bytes on their way where streams are paced |
+    /// | `held_seconds_total` | counter | | time that streams made way for more urgent ones |
     /// | `resets_total` | counter | `side`, `cause` | streams that ended with a reset |
     /// | `refusals_total` | counter | `what`, `cause` | what was asked for and not granted |
     /// | `reserved_bytes` | gauge | `bucket`: `low` to `always`, `send_buffers` | bytes reserved from the memory manager |
@@ -116,7 +119,18 @@ fn times(stats: &ConnectionStats, page: &mut Page<'_>) -> fmt::Result {
             page.gauge(named, Some(Unit::Seconds), &seconds)?;
         }
     }
-    Ok(())
+    if let Some(bandwidth) = stats.pacing.bandwidth {
+        let unit = Some(Unit::Other("bytes_per_second".into()));
+        page.gauge(
+            ("paced_bandwidth", "The largest bandwidth of a path on which streams are paced"),
+            unit,
+            &bandwidth,
+        )?;
+    }
+    let in_flight = ("paced_in_flight", "Bytes on their way where streams are paced");
+    page.gauge(in_flight, Some(Unit::Bytes), &stats.pacing.in_flight)?;
+    let held = ("held", "Time that streams made way for more urgent ones");
+    page.counter(held, Some(Unit::Seconds), &stats.pacing.held.as_secs_f64())
 }
 
 fn ends(stats: &ConnectionStats, page: &mut Page<'_>) -> fmt::Result {
@@ -196,7 +210,7 @@ impl Page<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::{Refusals, ReservedBytes, Resets, Source, Stalled, StreamCounts, Traffic};
+    use crate::stats::{Pacing, Refusals, ReservedBytes, Resets, Source, Stalled, StreamCounts, Traffic};
     use prometheus_client::encoding::text::encode;
     use std::sync::Arc;
 
@@ -227,6 +241,7 @@ mod tests {
                 transport_stalled: seconds(44),
                 rtt: Some(seconds(45)),
                 min_rtt: Some(seconds(46)),
+                pacing: Pacing { bandwidth: Some(47), round_trip: None, in_flight: 48, held: seconds(49) },
                 resets: Resets {
                     application: 51,
                     dropped: 52,
@@ -282,6 +297,9 @@ sluicegate_stalled_seconds_total{cause=\"memory\"} 43.0
 sluicegate_transport_stalled_seconds_total 44.0
 sluicegate_rtt_longest_seconds 45.0
 sluicegate_rtt_shortest_seconds 46.0
+sluicegate_paced_bandwidth_bytes_per_second 47
+sluicegate_paced_in_flight_bytes 48
+sluicegate_held_seconds_total 49.0
 sluicegate_resets_total{side=\"local\",cause=\"application\"} 51
 sluicegate_resets_total{side=\"local\",cause=\"dropped\"} 52
 sluicegate_resets_total{side=\"local\",cause=\"after_fin\"} 53

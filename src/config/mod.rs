@@ -115,6 +115,11 @@ impl Config {
         self.0.read_buffer_size
     }
 
+    /// Whether streams of lower priorities are paced beside more urgent ones. See [`ConfigBuilder::pacing`].
+    pub fn pacing(&self) -> bool {
+        self.0.pacing
+    }
+
     /// Time for which a small write may wait for more. See [`ConfigBuilder::write_coalesce_delay`].
     pub fn write_coalesce_delay(&self) -> Duration {
         self.0.write_coalesce_delay
@@ -224,6 +229,7 @@ struct Settings {
     initial_stream_window: u32,
     max_stream_window: u32,
     read_buffer_size: usize,
+    pacing: bool,
     write_coalesce_delay: Duration,
     max_message_size: u32,
     max_send_buffer: usize,
@@ -254,6 +260,7 @@ impl Default for Settings {
             initial_stream_window: YAMUX_WINDOW,
             max_stream_window: 16 * MIB,
             read_buffer_size: 64 << 10,
+            pacing: true,
             write_coalesce_delay: Duration::ZERO,
             max_message_size: 16 * KIB,
             max_send_buffer: 256 << 10,
@@ -290,6 +297,7 @@ mod tests {
         assert_eq!(config.initial_stream_window(), 262_144);
         assert_eq!(config.max_stream_window(), 16_777_216);
         assert_eq!(config.read_buffer_size(), 65_536);
+        assert!(config.pacing());
         assert_eq!(config.write_coalesce_delay(), Duration::ZERO);
         assert_eq!(config.max_message_size(), 16_384);
         assert_eq!(config.max_send_buffer(), 262_144);

@@ -22,6 +22,10 @@ pub(crate) const LEVEL_BATCH_BYTES: usize = 64 * 1024;
 /// Mbit/s at the latest after 0.2 s. Trades that share against the delay of the higher buckets.
 pub(crate) const STARVATION_BYTES: u32 = 256 * 1024;
 
+/// How long a lower bucket waits for a turn at most while higher ones send, or hold it back (Y-PRIO-3). At a megabit a second a
+/// frame of the default size takes an eighth of it.
+pub(crate) const STARVATION_TIME: Duration = Duration::from_secs(1);
+
 /// Part of the send buffers that is a connection's fixed cost and not reserved, in bytes. With it every connection makes
 /// progress, however full the budget is (Y-MEM-5).
 /// One full batch of `LEVEL_BATCH_BYTES`, and a quarter of a connection's fixed 256 KiB (docs/memory.md).
@@ -75,24 +79,17 @@ pub(crate) const NEAR_ROUND_TRIP: Duration = Duration::from_micros(500);
 /// Measured: windows of 1 MiB set by hand made bulk on loopback 1.5 times as fast (docs/performance.md).
 pub(crate) const NEAR_WINDOW: u32 = 1024 * 1024;
 
-/// The least share of lower priorities beside an urgent stream, in bytes. At most two shares are on the wire.
-/// Measured in two series (99th percentile beside bulk, bulk): 8, 12, 16, 24 KiB: 82, 84, 78, 84 µs and 255, 379, 487,
-/// 663 MB/s; 24, 32, 48 KiB: 64, 72, 91 µs and 790, 930, 1,390 MB/s (docs/performance.md).
-pub(crate) const PACE_BYTES: usize = 24 * 1024;
+/// How long a bucket counts as in use after a stream of it has sent: that long lower buckets are held back for what may follow
+/// (Y-PRIO-5). Twice the interval of libp2p's pings.
+pub(crate) const IN_USE: Duration = Duration::from_secs(30);
 
-/// That share at the longest round trip that counts as short, `NEAR_ROUND_TRIP`; between the two it grows with the round
-/// trip. One share a round trip of 0.5 ms is 262 MB/s, twice what a link of 1 Gbit/s carries.
-pub(crate) const PACE_MOST: usize = 128 * 1024;
+/// Markers of the pacer whose answers have not come, at most (Y-PRIO-6). Peers that queue 32 answers (`PingBacklog`) have room
+/// for other pings too. A peer of this crate may have as many besides what `ping_backlog` allows it.
+pub(crate) const MARKERS: usize = 24;
 
-/// How long lower priorities make way for what may follow an urgent frame, and how long they wait for the pong that says what
-/// the peer has read. A pong takes a turn of a task at each end, and a turn of a loaded machine is 4 ms on Linux.
-pub(crate) const PACE_TIME: Duration = Duration::from_millis(10);
-
-/// Pongs in a row that may take longer than that before pings stop pacing lower priorities: the round trip was measured too
-/// short, or the peer is too busy for pacing to matter. A pong in time ends that.
-/// One late pong is a busy peer. Trades up to four times `PACE_TIME`, for which lower priorities wait on a path that became
-/// longer, against pacing that ends with a busy moment of the peer.
-pub(crate) const LATE_PACES: u8 = 4;
+/// How long lower buckets are held back without an answer of the peer. Longer than the queue of a megabyte takes at 2 Mbit/s,
+/// which is what the first answer may wait behind.
+pub(crate) const HELD_MOST: Duration = Duration::from_secs(5);
 
 /// Time that a peer must have waited for credit before that casts doubt on the measured round trip. Shorter waits look the
 /// same as tasks that wait for their turn on a loaded machine, which is 4 ms on Linux; and the window that a short link is

@@ -15,7 +15,7 @@ pub(crate) use node::Source;
 /// The figures of a connection, from its beginning to the moment at which they were taken.
 ///
 /// Figures that only ever rise are counters; `streams.open`, `streams.unaccepted`, `streams.unacknowledged`, the round
-/// trips and `reserved` are what they are at that moment. Taking them costs the same however many streams there are.
+/// trips, `reserved` and `pacing` except for `held` are what they are at that moment. Taking them costs the same however many streams there are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConnectionStats {
@@ -38,12 +38,30 @@ pub struct ConnectionStats {
     pub rtt: Option<Duration>,
     /// The shortest round trip of the last 8 to 16 that were measured.
     pub min_rtt: Option<Duration>,
+    /// How streams of lower priorities make way for more urgent ones.
+    pub pacing: Pacing,
     /// Streams that ended with a reset.
     pub resets: Resets,
     /// What was asked for and not granted.
     pub refusals: Refusals,
     /// What is reserved from the memory manager.
     pub reserved: ReservedBytes,
+}
+
+/// What is known of the path to the peer while streams of several priorities are in use, and how long streams of lower
+/// priorities were held back for it. See [`ConfigBuilder::pacing`](crate::ConfigBuilder::pacing).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Pacing {
+    /// The bandwidth of the path, in bytes a second: the largest of the last 2 to 4 seconds, or of the last 20 to 40 round trips
+    /// where these take longer. `None` before it is measured.
+    pub bandwidth: Option<u64>,
+    /// The shortest round trip in that time.
+    pub round_trip: Option<Duration>,
+    /// Bytes on their way at this moment: sent, and not known to have been read by the peer. 0 while nothing is paced.
+    pub in_flight: u64,
+    /// How long streams of lower priorities had bytes to send and were held back.
+    pub held: Duration,
 }
 
 /// Where the streams of a connection are.
@@ -179,9 +197,11 @@ pub struct StreamStats {
 }
 
 impl ConnectionStats {
-    /// Adds the figures of another connection. Of round trips the longest of the last and the shortest of all are kept.
+    /// Adds the figures of another connection. Of round trips the longest of the last and the shortest of all are kept, and
+    /// of paths the largest bandwidth and the longest round trip.
     pub(crate) fn add(&mut self, other: &Self) {
-        let Self { streams, sent, received, stalled, resets, refusals, reserved, .. } = self;
+        let Self { streams, sent, received, stalled, pacing, resets, refusals, reserved, .. } = self;
+        pacing.add(&other.pacing);
         streams.add(&other.streams);
         sent.add(&other.sent);
         received.add(&other.received);
@@ -204,6 +224,7 @@ impl ConnectionStats {
             rtt: None,
             min_rtt: None,
             reserved: ReservedBytes::default(),
+            pacing: Pacing { held: self.pacing.held, ..Pacing::default() },
             ..self
         }
     }
@@ -213,6 +234,15 @@ impl ConnectionStats {
         let (reserved, unaccepted) = (self.reserved, self.streams.unaccepted);
         let counters = self.counters();
         Self { streams: StreamCounts { unaccepted, ..counters.streams }, reserved, ..counters }
+    }
+}
+
+impl Pacing {
+    fn add(&mut self, other: &Self) {
+        self.bandwidth = self.bandwidth.max(other.bandwidth);
+        self.round_trip = self.round_trip.max(other.round_trip);
+        add(&mut self.in_flight, other.in_flight);
+        self.held = self.held.saturating_add(other.held);
     }
 }
 
@@ -304,6 +334,7 @@ mod tests {
             transport_stalled: second,
             rtt: Some(rtt),
             min_rtt: Some(rtt),
+            pacing: Pacing { bandwidth: Some(8), round_trip: Some(rtt), in_flight: 9, held: second },
             reserved: ReservedBytes { low: 1, medium: 2, high: 3, always: 4, send_buffers: 5 },
             ..ConnectionStats::default()
         }
@@ -318,6 +349,8 @@ mod tests {
         assert_eq!(sum.stalled.memory, Duration::from_secs(6));
         assert_eq!((sum.rtt, sum.min_rtt), (Some(Duration::from_secs(7)), Some(Duration::from_secs(5))));
         assert_eq!((sum.reserved.total(), sum.largest_window), (30, 300_000));
+        let (round_trip, held) = (Some(Duration::from_secs(7)), Duration::from_secs(2));
+        assert_eq!(sum.pacing, Pacing { bandwidth: Some(8), round_trip, in_flight: 18, held });
         sum.add(&ConnectionStats::default());
         assert_eq!(sum.min_rtt, Some(Duration::from_secs(5)));
     }
@@ -328,6 +361,7 @@ mod tests {
         assert_eq!((counters.streams.open, counters.streams.opened, counters.streams.accepted), (0, 4, 5));
         assert_eq!((counters.reserved.total(), counters.rtt, counters.min_rtt), (0, None, None));
         assert_eq!((counters.sent, counters.stalled), (some(7).sent, some(7).stalled));
+        assert_eq!(counters.pacing, Pacing { held: Duration::from_secs(1), ..Pacing::default() });
     }
 
     #[test]

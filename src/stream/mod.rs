@@ -122,10 +122,10 @@ impl Stream {
     /// Changes how urgent the stream is, from the next frame on: who goes first on the wire, and which share of the
     /// memory budget its window and its writes may grow into. The peer does not learn of it.
     ///
-    /// What has left already goes before it. While bytes of a more urgent stream leave, those of the others therefore do in
-    /// pieces of 24 KiB or more, as the peer reads them, where the round trip takes less than half a millisecond
-    /// (Y-PRIO-5): bulk becomes slower, and what is urgent arrives sooner. What the peer sends is ordered by its own
-    /// priorities: set it at both ends.
+    /// What has left already goes before it. While streams of several priorities are in use, the less urgent ones therefore
+    /// keep no more on its way than fills the path, in both directions (Y-PRIO-5, Y-PRIO-8): see
+    /// [`ConfigBuilder::pacing`](crate::ConfigBuilder::pacing). What the peer sends is ordered by its own priorities: set it at
+    /// both ends.
     pub fn set_priority(&self, priority: Priority) {
         let now = self.shared.now();
         self.shared.with(|inner| inner.mux.choose_priority(self.key, priority, now));

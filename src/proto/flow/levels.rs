@@ -37,6 +37,11 @@ impl Levels {
         self.0.iter().take(priority.bucket()).all(|bytes| *bytes == 0)
     }
 
+    /// Whether any bytes are reserved, from the lowest bucket on.
+    pub(in crate::proto) fn are_open(&self) -> [bool; Priority::BUCKETS] {
+        self.0.map(|bytes| bytes > 0)
+    }
+
     /// Reserved bytes, from the lowest bucket on.
     pub(in crate::proto) fn bytes(&self) -> [usize; Priority::BUCKETS] {
         self.0.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX))

@@ -33,6 +33,8 @@ pub(super) struct Rate {
     pub(super) granted: Instant,
     /// Time that the peer has waited for that credit.
     pub(super) waited: Option<Duration>,
+    /// The most credit that the peer may have, while the stream makes way for more urgent ones.
+    pub(super) limit: u32,
 }
 
 impl Rate {

@@ -147,15 +147,37 @@ impl ReceiveWindow {
         count_down(count_down(self.size, self.credit), self.held)
     }
 
+    /// Sets the most credit that the peer may have. Credit that it has already is not taken back.
+    pub(in crate::proto) fn limit(&mut self, most: Option<u32>) {
+        if let Some(rate) = &mut self.rate {
+            rate.limit = most.unwrap_or(u32::MAX);
+        }
+    }
+
+    /// The most credit that the peer may have, if that is less than a window (Y-PRIO-8).
+    fn limited(&self) -> Option<u32> {
+        self.rate.as_ref().map(|rate| rate.limit).filter(|limit| *limit < self.size)
+    }
+
+    /// Credit owed that the limit allows to grant, and from how much on it is due.
+    fn grantable(&self) -> (u32, u32) {
+        match self.limited() {
+            None => (self.owed(), self.size / 2),
+            Some(limit) => (self.owed().min(limit.saturating_sub(self.credit)), limit / 4),
+        }
+    }
+
     /// Whether the credit owed is worth a window update (Y-FLOW-4).
     pub(in crate::proto) fn is_due(&self) -> bool {
-        self.owed() >= self.size / 2
+        let (credit, due) = self.grantable();
+        credit >= due
     }
 
     /// Bytes that must be consumed until credit is due, or until it is known that the peer has used up the credit it
     /// had; at least 1.
     pub(in crate::proto) fn until_due(&self) -> u32 {
-        let left = (self.size / 2).saturating_sub(self.owed());
+        let (credit, due) = self.grantable();
+        let left = due.saturating_sub(credit);
         let spent = self.rate.as_ref().and_then(|rate| rate.goal.checked_sub(rate.bytes)).filter(|left| *left > 0);
         spent.map_or(left, |spent| left.min(spent)).max(1)
     }
@@ -174,6 +196,9 @@ impl ReceiveWindow {
     /// go.
     pub(in crate::proto) fn grant(&mut self, now: Instant) -> u32 {
         let (owed, half) = (self.owed(), self.size / 2);
+        if self.limited().is_some() {
+            return self.grant_up_to(self.grantable().0, now);
+        }
         let told = self.rate.as_mut().is_some_and(|rate| !std::mem::take(&mut rate.enlarged));
         let beyond = if told && self.size > INITIAL_WINDOW { owed.checked_rem(half).unwrap_or(0) } else { 0 };
         self.grant_up_to(owed.saturating_sub(beyond), now)
@@ -253,8 +278,10 @@ impl ReceiveWindow {
     fn measure(&mut self, now: Instant) {
         let goal = count_up(self.credit, self.held);
         let enlarged = self.rate.as_ref().map_or(self.owed() > 0, |rate| rate.enlarged);
-        let (beyond, granted, waited) =
-            self.rate.as_ref().map_or((0, now, None), |rate| (rate.beyond, rate.granted, rate.waited));
+        let (beyond, granted, waited, limit) = self
+            .rate
+            .as_ref()
+            .map_or((0, now, None, u32::MAX), |rate| (rate.beyond, rate.granted, rate.waited, rate.limit));
         let rate = Rate {
             enlarged,
             at_once: 0,
@@ -267,6 +294,7 @@ impl ReceiveWindow {
             beyond,
             granted,
             waited,
+            limit,
         };
         match &mut self.rate {
             Some(own) => **own = rate,
@@ -365,7 +393,7 @@ mod tests {
             let (rtt, elapsed) = (Duration::from_millis(u64::from(rtt_ms)), Duration::from_millis(u64::from(elapsed_ms)));
             let max = max.max(INITIAL_WINDOW);
             let mut window = ReceiveWindow::new(INITIAL_WINDOW);
-            window.rate = Some(Box::new(Rate { enlarged: false, at_once: 0, begun: true, bytes, early: 0, goal: 0, train: 0, since: start, beyond: 0, granted: start, waited: None }));
+            window.rate = Some(Box::new(Rate { enlarged: false, at_once: 0, begun: true, bytes, early: 0, goal: 0, train: 0, since: start, beyond: 0, granted: start, waited: None, limit: u32::MAX }));
             let before = window.size();
             match window.growth(Some(rtt), max, start + elapsed) {
                 Some(growth) => {

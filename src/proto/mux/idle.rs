@@ -15,6 +15,7 @@ impl Mux {
         self.pinger.heard(now);
         let now = self.advance(now);
         self.moved(now);
+        self.update_pacer(now);
     }
 
     /// A byte has crossed, in either direction.
@@ -42,6 +43,7 @@ impl Mux {
     /// Frees the storage of empty collections.
     fn release_if_idle(&mut self) {
         self.pacer.release_if_idle();
+        self.inflow.stop();
         self.store.release_all_idle();
         self.chunk_lists.clear();
         self.control.release_if_idle();

@@ -197,11 +197,24 @@ impl Mux {
                     view.data_arrived();
                 }
             }
+            self.pace_arrivals(key, bytes.len(), now);
             if !kept {
                 self.consume(key, len, now);
             }
         }
         self.finish_body(now);
+    }
+
+    /// Bytes of a stream have arrived: counts them where the stream makes way for more urgent ones (Y-PRIO-8).
+    fn pace_arrivals(&mut self, key: Key, bytes: usize, now: Instant) {
+        let Some(stream) = self.store.get_mut(key) else { return };
+        let (priority, levels) = (stream.priority, &self.levels);
+        self.pacer.arrived(priority.bucket(), || levels.is_lowest(priority), now);
+        if let Some(round_trip) = self.pinger.rtt.round_trip()
+            && self.pacer.top().is_some_and(|top| priority.bucket() < top)
+        {
+            self.inflow.arrived(bytes, &mut stream.receive.interval, round_trip, now);
+        }
     }
 
     /// Applies the FIN of a data frame once its body is complete (Y-HDR-6).
@@ -292,6 +305,16 @@ impl Mux {
 
     // ---- the connection ------------------------------------------------------------------------------------------
 
+    /// Returns whether the pong answers a marker (Y-PRIO-6).
+    fn on_marker(&mut self, nonce: u32, now: Instant) -> bool {
+        let Some(sent_at) = self.pacer.answered(nonce, now) else { return false };
+        if let Some(sent_at) = sent_at {
+            self.pinger.rtt.sample_loaded(sent_at, now);
+        }
+        self.events.attention = true;
+        true
+    }
+
     fn on_ping(&mut self, kind: PingKind, nonce: u32, now: Instant) -> Result<Progress, Violation> {
         if kind == PingKind::Response {
             self.ends.on_pong(nonce);
@@ -300,14 +323,15 @@ impl Mux {
             // Y-PING-1.
             PingKind::Request => {
                 self.control.owe_pong(nonce)?;
+                self.inflow.ping();
                 self.events.attention = true;
                 Ok(Progress::Stray)
             }
             PingKind::Response if self.pinger.pong(nonce, now) => {
                 self.events.pong |= self.pinger.user.take_ended();
-                self.pacer.pong();
                 Ok(Progress::Useful)
             }
+            PingKind::Response if self.on_marker(nonce, now) => Ok(Progress::Useful),
             // Y-PING-2, Y-PING-3.
             PingKind::Response | PingKind::Unflagged => Ok(Progress::Useless),
         }

@@ -57,7 +57,7 @@ impl Mux {
             unacknowledged: self.unacknowledged,
             awaiting_ack: self.awaiting_ack(),
             inbound: self.inbound,
-            pace_ends: self.pacer.poll_timeout(&self.schedule, &self.pinger.rtt, self.pinger.waiting_since()),
+            pace_ends: self.pacer.poll_timeout(),
             arriving: self.receiver().map(|key| (key, self.arriving(key))),
         }
     }

@@ -38,10 +38,11 @@ use crate::proto::buffer::chunks::ChunkListPool;
 use crate::proto::counters::Counters;
 use crate::proto::events::Events;
 use crate::proto::flow::grown::GrownWindows;
+use crate::proto::flow::inflow::Inflow;
 use crate::proto::flow::levels::Levels;
 use crate::proto::flow::requests::{Charge, CreditQueue};
 use crate::proto::key::Key;
-use crate::proto::limits::{INITIAL_WINDOW, RAPID_RESETS, USELESS_FRAMES};
+use crate::proto::limits::{INITIAL_WINDOW, MARKERS, RAPID_RESETS, USELESS_FRAMES};
 use crate::proto::peer::control::Control;
 use crate::proto::peer::ends::Ends;
 use crate::proto::peer::half_open::HalfOpen;
@@ -101,6 +102,7 @@ pub(crate) struct Mux {
     grown: GrownWindows,
     /// Credit that waits for memory.
     credit_queue: CreditQueue,
+    inflow: Inflow,
     pacer: Pacer,
     /// Memory reserved ahead for bytes that were read from the transport and are being applied.
     ahead: Option<Reservation>,
@@ -153,7 +155,7 @@ impl Mux {
             store: Store::new(id_hash),
             control_queue: Queue::new(),
             schedule: Schedule::new(),
-            control: Control::new(config.ping_backlog()),
+            control: Control::new(config.ping_backlog().saturating_add(MARKERS)),
             pinger: Pinger::new(&config, now),
             send_pool: SendPool::new(config.max_send_buffer()),
             chunk_lists: ChunkListPool::default(),
@@ -170,7 +172,8 @@ impl Mux {
             window_requests: VecDeque::new(),
             grown: GrownWindows::default(),
             credit_queue: CreditQueue::default(),
-            pacer: Pacer::default(),
+            inflow: Inflow::default(),
+            pacer: Pacer::new(config.pacing()),
             ahead: None,
             useless: TokenBucket::new(USELESS_FRAMES, now),
             rapid: TokenBucket::new(RAPID_RESETS, now),
@@ -271,7 +274,10 @@ impl Mux {
         self.events.released.extend(self.send_pool.handle_timeout(now));
         self.look_at_windows(now);
         self.call_in_debts(now);
-        self.pacer.handle_timeout(&self.schedule, &self.pinger.rtt, self.pinger.waiting_since(), now);
+        self.events.attention |= self.pacer.handle_timeout(now);
+        if let Some(top) = self.pacer.holds_below() {
+            self.events.attention |= self.schedule.handle_timeout(top, now);
+        }
         self.end_late(now);
         self.release_if_quiet(now);
         self.close_if_overdue(now);
@@ -288,13 +294,7 @@ impl Mux {
             return None;
         }
         let memory = sooner(self.send_pool.poll_timeout(), self.grown.poll_timeout());
-        let data = sooner(
-            sooner(
-                self.coalesce_until,
-                self.pacer.poll_timeout(&self.schedule, &self.pinger.rtt, self.pinger.waiting_since()),
-            ),
-            self.debts_due(),
-        );
+        let data = sooner(sooner(self.coalesce_until, self.pacer_timeout()), self.debts_due());
         let life = sooner(self.pinger.poll_timeout(), self.ends.overdue_at());
         let streams = sooner(self.half_open.poll_timeout(), self.idle_at());
         sooner(sooner(memory, data), sooner(life, streams))
@@ -306,6 +306,12 @@ impl Mux {
         self.pinger.rtt.clock_shows(now.saturating_duration_since(self.latest));
         self.latest = self.latest.max(now);
         self.latest
+    }
+
+    /// When streams that are held back may send, whatever the peer answers.
+    fn pacer_timeout(&self) -> Option<Instant> {
+        let starved = self.pacer.holds_below().and_then(|top| self.schedule.starves_at(top));
+        sooner(self.pacer.poll_timeout(), starved)
     }
 
     /// Whether a stream is still on the wire.

@@ -39,13 +39,11 @@ impl Mux {
             // Y-CLOSE-1: the go-away of a close is the last word.
             Lifecycle::Closing { said: true, .. } => {}
             Lifecycle::Open | Lifecycle::Closing { .. } => {
-                if self.pacer.wants_ping(&self.schedule, &self.pinger.rtt, now) {
-                    // Y-PRIO-5.
-                    self.pinger.ping_to_pace(now);
-                }
+                self.update_pacer(now);
                 self.encode_control(batch, budget, now);
                 self.encode_stream_control(batch, budget, number, now);
                 self.encode_data(batch, budget, number, now);
+                self.pacer.encoded(&self.schedule, now);
                 self.encode_last(batch, budget);
             }
         }
@@ -166,7 +164,24 @@ impl Mux {
             let nonce = self.next_nonce();
             put(batch, &mut self.events.notes, Header::Ping { kind: PingKind::Request, nonce });
             self.pinger.ping_encoded(nonce, now);
-            self.pacer.refill(&self.pinger.rtt);
+        }
+        self.encode_marker(batch, now);
+    }
+
+    /// Looks at which priorities are in use (Y-PRIO-5).
+    pub(super) fn update_pacer(&mut self, now: Instant) {
+        self.pacer.update(self.levels.are_open(), self.pinger.rtt.latest().is_some(), now);
+        if self.pacer.top().is_none() {
+            self.inflow.stop();
+        }
+    }
+
+    /// Encodes a marker, where the pacer wants one (Y-PRIO-6).
+    fn encode_marker(&mut self, batch: &mut Batch, now: Instant) {
+        if self.pacer.wants_marker(&self.schedule, now) {
+            let nonce = self.next_nonce();
+            put(batch, &mut self.events.notes, Header::Ping { kind: PingKind::Request, nonce });
+            self.pacer.marked(nonce, now);
         }
     }
 
@@ -218,15 +233,16 @@ impl Mux {
         }
     }
 
-    /// The stream whose turn it is to send, and how much it may: `frame` bytes, or the room that the pacer leaves it.
+    /// The stream whose turn it is to send, and how much it may: `frame` bytes, or what the pacer leaves it.
     fn next_turn(&mut self, frame: usize, now: Instant) -> Option<(Key, usize)> {
-        let Some(Limit { urgent, room }) = self.pacer.limit(&self.pinger.rtt, now) else {
-            return Some((self.schedule.pop(&mut self.store, None)?, frame));
+        let Some(Limit { top, room, piece }) = self.pacer.limit() else {
+            return Some((self.schedule.pop(&mut self.store, 0, now)?, frame));
         };
-        let key = self.schedule.pop(&mut self.store, (room == 0).then_some(urgent))?;
-        let makes_way = self.store.get(key).is_some_and(|stream| stream.priority.bucket() < urgent.bucket());
+        let key = self.schedule.pop(&mut self.store, if room == 0 { top } else { 0 }, now)?;
+        let makes_way = self.store.get(key).is_some_and(|stream| stream.priority.bucket() < top);
         // Y-PRIO-3: a paced stream without room was only chosen because it is starved.
-        Some((key, if makes_way && room > 0 { frame.min(room) } else { frame }))
+        let room = if room == 0 { piece } else { room.min(piece) };
+        Some((key, if makes_way { frame.min(room) } else { frame }))
     }
 
     fn encode_data(&mut self, batch: &mut Batch, budget: usize, number: u64, now: Instant) {
@@ -238,6 +254,7 @@ impl Mux {
             let Some((key, max)) = self.next_turn(frame, now) else { break };
             self.encode_frame(key, batch, max, number, now);
             self.sync(key, now);
+            self.encode_marker(batch, now);
         }
     }
 
@@ -267,7 +284,7 @@ impl Mux {
             self.schedule.sent(priority, len);
             self.send_pool.encoded(priority, len as usize);
             let is_lowest = || self.levels.is_lowest(priority);
-            self.pacer.sent(priority, len as usize, &self.pinger.rtt, is_lowest, now);
+            self.pacer.sent(priority.bucket(), len as usize, is_lowest, now);
         }
         let Some(stream) = self.store.get_mut(key) else { return };
         if stream.active().unsent.is_empty() && stream.send.state == SendState::Closing {

@@ -107,8 +107,12 @@ impl Mux {
     /// window may have to grow.
     pub(crate) fn consume(&mut self, key: Key, bytes: u32, now: Instant) {
         let now = self.advance(now);
+        let (top, share) = (self.pacer.top(), self.pinger.rtt.round_trip().and_then(|time| self.inflow.share(time)));
         let Some(mut view) = self.view(key) else { return };
+        // Y-PRIO-8.
+        let makes_way = top.is_some_and(|top| view.stream.priority.bucket() < top);
         view.stream.receive.window.consume(bytes, now);
+        view.stream.receive.window.limit(share.filter(|_| makes_way));
         view.discharge();
         self.watch(key, now);
         self.request_window(key);

@@ -31,6 +31,7 @@ impl Mux {
             transport_stalled: self.counters.transport_stalled(now),
             rtt: self.pinger.rtt.latest(),
             min_rtt: self.pinger.rtt.minimum(),
+            pacing: self.pacer.figures(now),
             resets: *resets,
             refusals: *refusals,
             reserved: ReservedBytes::new(self.levels.bytes(), self.send_pool.reserved()),

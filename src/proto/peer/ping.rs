@@ -1,7 +1,7 @@
 //! Owns [`Pinger`]: the pings of this end, their purpose, and the decision that the peer is dead.
 //!
-//! One ping is in flight at a time. It serves keep-alive, the measurement of the round-trip time, pacing and the
-//! application's pings together (Y-PING-7). Every byte received is a sign of life, and so is a transport that takes
+//! One ping is in flight at a time, the markers of the pacer aside. It serves keep-alive, the measurement of the
+//! round-trip time and the application's pings together (Y-PING-7). Every byte received is a sign of life, and so is a transport that takes
 //! bytes again after it was full. Keep-alive sends a ping only when there was no sign of life for a while (Y-PING-6).
 
 use crate::config::Config;
@@ -26,17 +26,8 @@ pub(in crate::proto) struct Pinger {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ping {
     Idle,
-    Owed(Purpose),
-    InFlight { nonce: u32, sent: Instant, purpose: Purpose },
-}
-
-/// What a ping is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Purpose {
-    /// Keep-alive, and the round-trip time.
-    Measure,
-    /// Pacing: the pong tells that the peer has read everything sent before the ping (Y-PRIO-5).
-    Pace,
+    Owed,
+    InFlight { nonce: u32, sent: Instant },
 }
 
 /// The result of a timeout.
@@ -61,7 +52,7 @@ impl Pinger {
             heard: now,
             next_measure: now + config.measure_rtt_interval(),
             // Y-PING-5: the first ping leaves at once, so that windows can grow after one round trip.
-            ping: Ping::Owed(Purpose::Measure),
+            ping: Ping::Owed,
             user: UserPings::new(config.connection_write_timeout()),
             rtt: Rtt::default(),
         }
@@ -80,52 +71,30 @@ impl Pinger {
     /// Arriving data indicates a round trip of `sample`: pings probe whether the path has become that long (Y-FLOW-12).
     pub(in crate::proto) fn doubt(&mut self, sample: Duration, now: Instant) {
         if self.rtt.doubt(sample, now) && self.ping == Ping::Idle {
-            self.ping = Ping::Owed(Purpose::Measure);
+            self.ping = Ping::Owed;
         }
     }
 
     pub(in crate::proto) fn is_owed(&self) -> bool {
-        matches!(self.ping, Ping::Owed(_))
+        self.ping == Ping::Owed
     }
 
     /// The ping was put into a batch.
     pub(in crate::proto) fn ping_encoded(&mut self, nonce: u32, now: Instant) {
-        let purpose = if let Ping::Owed(purpose) = self.ping { purpose } else { Purpose::Measure };
-        self.ping = Ping::InFlight { nonce, sent: now, purpose };
+        self.ping = Ping::InFlight { nonce, sent: now };
         self.user.ping_encoded(now);
-        if purpose == Purpose::Measure {
-            self.next_measure = now + self.measure;
-        }
+        self.next_measure = now + self.measure;
     }
 
     /// A pong has arrived; returns whether it answers the ping in flight. Others are ignored (Y-PING-3).
     pub(in crate::proto) fn pong(&mut self, nonce: u32, now: Instant) -> bool {
         match self.ping {
-            Ping::InFlight { nonce: expected, sent, purpose } if expected == nonce => {
-                let rtt = match purpose {
-                    Purpose::Measure => self.rtt.sample(sent, now),
-                    Purpose::Pace => self.rtt.sample_loaded(sent, now),
-                };
-                self.user.answered(rtt);
-                self.ping = if self.rtt.is_doubted() { Ping::Owed(Purpose::Measure) } else { self.next_ping() };
+            Ping::InFlight { nonce: expected, sent } if expected == nonce => {
+                self.user.answered(self.rtt.sample(sent, now));
+                self.ping = if self.rtt.is_doubted() { Ping::Owed } else { self.next_ping() };
                 true
             }
-            Ping::InFlight { .. } | Ping::Idle | Ping::Owed(_) => false,
-        }
-    }
-
-    /// Queues a pacing ping, unless one is under way. If a measurement is due, the ping serves both.
-    pub(in crate::proto) fn ping_to_pace(&mut self, now: Instant) {
-        if self.ping == Ping::Idle {
-            self.ping = Ping::Owed(if now < self.next_measure { Purpose::Pace } else { Purpose::Measure });
-        }
-    }
-
-    /// When the ping in flight was sent.
-    pub(in crate::proto) const fn waiting_since(&self) -> Option<Instant> {
-        match self.ping {
-            Ping::InFlight { sent, .. } => Some(sent),
-            Ping::Idle | Ping::Owed(_) => None,
+            Ping::InFlight { .. } | Ping::Idle | Ping::Owed => false,
         }
     }
 
@@ -145,7 +114,7 @@ impl Pinger {
 
     /// The next ping after one is over: for the calls that were made since that one was encoded (Y-PING-7).
     fn next_ping(&self) -> Ping {
-        if self.user.is_asked() { Ping::Owed(Purpose::Measure) } else { Ping::Idle }
+        if self.user.is_asked() { Ping::Owed } else { Ping::Idle }
     }
 
     pub(in crate::proto) fn handle_timeout(&mut self, now: Instant) -> Verdict {
@@ -153,10 +122,10 @@ impl Pinger {
         match self.ping {
             Ping::InFlight { sent, .. } if now >= sent + self.timeout => self.unanswered(sent, now),
             Ping::Idle if now >= self.idle_deadline() => {
-                self.ping = Ping::Owed(Purpose::Measure);
+                self.ping = Ping::Owed;
                 Verdict::Fine
             }
-            Ping::InFlight { .. } | Ping::Idle | Ping::Owed(_) => Verdict::Fine,
+            Ping::InFlight { .. } | Ping::Idle | Ping::Owed => Verdict::Fine,
         }
     }
 
@@ -189,7 +158,7 @@ impl Pinger {
         let own = match self.ping {
             Ping::InFlight { sent, .. } => Some(self.answer_by(sent)),
             Ping::Idle => Some(self.idle_deadline()),
-            Ping::Owed(_) => None,
+            Ping::Owed => None,
         };
         own.into_iter().chain(self.user.poll_timeout()).min()
     }
@@ -262,11 +231,11 @@ mod tests {
     }
 
     /// A connection on which the last byte has come at this second, and whatever ping was under way then or was sent since.
-    fn silent(sent: u32, purpose: Purpose) -> (Pinger, Instant) {
+    fn silent(sent: u32) -> (Pinger, Instant) {
         let (mut live, now) = pinger(Some(30 * SECOND));
         live.ping_encoded(1, now);
         live.pong(1, now);
-        live.ping = Ping::Owed(purpose);
+        live.ping = Ping::Owed;
         live.ping_encoded(2, now + sent * SECOND);
         live.heard(now + 5 * SECOND);
         (live, now + 5 * SECOND)
@@ -274,13 +243,11 @@ mod tests {
 
     #[test]
     fn y_ping_8_no_ping_under_way_shortens_the_silence_allowed() {
-        for purpose in [Purpose::Measure, Purpose::Pace] {
-            // One that was sent before the silence, at its beginning, and in the middle of it.
-            for sent in [0, 4, 5, 6, 15, 20, 24, 25, 26, 34] {
-                let (mut live, since) = silent(sent, purpose);
-                assert_eq!(run(&mut live, since + 40 * SECOND - NANO), Verdict::Fine, "{sent} {purpose:?}");
-                assert_eq!(run(&mut live, since + 40 * SECOND), Verdict::Dead, "{sent} {purpose:?}");
-            }
+        // One that was sent before the silence, at its beginning, and in the middle of it.
+        for sent in [0, 4, 5, 6, 15, 20, 24, 25, 26, 34] {
+            let (mut live, since) = silent(sent);
+            assert_eq!(run(&mut live, since + 40 * SECOND - NANO), Verdict::Fine, "{sent}");
+            assert_eq!(run(&mut live, since + 40 * SECOND), Verdict::Dead, "{sent}");
         }
     }
 
@@ -288,7 +255,7 @@ mod tests {
     fn y_ping_8_outages_of_12_s_and_39_s_are_survived() {
         for (outage, sent) in [12, 39].into_iter().flat_map(|outage| [0, 5, 10, 30].map(|sent| (outage, sent))) {
             for asks in [false, true] {
-                let (mut live, since) = silent(sent, Purpose::Measure);
+                let (mut live, since) = silent(sent);
                 if asks {
                     live.user_ping(&mut None, since);
                 }
@@ -301,7 +268,7 @@ mod tests {
 
     #[test]
     fn y_ping_8_a_user_is_told_in_time_and_the_connection_lives_on() {
-        let (mut live, since) = silent(25, Purpose::Measure);
+        let (mut live, since) = silent(25);
         let (mut ticket, asked) = (None, since + 20 * SECOND);
         assert_eq!(live.user_ping(&mut ticket, asked), PingProgress::Waiting);
         assert_eq!(run(&mut live, asked + 10 * SECOND), Verdict::Fine);
@@ -314,7 +281,7 @@ mod tests {
     fn y_ping_8_a_late_look_at_the_clock_is_no_silence() {
         // The machine slept for an hour, with a ping under way or none: the peer gets the time to answer another one.
         for sent in [4, 6] {
-            let (mut live, since) = silent(sent, Purpose::Measure);
+            let (mut live, since) = silent(sent);
             let woken = since + 3600 * SECOND;
             assert_eq!(live.handle_timeout(woken), Verdict::Fine);
             assert_eq!(live.handle_timeout(woken), Verdict::Fine);
@@ -352,25 +319,6 @@ mod tests {
         assert_eq!(live.handle_timeout(now + 10 * SECOND), Verdict::Fine);
         assert!(!live.pong(1, now + 11 * SECOND));
         assert_eq!(live.poll_timeout(), Some(now + 31 * SECOND));
-    }
-
-    #[test]
-    fn pings_that_pace_leave_the_measuring_as_it_is() {
-        let (mut live, now) = pinger(None);
-        live.ping_encoded(1, now);
-        live.pong(1, now + SECOND);
-        // As often as there are answers, until it is time to measure.
-        let at = |n: u32| now + SECOND * (n + 2);
-        for n in 2..1000 {
-            live.ping_to_pace(at(n));
-            assert!(live.is_owed());
-            live.ping_encoded(n, at(n));
-            live.ping_to_pace(at(n));
-            assert_eq!((live.is_owed(), live.waiting_since()), (false, Some(at(n))));
-            assert!(live.pong(n, at(n) + 2 * SECOND));
-            let latest = if n < 998 { SECOND } else { 2 * SECOND };
-            assert_eq!((live.rtt.minimum(), live.rtt.latest()), (Some(SECOND), Some(latest)), "{n}");
-        }
     }
 
     #[test]

@@ -9,7 +9,7 @@
 //! A coarse clock, with steps of 16 or 100 ms, measures zero where the link takes less. So the step that it may have
 //! missed is added (Y-FLOW-13).
 
-use crate::proto::limits::{DOUBT_LEAST, DOUBT_PAUSE, LATE_PACES, NEAR_ROUND_TRIP, PACE_TIME, TICK_LEAST, TICK_MOST};
+use crate::proto::limits::{DOUBT_LEAST, DOUBT_PAUSE, NEAR_ROUND_TRIP, TICK_LEAST, TICK_MOST};
 use std::time::Duration;
 use web_time::Instant;
 
@@ -47,8 +47,6 @@ pub(in crate::proto) struct Rtt {
     probe: Option<Probe>,
     /// Until when no further doubt is raised.
     settled: Option<Instant>,
-    /// Pacing pings in a row whose pongs came too late for pacing.
-    late: u8,
     /// The smallest step of the clock seen so far.
     step: Duration,
     steps: u8,
@@ -75,7 +73,6 @@ impl Default for Rtt {
             samples: 0,
             probe: None,
             settled: None,
-            late: 0,
             step: Duration::MAX,
             steps: 0,
         }
@@ -85,9 +82,6 @@ impl Default for Rtt {
 impl Rtt {
     pub(in crate::proto) fn sample(&mut self, sent: Instant, now: Instant) -> Duration {
         let sample = elapsed(sent, now);
-        if sample < PACE_TIME {
-            self.late = 0;
-        }
         if self.samples == PERIOD {
             (self.previous, self.current, self.samples) = (self.current, None, 0);
         }
@@ -101,11 +95,9 @@ impl Rtt {
     }
 
     /// A sample of a ping behind bulk data: it counts only if it is shorter than others.
-    pub(in crate::proto) fn sample_loaded(&mut self, sent: Instant, now: Instant) -> Duration {
+    pub(in crate::proto) fn sample_loaded(&mut self, sent: Instant, now: Instant) {
         let sample = elapsed(sent, now);
-        self.late = if sample < PACE_TIME { 0 } else { self.late.saturating_add(1) };
         self.current = self.current.map(|current| current.min(sample));
-        sample
     }
 
     pub(in crate::proto) const fn latest(&self) -> Option<Duration> {
@@ -125,14 +117,9 @@ impl Rtt {
         self.minimum().map(|minimum| Some(minimum).filter(seen).unwrap_or_default().saturating_add(tick))
     }
 
-    /// Whether pongs come too late for pacing to help, whatever the minimum says.
-    pub(in crate::proto) const fn is_late(&self) -> bool {
-        self.late >= LATE_PACES
-    }
-
     /// The round trip, if it is so short that the turns of both ends' tasks dominate it.
     pub(in crate::proto) fn short_round_trip(&self) -> Option<Duration> {
-        self.round_trip().filter(|round_trip| *round_trip < NEAR_ROUND_TRIP && !self.is_late())
+        self.round_trip().filter(|round_trip| *round_trip < NEAR_ROUND_TRIP)
     }
 
     // ---- a longer path -------------------------------------------------------------------------------------------
@@ -342,21 +329,5 @@ mod tests {
             steps.iter().for_each(|step| rtt.clock_shows(*step));
             assert_eq!(rtt.round_trip(), Some(MILLI));
         }
-    }
-
-    #[test]
-    fn y_prio_5_pings_that_are_always_late_pace_nothing() {
-        let (mut rtt, now) = (Rtt::default(), Instant::now());
-        rtt.sample(now, now + MILLI / 20);
-        for _ in 1..LATE_PACES {
-            rtt.sample_loaded(now, now + 80 * MILLI);
-            assert!(!rtt.is_late());
-        }
-        rtt.sample_loaded(now, now + 80 * MILLI);
-        assert!(rtt.is_late());
-        rtt.sample(now, now + 80 * MILLI);
-        assert!(rtt.is_late());
-        rtt.sample(now, now + MILLI / 20);
-        assert!(!rtt.is_late());
     }
 }

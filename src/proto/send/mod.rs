@@ -3,6 +3,7 @@
 
 pub(in crate::proto) mod batch;
 pub(in crate::proto) mod coalesce;
+mod delivery;
 pub(in crate::proto) mod pacer;
 pub(in crate::proto) mod schedule;
 pub(in crate::proto) mod send_pool;

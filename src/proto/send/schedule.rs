@@ -7,9 +7,10 @@
 use crate::counting::count_up;
 use crate::priority::Priority;
 use crate::proto::key::Key;
-use crate::proto::limits::STARVATION_BYTES;
+use crate::proto::limits::{STARVATION_BYTES, STARVATION_TIME};
 use crate::proto::store::Store;
 use crate::proto::store::queue::{DataPlace, Queue};
+use web_time::Instant;
 
 #[derive(Debug)]
 pub(in crate::proto) struct Schedule {
@@ -21,11 +22,29 @@ struct Bucket {
     queue: Queue<DataPlace>,
     /// Bytes that higher buckets have sent while this one waited.
     waited: u32,
+    /// Since when it has waited, as far as turns have been given since.
+    since: Option<Instant>,
+}
+
+impl Bucket {
+    /// Y-PRIO-3.
+    fn is_starved(&self, now: Instant) -> bool {
+        self.waited >= STARVATION_BYTES || self.is_overdue(now)
+    }
+
+    /// It has waited since then, if a stream waits in it.
+    fn waits_from(&mut self, since: Instant) {
+        self.since = Some(since).filter(|_| !self.queue.is_empty());
+    }
+
+    fn is_overdue(&self, now: Instant) -> bool {
+        self.since.is_some_and(|since| now.saturating_duration_since(since) >= STARVATION_TIME)
+    }
 }
 
 impl Schedule {
     pub(in crate::proto) fn new() -> Self {
-        Self { buckets: std::array::from_fn(|_| Bucket { queue: Queue::new(), waited: 0 }) }
+        Self { buckets: std::array::from_fn(|_| Bucket { queue: Queue::new(), waited: 0, since: None }) }
     }
 
     pub(in crate::proto) fn is_empty(&self) -> bool {
@@ -37,9 +56,9 @@ impl Schedule {
         self.buckets.iter().skip(count_up(usual.bucket(), 1)).any(|bucket| !bucket.queue.is_empty())
     }
 
-    /// Whether a stream of a lower bucket than that of `priority` waits.
-    pub(in crate::proto) fn waits_below(&self, priority: Priority) -> bool {
-        self.buckets.iter().take(priority.bucket()).any(|bucket| !bucket.queue.is_empty())
+    /// Whether a stream of a bucket below `top` waits.
+    pub(in crate::proto) fn waits_below(&self, top: usize) -> bool {
+        self.buckets.iter().take(top).any(|bucket| !bucket.queue.is_empty())
     }
 
     /// Queues a stream at the end of its bucket, if it is not queued.
@@ -51,19 +70,44 @@ impl Schedule {
 
     /// Removes a stream from the bucket of `priority`; returns whether it was there.
     pub(in crate::proto) fn remove(&mut self, store: &mut Store, key: Key, priority: Priority) -> bool {
-        self.buckets.get_mut(priority.bucket()).is_some_and(|bucket| bucket.queue.remove(store, key))
+        let Some(bucket) = self.buckets.get_mut(priority.bucket()) else { return false };
+        let removed = bucket.queue.remove(store, key);
+        if bucket.queue.is_empty() {
+            bucket.since = None;
+        }
+        removed
     }
 
-    /// Takes the stream whose turn it is. A stream that is less urgent than `least` gets no turn unless its bucket is
-    /// starved.
-    pub(in crate::proto) fn pop(&mut self, store: &mut Store, least: Option<Priority>) -> Option<Key> {
+    /// Takes the stream whose turn it is. A stream of a bucket below `least` gets no turn unless its bucket is starved.
+    pub(in crate::proto) fn pop(&mut self, store: &mut Store, least: usize, now: Instant) -> Option<Key> {
+        for bucket in &mut self.buckets {
+            bucket.waits_from(bucket.since.unwrap_or(now));
+        }
         let waiting = || self.buckets.iter().enumerate().filter(|(_, bucket)| !bucket.queue.is_empty());
-        let starved = waiting().find(|(_, bucket)| bucket.waited >= STARVATION_BYTES);
-        let least = least.map_or(0, Priority::bucket);
+        let starved = waiting().find(|(_, bucket)| bucket.is_starved(now));
         let (index, _) = starved.or_else(|| waiting().next_back().filter(|(index, _)| *index >= least))?;
         let bucket = self.buckets.get_mut(index)?;
         bucket.waited = 0;
-        bucket.queue.pop(store)
+        let key = bucket.queue.pop(store);
+        bucket.waits_from(now);
+        key
+    }
+
+    /// Gives waiting buckets below `top` their turn, where they have waited for too long; returns whether any has.
+    pub(in crate::proto) fn handle_timeout(&mut self, top: usize, now: Instant) -> bool {
+        let mut any = false;
+        for bucket in self.buckets.iter_mut().take(top) {
+            if bucket.is_overdue(now) && !bucket.queue.is_empty() {
+                (bucket.waited, bucket.since, any) = (STARVATION_BYTES, None, true);
+            }
+        }
+        any
+    }
+
+    /// When the first waiting bucket below `top` is starved, in time.
+    pub(in crate::proto) fn starves_at(&self, top: usize) -> Option<Instant> {
+        let waiting = self.buckets.iter().take(top).filter(|bucket| !bucket.queue.is_empty());
+        waiting.filter_map(|bucket| bucket.since?.checked_add(STARVATION_TIME)).min()
     }
 
     /// Records that a stream of `priority` has sent `bytes`.
@@ -88,12 +132,13 @@ mod tests {
     struct Bench {
         store: Store,
         schedule: Schedule,
+        now: Instant,
     }
 
     impl Bench {
         fn new(priorities: &[Priority]) -> (Self, Vec<Key>) {
             let manager: Arc<dyn MemoryManager> = Arc::new(Unlimited);
-            let mut bench = Self { store: Store::new(IdHash::new(3)), schedule: Schedule::new() };
+            let mut bench = Self { store: Store::new(IdHash::new(3)), schedule: Schedule::new(), now: Instant::now() };
             let keys = (1..).zip(priorities).map(|(id, priority)| {
                 let reservation = Reservation::new(&manager, 1, Priority::ALWAYS).expect("unlimited");
                 let id = StreamId::new(id).expect("not zero");
@@ -109,7 +154,7 @@ mod tests {
         fn run(&mut self, turns: usize, keys: &[Key]) -> Vec<usize> {
             let mut order = Vec::new();
             for _ in 0..turns {
-                let key = self.schedule.pop(&mut self.store, None).expect("busy");
+                let key = self.schedule.pop(&mut self.store, 0, self.now).expect("busy");
                 let priority = self.store.get(key).expect("there").priority;
                 self.schedule.push(&mut self.store, key, priority);
                 self.schedule.sent(priority, FRAME);
@@ -133,6 +178,29 @@ mod tests {
         let period = (STARVATION_BYTES / FRAME) as usize + 1;
         let expected: Vec<_> = (0..).map(|n| period * (n + 1) - 1).take_while(|turn| *turn < 200).collect();
         assert_eq!(low, expected);
+    }
+
+    #[test]
+    fn y_prio_3_a_bucket_waits_for_a_second_at_most() {
+        let (mut bench, keys) = Bench::new(&[Priority::LOW, Priority::HIGH]);
+        let order = |bench: &mut Bench| bench.run(1, &keys)[0];
+        assert_eq!([order(&mut bench), order(&mut bench)], [1, 1]);
+        bench.now += STARVATION_TIME;
+        assert_eq!([order(&mut bench), order(&mut bench)], [0, 1]);
+        // A time in which nothing waited does not count.
+        for (key, priority) in keys.iter().zip([Priority::LOW, Priority::HIGH]) {
+            bench.schedule.remove(&mut bench.store, *key, priority);
+        }
+        bench.now += STARVATION_TIME * 2;
+        for (key, priority) in keys.iter().zip([Priority::LOW, Priority::HIGH]) {
+            bench.schedule.push(&mut bench.store, *key, priority);
+        }
+        assert_eq!(order(&mut bench), 1);
+        // Streams below the top are told of by a timer, once.
+        bench.now += STARVATION_TIME;
+        assert_eq!(bench.schedule.starves_at(2), Some(bench.now));
+        assert!(bench.schedule.handle_timeout(2, bench.now) && !bench.schedule.handle_timeout(2, bench.now));
+        assert_eq!((bench.schedule.starves_at(2), order(&mut bench)), (None, 0));
     }
 
     #[test]

@@ -90,6 +90,7 @@ impl End {
             .initial_stream_window(chance.pick(&[256 << 10, 300_000]) as u32)
             .max_stream_window(chance.pick(&[300_000, 16 << 20]) as u32)
             .max_message_size(chance.pick(&[1024, 16 << 10, 64 << 10]) as u32)
+            .pacing(chance.of(2))
             .write_coalesce_delay(Duration::from_micros(chance.pick(&[0, 0, 100])))
             .refusal_code(REFUSAL)
             .keep_alive_interval((weather != Weather::Jumps).then_some(KEEP_ALIVE))
@@ -249,7 +250,7 @@ impl End {
         if !self.unsent.is_empty() || self.foreign_pings >= MANY_PINGS {
             return;
         }
-        let pings = chance.pick(&[33, 200, 700]);
+        let pings = chance.pick(&[33, 200, 650]);
         self.foreign_pings += pings;
         for nonce in 0..pings {
             self.unsent.extend(Header::Ping { kind: PingKind::Request, nonce: nonce as u32 }.encode());

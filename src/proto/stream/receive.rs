@@ -64,11 +64,13 @@ pub(in crate::proto) struct Receive {
     pub(in crate::proto) window: ReceiveWindow,
     /// Bytes of memory in the chunks that the stream's handle has taken, as far as it has reported.
     pub(in crate::proto) lent: u32,
+    /// The interval of [`Inflow`](crate::proto::flow::inflow::Inflow) in which bytes last arrived.
+    pub(in crate::proto) interval: u8,
 }
 
 impl Receive {
     pub(in crate::proto) fn new(window: u32) -> Self {
-        Self { state: ReceiveState::Open, window: ReceiveWindow::new(window), lent: 0 }
+        Self { state: ReceiveState::Open, window: ReceiveWindow::new(window), lent: 0, interval: 0 }
     }
 }
 

@@ -51,7 +51,7 @@ impl Path {
 pub(super) struct Line {
     pub(super) path: Path,
     pub(super) busy_until: Instant,
-    flying: VecDeque<(Instant, Bytes)>,
+    pub(super) flying: VecDeque<(Instant, Bytes)>,
 }
 
 impl Line {
@@ -67,7 +67,9 @@ impl Line {
 
     fn send(&mut self, mut bytes: Bytes, now: Instant) {
         while !bytes.is_empty() {
-            let piece = bytes.split_to(bytes.len().min(PIECE));
+            // No more than arrives in an eighth of a millisecond, or a packet.
+            let most = PIECE.min((self.path.rate / 8000).max(1500) as usize);
+            let piece = bytes.split_to(bytes.len().min(most));
             self.busy_until = self.busy_until.max(now) + self.path.time(piece.len() as u64);
             self.flying.push_back((self.busy_until + self.path.round_trip / 2, piece));
         }
@@ -78,7 +80,7 @@ impl Line {
 #[derive(Debug)]
 pub(super) struct End {
     pub(super) mux: Mux,
-    manager: Arc<dyn MemoryManager>,
+    pub(super) manager: Arc<dyn MemoryManager>,
     parser: Parser,
     unparsed: Vec<u8>,
     batch: Batch,
@@ -86,7 +88,7 @@ pub(super) struct End {
 }
 
 impl End {
-    fn new(mode: Mode, path: Path, config: Config, now: Instant) -> Self {
+    pub(super) fn new(mode: Mode, path: Path, config: Config, now: Instant) -> Self {
         Self {
             mux: Mux::new(mode, config, 1, now),
             manager: Arc::new(Unlimited),
@@ -97,18 +99,18 @@ impl End {
         }
     }
 
-    fn reserve(&self) -> Reservation {
+    pub(super) fn reserve(&self) -> Reservation {
         Reservation::new(&self.manager, Charge::new(self.mux.config()).first_reservation(), Priority::ALWAYS)
             .expect("no limit")
     }
 
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         let events = self.mux.events_mut();
         events.ready.clear();
         events.released.clear();
     }
 
-    fn receive(&mut self, bytes: &[u8], now: Instant) {
+    pub(super) fn receive(&mut self, bytes: &[u8], now: Instant) {
         self.mux.heard(now);
         self.unparsed.extend_from_slice(bytes);
         let unparsed = std::mem::take(&mut self.unparsed);
@@ -125,7 +127,7 @@ impl End {
     }
 
     /// Sends at `now` what there is, which is `clock` by its own clock.
-    fn send(&mut self, clock: Instant, now: Instant) {
+    pub(super) fn send(&mut self, clock: Instant, now: Instant) {
         while let Some(request) = self.mux.next_window_request(clock) {
             let decision = request.put_to(&self.manager);
             self.mux.apply_decision(request, decision);

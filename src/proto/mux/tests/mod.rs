@@ -12,6 +12,7 @@ mod read;
 mod starving;
 mod stream_ends;
 mod transport;
+mod urgent;
 mod windows;
 
 use crate::config::{Config, ConfigBuilder};

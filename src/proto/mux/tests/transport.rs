@@ -4,7 +4,7 @@ use super::{Bench, id};
 use crate::error::{ConnectionError, Violation};
 use crate::priority::Priority;
 use crate::proto::Batch;
-use crate::proto::limits::{PONGS_MOST, REFUSALS_MOST, REFUSALS_OWED};
+use crate::proto::limits::{MARKERS, PONGS_MOST, REFUSALS_MOST, REFUSALS_OWED};
 use crate::wire::{Flags, Header, PingKind};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -78,7 +78,7 @@ fn y_ping_6_taking_bytes_again_is_life_and_a_slow_flush_not() {
 #[test]
 fn y_limit_4_a_peer_that_takes_no_answers_ends_the_connection() {
     let timeout = Bench::new().mux.config().connection_write_timeout();
-    for (pings, ends) in [(32, false), (33, true), (PONGS_MOST, true)] {
+    for (pings, ends) in [(32 + MARKERS, false), (33 + MARKERS, true), (PONGS_MOST, true)] {
         let mut bench = Bench::new();
         bench.send();
         bench.mux.transport_is_full(bench.now);
