@@ -123,9 +123,9 @@ impl ConfigBuilder {
     /// [`receive_charge`](Self::receive_charge) says otherwise. A window becomes smaller again where less than half of it was used
     /// in 10 s, and while [memory](Self::memory) has no room at its priority.
     ///
-    /// Default 16 MiB, valid [`initial_stream_window`](Self::initial_stream_window)..=1 GiB. Credit is returned at half of
-    /// it, so one stream fills a link where the other half lasts for a round trip: 16 MiB are enough for 0.67 Gbit/s over
-    /// 100 ms, and 25 MB for 1 Gbit/s. At most one window is received in a round trip.
+    /// Default 16 MiB, valid [`initial_stream_window`](Self::initial_stream_window)..=1 GiB. Credit is returned at half
+    /// of it, and in eighths above 1 MiB, so one stream fills a link where the rest lasts for a round trip: 16 MiB are enough for
+    /// 1.1 Gbit/s over 100 ms. At most one window is received in a round trip.
     pub fn max_stream_window(mut self, bytes: u32) -> Self {
         self.0.max_stream_window = bytes;
         self

@@ -7,7 +7,7 @@
 
 use super::rate::{Rate, per_round_trip};
 use crate::counting::{count_down, count_up};
-use crate::proto::limits::{INITIAL_WINDOW, TRAIN_START};
+use crate::proto::limits::{INITIAL_WINDOW, LARGE_WINDOW, TRAIN_START};
 use std::time::Duration;
 use web_time::Instant;
 
@@ -162,9 +162,15 @@ impl ReceiveWindow {
     /// Credit owed that the limit allows to grant, and from how much on it is due.
     fn grantable(&self) -> (u32, u32) {
         match self.limited() {
-            None => (self.owed(), self.size / 2),
+            None => (self.owed(), self.step()),
             Some(limit) => (self.owed().min(limit.saturating_sub(self.credit)), limit / 4),
         }
+    }
+
+    /// The credit that is worth a window update: half of a window, and an eighth of a large one. Of a large window a half
+    /// takes longer than a round trip to arrive, on the links that need it, and meanwhile the peer may use only the other.
+    const fn step(&self) -> u32 {
+        if self.size > LARGE_WINDOW { self.size / 8 } else { self.size / 2 }
     }
 
     /// Whether the credit owed is worth a window update (Y-FLOW-4).
@@ -191,16 +197,15 @@ impl ReceiveWindow {
     /// Grants the credit that is owed, for a window update. The peer is held to the credit that it was granted, and to
     /// no more (Y-FLOW-3).
     ///
-    /// A window that has grown grants whole halves. Reading seldom stops exactly at a half: if a little more were
-    /// returned, the other half would lack it, and the peer would wait for a round trip with less than half a window to
-    /// go.
+    /// A window that has grown grants whole steps. Reading seldom stops exactly at one: if a little more were returned,
+    /// the last step would lack it, and the peer would wait for a round trip with less than a step to go.
     pub(in crate::proto) fn grant(&mut self, now: Instant) -> u32 {
-        let (owed, half) = (self.owed(), self.size / 2);
+        let (owed, step) = (self.owed(), self.step());
         if self.limited().is_some() {
             return self.grant_up_to(self.grantable().0, now);
         }
         let told = self.rate.as_mut().is_some_and(|rate| !std::mem::take(&mut rate.enlarged));
-        let beyond = if told && self.size > INITIAL_WINDOW { owed.checked_rem(half).unwrap_or(0) } else { 0 };
+        let beyond = if told && self.size > INITIAL_WINDOW { owed.checked_rem(step).unwrap_or(0) } else { 0 };
         self.grant_up_to(owed.saturating_sub(beyond), now)
     }
 

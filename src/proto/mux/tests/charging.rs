@@ -212,10 +212,11 @@ fn a_window_that_has_grown_becomes_smaller_before_its_credit_waits() {
         bench.read(key);
         bench.ask();
     }
-    // A MiB is due, for which there is no room.
+    // There is no room for what is due.
     assert_eq!(bench.send(), []);
     let size = |bench: &mut Bench| bench.mux.stream_stats(key, bench.now).expect("it lives").receive_window as usize;
-    assert_eq!((size(&mut bench), bench.mux.first_waiting_credit()), (1 << 20, None));
+    // Each eighth that is due makes it smaller by as much.
+    assert_eq!((size(&mut bench), bench.mux.first_waiting_credit()), (9 * 128 * KIB, None));
 }
 
 #[test]

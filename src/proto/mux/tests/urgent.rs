@@ -151,6 +151,7 @@ fn y_prio_5_urgent_messages_are_in_time_and_bulk_keeps_the_link() {
         let (median, late, kept) = (with.at(50), with.at(99), with.bulk as f64 / without.bulk as f64);
         let told =
             format!("{megabits} Mbit/s, {round_trip} ms, {streams} streams: {median:?}, {late:?}, {kept:.3} of bulk");
+        println!("{told}; unpaced {:?}, {:?}", without.at(50), without.at(99));
         // Alone a message takes half a round trip.
         let alone = path.round_trip / 2;
         let packets = path.time(4 * 1500) + 2 * MILLI;
