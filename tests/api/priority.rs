@@ -7,7 +7,7 @@ use crate::support::quiet;
 use futures::{AsyncReadExt, FutureExt};
 use sluicegate::memory::Reservation;
 use sluicegate::wire::{Flags, Header};
-use sluicegate::{MemoryLimit, MemoryManager, Priority, Stream};
+use sluicegate::{ConfigBuilder, MemoryLimit, MemoryManager, Priority, Stream};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,6 +17,11 @@ const BATCH: usize = 32 * 1024;
 /// What higher buckets may send while a lower one waits.
 const GUARD: usize = 256 * 1024;
 const FRAME: usize = 16 * 1024;
+
+/// The order alone: the other end is played by hand and answers no marker. Pacing has tests of its own (Y-PRIO-5).
+fn unpaced() -> ConfigBuilder {
+    roomy().pacing(false)
+}
 
 /// Frames of one batch, all of them with a body of `frame` bytes.
 fn batch(frame: usize) -> usize {
@@ -33,7 +38,7 @@ fn y_prio_2_an_urgent_message_waits_for_one_batch_only() {
     for frame in [1024, FRAME, 10_000, 4 * FRAME] {
         let whole = batch(frame) * (frame + HEADER);
         for stall in [0, 1, HEADER, 5_000, whole - 1, whole, whole + 1, 5 * whole + 300] {
-            let mut line = Line::new(roomy().max_message_size(frame as u32));
+            let mut line = Line::new(unpaced().max_message_size(frame as u32));
             let mut low = line.open::<6>(Priority::LOW, 0);
             let [mut high] = line.open(Priority::HIGH, 0);
             let queued: usize = low.iter_mut().map(fill).sum();
@@ -62,7 +67,7 @@ fn y_prio_2_an_urgent_message_waits_for_one_batch_only() {
 #[test]
 fn y_prio_1_a_new_priority_holds_from_the_next_frame_on() {
     for priority in [Priority::HIGH, Priority::LOW] {
-        let mut line = Line::new(roomy());
+        let mut line = Line::new(unpaced());
         let mut streams = line.open::<3>(Priority::MEDIUM, 0);
         for stream in &mut streams {
             queue(stream, 8 * FRAME);
@@ -116,7 +121,7 @@ fn y_prio_3_a_lower_stream_is_never_starved() {
     ];
     for levels in levels {
         for frame in [1024, 10_000, FRAME, 4 * FRAME] {
-            let mut line = Line::new(roomy().max_send_buffer(32 << 20).max_message_size(frame as u32));
+            let mut line = Line::new(unpaced().max_send_buffer(32 << 20).max_message_size(frame as u32));
             let mut streams: Vec<Vec<Stream>> =
                 levels.iter().map(|level| line.open::<6>(*level, 0).into_iter().collect()).collect();
             let mut left: Vec<usize> = streams.iter_mut().map(|level| level.iter_mut().map(fill).sum()).collect();
@@ -167,7 +172,7 @@ const ORDERS: [[Owed; 3]; 4] = [
 /// In which order control of streams leaves that became owed behind busy streams in this `order`, after that of the
 /// connection and before all data.
 fn control_behind_data(order: [Owed; 3]) -> [Owed; 3] {
-    let mut line = Line::new(roomy());
+    let mut line = Line::new(unpaced());
     let mut busy = line.open::<2>(Priority::ALWAYS, 0);
     let [mut doomed] = line.open(Priority::LOW, 0);
     line.feed(update(2, Flags::SYN, 0), &[]);
