@@ -32,9 +32,10 @@ const PIECE_LEAST: u64 = 1280;
 const ROOM_LEAST: u64 = 16 * 1024;
 
 /// What may be on its way, in percent of the bandwidth-delay product: while the bandwidth is searched for, when it was
-/// found, and while the queue drains so that the round trip shows.
+/// found, while more is probed for, and while the queue drains so that the round trip shows.
 const STARTUP: u64 = 250;
 const STEADY: u64 = 115;
+const PROBE: u64 = 150;
 const DRAIN: u64 = 85;
 
 /// How many times longer the pause between markers is where as many as may be are unanswered and none comes.
@@ -75,6 +76,8 @@ enum Phase {
     Unknown,
     Startup,
     Steady,
+    /// Until then, from this bandwidth on.
+    Probe(Instant, u64),
     /// Until then.
     Drain(Instant),
     /// The peer has not answered for a while: nobody is held back until it does.
@@ -291,6 +294,7 @@ impl State {
             Phase::Unknown | Phase::Silent => return FIRST,
             Phase::Startup => STARTUP,
             Phase::Steady => STEADY,
+            Phase::Probe(..) => PROBE,
             Phase::Drain(_) => DRAIN,
         };
         let most = self.delivery.product().map_or(FIRST, |product| product.saturating_mul(gain) / 100);
@@ -320,9 +324,14 @@ impl State {
                     self.drain(now);
                 }
             }
+            // Answers that always take a little longer than the least round trip hide that there is more.
+            Phase::Steady if sample.new_period => self.probe(now),
+            Phase::Probe(until, before) if now >= until => {
+                let found = bandwidth.saturating_mul(10) >= before.saturating_mul(11);
+                if found { self.probe(now) } else { self.drain(now) }
+            }
             Phase::Drain(until) if now >= until => self.phase = Phase::Steady,
-            Phase::Steady if sample.new_period => self.drain(now),
-            Phase::Unknown | Phase::Silent | Phase::Steady | Phase::Drain(_) => {}
+            Phase::Unknown | Phase::Silent | Phase::Steady | Phase::Probe(..) | Phase::Drain(_) => {}
         }
     }
 
@@ -332,9 +341,17 @@ impl State {
         sample.round_trip.saturating_mul(4) > least.saturating_mul(5)
     }
 
+    fn probe(&mut self, now: Instant) {
+        self.phase = Phase::Probe(self.in_round_trips(2, now), self.delivery.bandwidth().unwrap_or_default());
+    }
+
     fn drain(&mut self, now: Instant) {
-        let time = self.delivery.round_trip().unwrap_or_default().saturating_mul(2);
-        self.phase = Phase::Drain(now.checked_add(time).unwrap_or(now));
+        self.phase = Phase::Drain(self.in_round_trips(2, now));
+    }
+
+    fn in_round_trips(&self, number: u32, now: Instant) -> Instant {
+        let time = self.delivery.round_trip().unwrap_or_default().saturating_mul(number);
+        now.checked_add(time).unwrap_or(now)
     }
 
     /// When the peer has not answered for too long.

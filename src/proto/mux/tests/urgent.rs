@@ -30,6 +30,9 @@ enum Paces {
 struct Line {
     ends: [End; 2],
     now: Instant,
+    /// How often the receiver of bulk has a turn.
+    turn: Duration,
+    turn_at: Instant,
 }
 
 /// What came of it: sorted one-way times of messages, and the bulk that arrived.
@@ -53,7 +56,7 @@ impl Line {
             let config = Config::builder().pacing(on).max_stream_window(64 << 20).build().expect("valid");
             End::new([Mode::Client, Mode::Server][side], path, config, now)
         };
-        let mut line = Self { ends: [end(0), end(1)], now };
+        let mut line = Self { ends: [end(0), end(1)], now, turn: Duration::ZERO, turn_at: now };
         while line.ends.iter().any(|end| end.mux.pinger.rtt.minimum().is_none()) {
             line.pass();
         }
@@ -77,15 +80,20 @@ impl Line {
 
     fn pass(&mut self) {
         let arrivals = self.ends.iter().filter_map(|end| end.line.flying.front().map(|(at, _)| *at));
-        let next = arrivals.min().map_or(self.now + MILLI, |at| at.min(self.now + MILLI));
+        let later = arrivals.filter(|at| *at > self.now).min();
+        let next = later.map_or(self.now + MILLI, |at| at.min(self.now + MILLI));
         self.now = next.max(self.now);
-        for side in 0..2 {
+        let busy = self.now < self.turn_at;
+        if !busy {
+            self.turn_at = self.now + self.turn;
+        }
+        for side in (0..2).filter(|side| *side == 1 || !busy) {
             while self.ends[side].line.flying.front().is_some_and(|(at, _)| *at <= self.now) {
                 let (_, bytes) = self.ends[side].line.flying.pop_front().expect("there is one");
                 self.ends[1 - side].receive(&bytes, self.now);
             }
         }
-        for end in &mut self.ends {
+        for end in self.ends.iter_mut().take(if busy { 1 } else { 2 }) {
             end.mux.handle_timeout(self.now);
             end.send(self.now, self.now);
         }
@@ -160,6 +168,24 @@ fn y_prio_5_urgent_messages_are_in_time_and_bulk_keeps_the_link() {
         assert!(kept >= 0.93, "{told}");
         // The windows of several streams hold far more than the path.
         assert!(without.at(50) > 2 * median || streams == 1 || round_trip > 100, "{told}");
+    }
+}
+
+#[test]
+fn y_prio_5_a_peer_whose_turns_are_rare_does_not_starve_bulk() {
+    // Answers that wait for a turn look like a longer path with a shorter least round trip.
+    for (millis, least) in [(2, 0.95), (5, 0.95), (10, 0.9), (20, 0.9), (50, 0.6)] {
+        let path = path(20, 40);
+        let outcome = |paces| {
+            let mut line = Line::new(path, paces);
+            line.turn = Duration::from_millis(millis);
+            line.run(8)
+        };
+        let (with, without) = (outcome(Paces::Both), outcome(Paces::Neither));
+        let kept = with.bulk as f64 / without.bulk as f64;
+        let told = format!("a turn every {millis} ms: {:?}, {:?}, {kept:.3} of bulk", with.at(50), with.at(99));
+        println!("{told}; unpaced {:?}", without.at(50));
+        assert!(kept >= least && with.at(50) <= path.round_trip + Duration::from_millis(2 * millis), "{told}");
     }
 }
 
