@@ -43,6 +43,7 @@ impl Mux {
     /// Frees the storage of empty collections.
     fn release_if_idle(&mut self) {
         self.pacer.release_if_idle();
+        self.schedule.release_if_idle();
         self.inflow.stop();
         self.store.release_all_idle();
         self.chunk_lists.clear();

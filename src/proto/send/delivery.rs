@@ -49,6 +49,8 @@ struct Marker {
     delivered_at: Instant,
     answered_sent_at: Instant,
     limited: bool,
+    /// A later one was answered, so that this one has nothing more to say.
+    is_overtaken: bool,
 }
 
 /// A sample of the path: what one answer has shown.
@@ -103,13 +105,19 @@ impl Delivery {
 
     /// Since when the oldest marker waits for its answer.
     pub(in crate::proto) fn waiting_since(&self) -> Option<Instant> {
-        let waiting = self.markers.iter().find(|marker| marker.sent_at >= self.restarted_at);
+        let waiting = self.unanswered().find(|marker| marker.sent_at >= self.restarted_at);
         waiting.map(|marker| marker.sent_at)
     }
 
     /// Whether another marker may leave.
     pub(in crate::proto) fn has_room(&self) -> bool {
-        self.markers.len() < MARKERS
+        self.unanswered().count() < MARKERS
+    }
+
+    /// Markers that say something once they are answered. Those before one that was answered are only kept to know their
+    /// answers: there are peers that answer pings in any order.
+    fn unanswered(&self) -> impl Iterator<Item = &Marker> {
+        self.markers.iter().filter(|marker| !marker.is_overtaken)
     }
 
     /// Whether no marker has left since a restart.
@@ -119,7 +127,7 @@ impl Delivery {
 
     /// When the last marker left that was not answered.
     pub(in crate::proto) fn last_marker_at(&self) -> Option<Instant> {
-        self.markers.back().map(|marker| marker.sent_at)
+        self.unanswered().last().map(|marker| marker.sent_at)
     }
 
     /// There is less to send than may be on its way: samples count for less until all of it is delivered.
@@ -131,7 +139,8 @@ impl Delivery {
     pub(in crate::proto) fn marked(&mut self, nonce: u32, now: Instant) {
         let limited = self.limited_until > self.delivered;
         let (delivered, delivered_at, answered_sent_at) = (self.delivered, self.delivered_at, self.answered_sent_at);
-        if !self.has_room() {
+        // Those that were overtaken may have lost their answers.
+        while self.markers.len() >= MARKERS.saturating_mul(2) {
             self.markers.pop_front();
         }
         self.markers.push_back(Marker {
@@ -142,15 +151,20 @@ impl Delivery {
             delivered_at,
             answered_sent_at,
             limited,
+            is_overtaken: false,
         });
         self.marked = self.sent;
     }
 
-    /// A pong has arrived; the outer `None` if it answers no marker, the inner one if that is too old to say anything. The markers before it count as answered too: peers answer in
-    /// order, or drop an answer.
+    /// A pong has arrived; the outer `None` if it answers no marker, the inner one if that has nothing more to say. The
+    /// answer stands for all markers before it.
     pub(in crate::proto) fn answered(&mut self, nonce: u32, now: Instant) -> Option<Option<Sample>> {
         let index = self.markers.iter().position(|marker| marker.nonce == nonce)?;
-        let marker = self.markers.drain(..=index).next_back()?;
+        let marker = self.markers.remove(index)?;
+        if marker.is_overtaken {
+            return Some(None);
+        }
+        self.markers.iter_mut().take(index).for_each(|earlier| earlier.is_overtaken = true);
         if marker.sent_at < self.restarted_at {
             return Some(None);
         }
@@ -252,7 +266,9 @@ mod tests {
     fn y_prio_6_an_answer_stands_for_the_markers_before_it() {
         let (mut delivery, now) = steady(1000, 20);
         assert!(delivery.answered(190, now).is_some());
-        assert_eq!((delivery.on_the_way(), delivery.answered(189, now)), (9000, None));
+        // Answers in another order are known, and say nothing.
+        assert_eq!((delivery.on_the_way(), delivery.answered(189, now)), (9000, Some(None)));
+        assert_eq!(delivery.answered(189, now), None);
         assert!(delivery.answered(199, now).is_some());
         assert_eq!((delivery.on_the_way(), delivery.waiting_since()), (0, None));
     }

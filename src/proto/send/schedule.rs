@@ -15,6 +15,9 @@ use web_time::Instant;
 #[derive(Debug)]
 pub(in crate::proto) struct Schedule {
     buckets: [Bucket; Priority::BUCKETS],
+    /// Since when each bucket has waited, as far as turns have been given since. In a box, since few connections have several
+    /// buckets that wait at a time.
+    since: Option<Box<[Option<Instant>; Priority::BUCKETS]>>,
 }
 
 #[derive(Debug)]
@@ -22,29 +25,11 @@ struct Bucket {
     queue: Queue<DataPlace>,
     /// Bytes that higher buckets have sent while this one waited.
     waited: u32,
-    /// Since when it has waited, as far as turns have been given since.
-    since: Option<Instant>,
-}
-
-impl Bucket {
-    /// Y-PRIO-3.
-    fn is_starved(&self, now: Instant) -> bool {
-        self.waited >= STARVATION_BYTES || self.is_overdue(now)
-    }
-
-    /// It has waited since then, if a stream waits in it.
-    fn waits_from(&mut self, since: Instant) {
-        self.since = Some(since).filter(|_| !self.queue.is_empty());
-    }
-
-    fn is_overdue(&self, now: Instant) -> bool {
-        self.since.is_some_and(|since| now.saturating_duration_since(since) >= STARVATION_TIME)
-    }
 }
 
 impl Schedule {
     pub(in crate::proto) fn new() -> Self {
-        Self { buckets: std::array::from_fn(|_| Bucket { queue: Queue::new(), waited: 0, since: None }) }
+        Self { buckets: std::array::from_fn(|_| Bucket { queue: Queue::new(), waited: 0 }), since: None }
     }
 
     pub(in crate::proto) fn is_empty(&self) -> bool {
@@ -70,35 +55,57 @@ impl Schedule {
 
     /// Removes a stream from the bucket of `priority`; returns whether it was there.
     pub(in crate::proto) fn remove(&mut self, store: &mut Store, key: Key, priority: Priority) -> bool {
-        let Some(bucket) = self.buckets.get_mut(priority.bucket()) else { return false };
-        let removed = bucket.queue.remove(store, key);
-        if bucket.queue.is_empty() {
-            bucket.since = None;
-        }
+        let index = priority.bucket();
+        let removed = self.buckets.get_mut(index).is_some_and(|bucket| bucket.queue.remove(store, key));
+        self.waits_from(index, None);
         removed
+    }
+
+    /// The bucket has waited since then, or as long as is known, if a stream waits in it.
+    fn waits_from(&mut self, index: usize, since: Option<Instant>) {
+        let waits = self.buckets.get(index).is_some_and(|bucket| !bucket.queue.is_empty());
+        if let Some(own) = self.since.as_mut().and_then(|all| all.get_mut(index)) {
+            *own = since.or(*own).filter(|_| waits);
+        }
+    }
+
+    /// Whether the bucket has waited for too long.
+    fn is_overdue(&self, index: usize, now: Instant) -> bool {
+        let since = self.since.as_ref().and_then(|all| all.get(index).copied().flatten());
+        since.is_some_and(|since| now.saturating_duration_since(since) >= STARVATION_TIME)
     }
 
     /// Takes the stream whose turn it is. A stream of a bucket below `least` gets no turn unless its bucket is starved.
     pub(in crate::proto) fn pop(&mut self, store: &mut Store, least: usize, now: Instant) -> Option<Key> {
-        for bucket in &mut self.buckets {
-            bucket.waits_from(bucket.since.unwrap_or(now));
+        let waiting = || self.buckets.iter().enumerate().filter(|(_, bucket)| !bucket.queue.is_empty());
+        if self.since.is_none() && waiting().nth(1).is_some() {
+            self.since = Some(Box::default());
+        }
+        for index in 0..if self.since.is_some() { Priority::BUCKETS } else { 0 } {
+            let since = self.since.as_ref().and_then(|all| all.get(index).copied().flatten());
+            self.waits_from(index, since.or(Some(now)));
         }
         let waiting = || self.buckets.iter().enumerate().filter(|(_, bucket)| !bucket.queue.is_empty());
-        let starved = waiting().find(|(_, bucket)| bucket.is_starved(now));
-        let (index, _) = starved.or_else(|| waiting().next_back().filter(|(index, _)| *index >= least))?;
+        // Y-PRIO-3.
+        let is_starved =
+            |(index, bucket): &(usize, &Bucket)| bucket.waited >= STARVATION_BYTES || self.is_overdue(*index, now);
+        let turn = waiting().find(is_starved).or_else(|| waiting().next_back().filter(|(index, _)| *index >= least));
+        let (index, _) = turn?;
         let bucket = self.buckets.get_mut(index)?;
         bucket.waited = 0;
         let key = bucket.queue.pop(store);
-        bucket.waits_from(now);
+        self.waits_from(index, Some(now));
         key
     }
 
     /// Gives waiting buckets below `top` their turn, where they have waited for too long; returns whether any has.
     pub(in crate::proto) fn handle_timeout(&mut self, top: usize, now: Instant) -> bool {
         let mut any = false;
-        for bucket in self.buckets.iter_mut().take(top) {
-            if bucket.is_overdue(now) && !bucket.queue.is_empty() {
-                (bucket.waited, bucket.since, any) = (STARVATION_BYTES, None, true);
+        for index in (0..top).filter(|index| self.is_overdue(*index, now)).collect::<Vec<_>>() {
+            if let (Some(bucket), Some(all)) = (self.buckets.get_mut(index), &mut self.since) {
+                bucket.waited = STARVATION_BYTES;
+                all.get_mut(index).into_iter().for_each(|since| *since = None);
+                any = true;
             }
         }
         any
@@ -106,8 +113,15 @@ impl Schedule {
 
     /// When the first waiting bucket below `top` is starved, in time.
     pub(in crate::proto) fn starves_at(&self, top: usize) -> Option<Instant> {
-        let waiting = self.buckets.iter().take(top).filter(|bucket| !bucket.queue.is_empty());
-        waiting.filter_map(|bucket| bucket.since?.checked_add(STARVATION_TIME)).min()
+        let since = self.since.as_ref()?.iter().take(top).flatten();
+        since.filter_map(|since| since.checked_add(STARVATION_TIME)).min()
+    }
+
+    /// Frees storage that only a busy connection uses.
+    pub(in crate::proto) fn release_if_idle(&mut self) {
+        if self.is_empty() {
+            self.since = None;
+        }
     }
 
     /// Records that a stream of `priority` has sent `bytes`.
