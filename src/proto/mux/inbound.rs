@@ -208,8 +208,8 @@ impl Mux {
     /// Bytes of a stream have arrived: counts them where the stream makes way for more urgent ones (Y-PRIO-8).
     fn pace_arrivals(&mut self, key: Key, bytes: usize, now: Instant) {
         let Some(stream) = self.store.get_mut(key) else { return };
-        let (priority, levels) = (stream.priority, &self.levels);
-        self.pacer.arrived(priority.bucket(), || levels.is_lowest(priority), now);
+        let (priority, levels, paces) = (stream.priority, &self.levels, self.config.pacing());
+        self.pacer.arrived(priority.bucket(), || !paces || levels.is_lowest(priority), now);
         if let Some(round_trip) = self.pinger.rtt.round_trip()
             && self.pacer.top().is_some_and(|top| priority.bucket() < top)
         {

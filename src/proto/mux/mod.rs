@@ -173,7 +173,7 @@ impl Mux {
             grown: GrownWindows::default(),
             credit_queue: CreditQueue::default(),
             inflow: Inflow::default(),
-            pacer: Pacer::new(config.pacing()),
+            pacer: Pacer::new(),
             ahead: None,
             useless: TokenBucket::new(USELESS_FRAMES, now),
             rapid: TokenBucket::new(RAPID_RESETS, now),

@@ -283,7 +283,8 @@ impl Mux {
             }
             self.schedule.sent(priority, len);
             self.send_pool.encoded(priority, len as usize);
-            let is_lowest = || self.levels.is_lowest(priority);
+            // Y-PRIO-7.
+            let is_lowest = || !self.config.pacing() || self.levels.is_lowest(priority);
             self.pacer.sent(priority.bucket(), len as usize, is_lowest, now);
         }
         let Some(stream) = self.store.get_mut(key) else { return };

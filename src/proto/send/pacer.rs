@@ -47,9 +47,8 @@ const FULL_AFTER: u8 = 12;
 /// Paces the streams of lower buckets.
 #[derive(Debug)]
 pub(in crate::proto) struct Pacer {
-    is_enabled: bool,
-    /// How long streams of lower buckets have been held back.
-    held: Duration,
+    /// How long streams of lower buckets have been held back, in nanoseconds: idle connections pay for it.
+    held: u64,
     /// In a box, since few connections use several priorities.
     state: Option<Box<State>>,
 }
@@ -96,8 +95,8 @@ pub(in crate::proto) struct Limit {
 }
 
 impl Pacer {
-    pub(in crate::proto) const fn new(is_enabled: bool) -> Self {
-        Self { is_enabled, held: Duration::ZERO, state: None }
+    pub(in crate::proto) const fn new() -> Self {
+        Self { held: 0, state: None }
     }
 
     /// Looks at what is in use at `now`. `open` says which buckets have open streams, and `answers` whether the peer has
@@ -127,16 +126,16 @@ impl Pacer {
         self.state.as_deref()?.top
     }
 
-    /// Bytes of a stream of this bucket have arrived.
+    /// Bytes of a stream of this bucket have arrived. `is_lowest` says whether there is none that it could precede.
     pub(in crate::proto) fn arrived(&mut self, bucket: usize, is_lowest: impl FnOnce() -> bool, now: Instant) {
-        if self.state.is_none() && (!self.is_enabled || is_lowest()) {
+        if self.state.is_none() && is_lowest() {
             return;
         }
         let state = self.state.get_or_insert_with(|| Box::new(State::new(now)));
         state.used(bucket, now);
     }
 
-    /// Bytes of a stream of this bucket were encoded. `is_lowest` says whether there is no stream of a lower one.
+    /// Bytes of a stream of this bucket were encoded. `is_lowest` says whether there is none that it could precede.
     pub(in crate::proto) fn sent(
         &mut self,
         bucket: usize,
@@ -144,7 +143,7 @@ impl Pacer {
         is_lowest: impl FnOnce() -> bool,
         now: Instant,
     ) {
-        if self.state.is_none() && (!self.is_enabled || is_lowest()) {
+        if self.state.is_none() && is_lowest() {
             return;
         }
         let state = self.state.get_or_insert_with(|| Box::new(State::new(now)));
@@ -250,20 +249,23 @@ impl Pacer {
     }
 
     pub(in crate::proto) fn figures(&self, now: Instant) -> Pacing {
-        let Some(state) = self.state.as_deref() else { return Pacing { held: self.held, ..Pacing::default() } };
+        let Some(state) = self.state.as_deref() else {
+            return Pacing { held: Duration::from_nanos(self.held), ..Pacing::default() };
+        };
         let since = state.held_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
         Pacing {
             bandwidth: state.delivery.bandwidth(),
             round_trip: state.delivery.round_trip(),
             in_flight: state.top.map_or(0, |_| state.delivery.on_the_way()),
-            held: self.held.saturating_add(since),
+            held: Duration::from_nanos(self.held).saturating_add(since),
         }
     }
 
     /// Nobody is held back any more, for the moment.
     fn release(&mut self, now: Instant) {
         if let Some(since) = self.state.as_mut().and_then(|state| state.held_since.take()) {
-            self.held = self.held.saturating_add(now.saturating_duration_since(since));
+            let nanos = now.saturating_duration_since(since).as_nanos();
+            self.held = self.held.saturating_add(u64::try_from(nanos).unwrap_or(u64::MAX));
         }
     }
 }
