@@ -5,8 +5,8 @@
 //! more than keeps the path full, which is near its bandwidth-delay product. `delivery` measures the path with markers.
 //! The highest bucket in use is never held back (Y-PRIO-5 to Y-PRIO-8).
 //!
-//! It buys on a path of 20 Mbit/s and 40 ms, beside 8 bulk streams, what docs/performance.md says. Uses no stream, and
-//! sends nothing itself.
+//! Measured on a path of 20 Mbit/s and 40 ms, beside 8 bulk streams: an urgent message takes 25 ms one way in place of 421,
+//! and bulk keeps 99 % (docs/performance.md). Uses no stream, and sends nothing itself.
 
 use super::delivery::{Delivery, Sample};
 use super::schedule::Schedule;
@@ -22,7 +22,8 @@ const FIRST: u64 = 32 * 1024;
 /// The least that may be on its way, in bytes: four small frames, so that the slowest path is not left idle.
 const LEAST: u64 = 6 * 1024;
 
-/// Parts of what may be on its way that leave as one piece, with a marker behind each.
+/// Parts of what may be on its way that leave as one piece, with a marker behind each. Measured: with an eighth one stream kept
+/// 84 % of its bulk, with a twelfth 99 % (docs/performance.md).
 const PARTS: u64 = 12;
 
 /// The least piece, in bytes: a smaller one is mostly header and marker.
@@ -32,7 +33,9 @@ const PIECE_LEAST: u64 = 1280;
 const ROOM_LEAST: u64 = 16 * 1024;
 
 /// What may be on its way, in percent of the bandwidth-delay product: while the bandwidth is searched for, when it was
-/// found, while more is probed for, and while the queue drains so that the round trip shows.
+/// found, while more is probed for, and while the queue drains so that the round trip shows. 250 lets the bandwidth more than
+/// double in a round trip; 115 is a queue of a seventh of the round trip. Measured: without probing, two Swarms kept half of a
+/// link (docs/performance.md).
 const STARTUP: u64 = 250;
 const STEADY: u64 = 115;
 const PROBE: u64 = 150;
@@ -56,7 +59,7 @@ pub(in crate::proto) struct Pacer {
 #[derive(Debug)]
 struct State {
     delivery: Delivery,
-    /// When streams of each bucket last sent.
+    /// When bytes of each bucket last left or arrived.
     used_at: [Option<Instant>; Priority::BUCKETS],
     /// The bucket that is not held back, while lower ones are.
     top: Option<usize>,
