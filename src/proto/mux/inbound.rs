@@ -5,6 +5,7 @@
 
 use super::Mux;
 use crate::error::{ConnectionError, Violation};
+use crate::priority::Priority;
 use crate::proto::counters::count_frame;
 use crate::proto::counters::stall::Cause;
 use crate::proto::events::notes::Note;
@@ -196,8 +197,9 @@ impl Mux {
                 if kept {
                     view.data_arrived();
                 }
+                let priority = view.stream.priority;
+                self.pace_arrivals(key, priority, bytes.len(), now);
             }
-            self.pace_arrivals(key, bytes.len(), now);
             if !kept {
                 self.consume(key, len, now);
             }
@@ -206,12 +208,12 @@ impl Mux {
     }
 
     /// Bytes of a stream have arrived: counts them where the stream makes way for more urgent ones (Y-PRIO-8).
-    fn pace_arrivals(&mut self, key: Key, bytes: usize, now: Instant) {
-        let Some(stream) = self.store.get_mut(key) else { return };
-        let (priority, levels, paces) = (stream.priority, &self.levels, self.config.pacing());
+    fn pace_arrivals(&mut self, key: Key, priority: Priority, bytes: usize, now: Instant) {
+        let (levels, paces) = (&self.levels, self.config.pacing());
         self.pacer.arrived(priority.bucket(), || !paces || levels.is_lowest(priority), now);
-        if let Some(round_trip) = self.pinger.rtt.round_trip()
-            && self.pacer.top().is_some_and(|top| priority.bucket() < top)
+        if self.pacer.top().is_some_and(|top| priority.bucket() < top)
+            && let Some(round_trip) = self.pinger.rtt.round_trip()
+            && let Some(stream) = self.store.get_mut(key)
         {
             self.inflow.arrived(bytes, &mut stream.receive.interval, round_trip, now);
         }
