@@ -43,7 +43,9 @@ impl Mux {
                 self.encode_control(batch, budget, now);
                 self.encode_stream_control(batch, budget, number, now);
                 self.encode_data(batch, budget, number, now);
-                self.pacer.encoded(&self.schedule, now);
+                if self.pacer.is_used() {
+                    self.pacer.encoded(&self.schedule, now);
+                }
                 self.encode_last(batch, budget);
             }
         }
@@ -170,6 +172,9 @@ impl Mux {
 
     /// Looks at which priorities are in use (Y-PRIO-5).
     pub(super) fn update_pacer(&mut self, now: Instant) {
+        if !self.pacer.is_used() {
+            return;
+        }
         self.pacer.update(self.levels.are_open(), self.pinger.rtt.latest().is_some(), now);
         if self.pacer.top().is_none() {
             self.inflow.stop();
@@ -178,7 +183,7 @@ impl Mux {
 
     /// Encodes a marker, where the pacer wants one (Y-PRIO-6).
     fn encode_marker(&mut self, batch: &mut Batch, now: Instant) {
-        if self.pacer.wants_marker(&self.schedule, now) {
+        if self.pacer.is_used() && self.pacer.wants_marker(&self.schedule, now) {
             let nonce = self.next_nonce();
             put(batch, &mut self.events.notes, Header::Ping { kind: PingKind::Request, nonce });
             self.pacer.marked(nonce, now);
@@ -235,7 +240,8 @@ impl Mux {
 
     /// The stream whose turn it is to send, and how much it may: `frame` bytes, or what the pacer leaves it.
     fn next_turn(&mut self, frame: usize, now: Instant) -> Option<(Key, usize)> {
-        let Some(Limit { top, room, piece }) = self.pacer.limit() else {
+        let limit = if self.pacer.is_used() { self.pacer.limit() } else { None };
+        let Some(Limit { top, room, piece }) = limit else {
             return Some((self.schedule.pop(&mut self.store, 0, now)?, frame));
         };
         let key = self.schedule.pop(&mut self.store, if room == 0 { top } else { 0 }, now)?;

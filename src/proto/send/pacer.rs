@@ -102,6 +102,11 @@ impl Pacer {
         Self { held: 0, state: None }
     }
 
+    /// Whether streams of several priorities were in use lately. Where this is false, nothing else needs to be asked.
+    pub(in crate::proto) const fn is_used(&self) -> bool {
+        self.state.is_some()
+    }
+
     /// Looks at what is in use at `now`. `open` says which buckets have open streams, and `answers` whether the peer has
     /// answered any ping.
     pub(in crate::proto) fn update(&mut self, open: [bool; Priority::BUCKETS], answers: bool, now: Instant) {
