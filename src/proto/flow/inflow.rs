@@ -22,7 +22,7 @@ const INTERVAL_LEAST: Duration = Duration::from_millis(200);
 const PERIOD: Duration = Duration::from_secs(3);
 
 /// Pings in that time that tell that the peer paces itself, as this crate does: its markers.
-const MARKERS: u32 = 4;
+const PACED_PINGS: u32 = 4;
 
 /// What arrives on the streams of lower buckets.
 #[derive(Debug, Default)]
@@ -114,7 +114,7 @@ impl State {
         }
         // 0 is the interval of streams that were never counted.
         self.number = self.number.checked_add(1).unwrap_or(1);
-        self.is_paced = self.pings >= MARKERS;
+        self.is_paced = self.pings >= PACED_PINGS;
         (self.since, self.bytes, self.pings) = (now, 0, 0);
         (self.known_streams, self.streams) = (self.streams, 0);
     }
@@ -154,7 +154,7 @@ mod tests {
     fn y_prio_8_a_peer_that_sends_markers_is_not_limited() {
         let mut inflow = Inflow::default();
         let now = arrive(&mut inflow, 1, Instant::now());
-        (0..MARKERS).for_each(|_| inflow.ping());
+        (0..PACED_PINGS).for_each(|_| inflow.ping());
         let now = arrive(&mut inflow, 1, now);
         assert!(inflow.share(ROUND_TRIP).is_some(), "they are counted by the interval");
         (0..1000).for_each(|_| inflow.ping());

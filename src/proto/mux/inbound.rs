@@ -10,6 +10,7 @@ use crate::proto::counters::count_frame;
 use crate::proto::counters::stall::Cause;
 use crate::proto::events::notes::Note;
 use crate::proto::key::Key;
+use crate::proto::send::delivery::Answer;
 use crate::proto::stream::readiness::Readiness;
 use crate::proto::stream::{
     Body, Handshake, HandshakeEvent, Opener, Opening, Owed, ReceiveEvent, ReceiveState, ResetBy, ResetCause, SendEvent,
@@ -309,12 +310,13 @@ impl Mux {
 
     /// Returns whether the pong answers a marker (Y-PRIO-6).
     fn on_marker(&mut self, nonce: u32, now: Instant) -> bool {
-        let Some(sent_at) = self.pacer.answered(nonce, now) else { return false };
-        if let Some(sent_at) = sent_at {
-            self.pinger.rtt.sample_loaded(sent_at, now);
+        let answer = self.pacer.answered(nonce, now);
+        if let Answer::Sample(sample) = answer {
+            self.pinger.rtt.sample_loaded(sample.sent_at, now);
         }
-        self.events.attention = true;
-        true
+        let is_marker = answer != Answer::NoMarker;
+        self.events.attention |= is_marker;
+        is_marker
     }
 
     fn on_ping(&mut self, kind: PingKind, nonce: u32, now: Instant) -> Result<Progress, Violation> {

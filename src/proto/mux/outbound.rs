@@ -240,7 +240,7 @@ impl Mux {
 
     /// The stream whose turn it is to send, and how much it may: `frame` bytes, or what the pacer leaves it.
     fn next_turn(&mut self, frame: usize, now: Instant) -> Option<(Key, usize)> {
-        let limit = if self.pacer.is_used() { self.pacer.limit() } else { None };
+        let limit = if self.pacer.is_used() { self.pacer.limit(now) } else { None };
         let Some(Limit { top, room, piece }) = limit else {
             return Some((self.schedule.pop(&mut self.store, 0, now)?, frame));
         };

@@ -1,10 +1,11 @@
 //! Owns [`Delivery`]: how fast the peer takes what this end sends, and how many bytes are on their way to it.
 //!
-//! A byte stream acknowledges nothing to its user, so pings serve as markers: the answer to one says that the peer has
-//! read every byte before it. The bandwidth is sampled as BBR samples it, from one answer to the bytes that were
-//! delivered when its marker left. Samples are told apart that were taken while there was too little to send. The round
-//! trip is the least of recent markers. Never decides who may send.
+//! A transport does not tell its user what has arrived, so pings serve as markers: the pong says that the peer has read
+//! every byte before the ping. The bandwidth is the delivery rate as in BBR: the bytes that were delivered between
+//! sending a marker and its answer, by the time between. Samples that are application-limited are marked. The round trip
+//! is the least of recent markers. Never decides which stream may send.
 
+use super::pauses::{Before, Pauses};
 use crate::proto::flow::filter::Filter;
 use crate::proto::limits::MARKERS;
 use std::collections::VecDeque;
@@ -32,8 +33,12 @@ pub(in crate::proto) struct Delivery {
     /// Bytes sent when the last marker left.
     marked: u64,
     bandwidth: Filter<u64>,
+    /// The largest of the last one to two round trips, whatever is known from before.
+    recent: Filter<u64>,
+    recent_ends: Instant,
     round_trip: Filter<Duration>,
     period_ends: Instant,
+    pauses: Pauses,
     /// Markers that left before say nothing of what is on its way.
     restarted_at: Instant,
 }
@@ -53,12 +58,20 @@ struct Marker {
     is_overtaken: bool,
 }
 
+/// What a pong says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::proto) enum Answer {
+    /// It answers no marker.
+    NoMarker,
+    /// It answers a marker that has nothing more to say.
+    Stale,
+    Sample(Sample),
+}
+
 /// A sample of the path: what one answer has shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::proto) struct Sample {
     pub(in crate::proto) round_trip: Duration,
-    /// Bytes a second, unless the marker had nothing to be compared with.
-    pub(in crate::proto) bandwidth: Option<u64>,
     /// Whether there was too little to send for the bandwidth to mean much.
     pub(in crate::proto) limited: bool,
     /// When its marker left.
@@ -78,8 +91,11 @@ impl Delivery {
             markers: VecDeque::new(),
             marked: 0,
             bandwidth: Filter::new(),
+            recent: Filter::new(),
+            recent_ends: now,
             round_trip: Filter::new(),
             period_ends: now.checked_add(PERIOD_LEAST).unwrap_or(now),
+            pauses: Pauses::default(),
             restarted_at: now,
         }
     }
@@ -96,6 +112,17 @@ impl Delivery {
     /// Bytes that the peer may not have read, as far as is known.
     pub(in crate::proto) const fn on_the_way(&self) -> u64 {
         self.sent.saturating_sub(self.delivered)
+    }
+
+    /// The same, less those that can be assumed to have arrived while no answer comes.
+    pub(in crate::proto) fn likely_on_the_way(&self, now: Instant) -> u64 {
+        let assumed = self.before().map_or(0, |before| self.pauses.assumed(&before, now));
+        self.on_the_way().saturating_sub(assumed)
+    }
+
+    /// When no more than so many bytes are likely to be on their way, if that can be assumed without an answer.
+    pub(in crate::proto) fn likely_at(&self, bytes: u64) -> Option<Instant> {
+        self.pauses.assumed_at(self.on_the_way().saturating_sub(bytes), &self.before()?)
     }
 
     /// Bytes sent since the last marker.
@@ -156,17 +183,21 @@ impl Delivery {
         self.marked = self.sent;
     }
 
-    /// A pong has arrived; the outer `None` if it answers no marker, the inner one if that has nothing more to say. The
-    /// answer stands for all markers before it.
-    pub(in crate::proto) fn answered(&mut self, nonce: u32, now: Instant) -> Option<Option<Sample>> {
-        let index = self.markers.iter().position(|marker| marker.nonce == nonce)?;
-        let marker = self.markers.remove(index)?;
+    /// A pong has arrived. It stands for all markers before the one that it answers.
+    pub(in crate::proto) fn answered(&mut self, nonce: u32, now: Instant) -> Answer {
+        let index = self.markers.iter().position(|marker| marker.nonce == nonce);
+        let Some((index, marker)) = index.and_then(|index| Some((index, self.markers.remove(index)?))) else {
+            return Answer::NoMarker;
+        };
         if marker.is_overtaken {
-            return Some(None);
+            return Answer::Stale;
         }
         self.markers.iter_mut().take(index).for_each(|earlier| earlier.is_overtaken = true);
         if marker.sent_at < self.restarted_at {
-            return Some(None);
+            return Answer::Stale;
+        }
+        if let Some(before) = self.before() {
+            self.pauses.answered(&before, now);
         }
         let new = marker.sent.saturating_sub(marker.delivered);
         let elapsed = now.saturating_duration_since(marker.delivered_at);
@@ -181,8 +212,27 @@ impl Delivery {
             && (!marker.limited || self.bandwidth().is_none_or(|most| sample > most))
         {
             self.bandwidth.most(sample);
+            self.recent.most(sample);
         }
-        Some(Some(Sample { round_trip, bandwidth, limited: marker.limited, sent_at: marker.sent_at, new_period }))
+        if now >= self.recent_ends {
+            self.recent.next_period();
+            self.recent_ends = now.checked_add(round_trip).unwrap_or(now);
+        }
+        Answer::Sample(Sample { round_trip, limited: marker.limited, sent_at: marker.sent_at, new_period })
+    }
+
+    /// Believes that the path has no more bandwidth than in the last round trips, but lowers it by 30 % at most.
+    pub(in crate::proto) fn lower_bandwidth(&mut self) {
+        if let Some((recent, bandwidth)) = self.recent.largest().zip(self.bandwidth()) {
+            self.bandwidth = Filter::new();
+            self.bandwidth.most(recent.max(bandwidth.saturating_mul(7) / 10));
+        }
+    }
+
+    /// What is known of the path since the last answer.
+    fn before(&self) -> Option<Before> {
+        let (bandwidth, round_trip) = self.bandwidth().zip(self.round_trip())?;
+        Some(Before { since: self.delivered_at, delivered: self.delivered, bandwidth, round_trip })
     }
 
     /// Bytes a second.
@@ -245,7 +295,7 @@ mod tests {
             delivery.sent(rate, now);
             delivery.marked(nonce, now);
             if let Some(answered) = nonce.checked_sub(pieces) {
-                assert!(delivery.answered(answered, now).is_some_and(|sample| sample.is_some()));
+                assert!(matches!(delivery.answered(answered, now), Answer::Sample(_)));
             }
             now += MILLI;
         }
@@ -265,11 +315,11 @@ mod tests {
     #[test]
     fn y_prio_6_an_answer_stands_for_the_markers_before_it() {
         let (mut delivery, now) = steady(1000, 20);
-        assert!(delivery.answered(190, now).is_some());
+        assert!(matches!(delivery.answered(190, now), Answer::Sample(_)));
         // Answers in another order are known, and say nothing.
-        assert_eq!((delivery.on_the_way(), delivery.answered(189, now)), (9000, Some(None)));
-        assert_eq!(delivery.answered(189, now), None);
-        assert!(delivery.answered(199, now).is_some());
+        assert_eq!((delivery.on_the_way(), delivery.answered(189, now)), (9000, Answer::Stale));
+        assert_eq!(delivery.answered(189, now), Answer::NoMarker);
+        assert!(matches!(delivery.answered(199, now), Answer::Sample(_)));
         assert_eq!((delivery.on_the_way(), delivery.waiting_since()), (0, None));
     }
 
@@ -317,7 +367,7 @@ mod tests {
         let known = (delivery.bandwidth(), delivery.round_trip());
         delivery.restart(now + MILLI);
         assert_eq!((delivery.on_the_way(), delivery.waiting_since(), delivery.asks_anew()), (0, None, true));
-        assert_eq!(delivery.answered(195, now + 2 * MILLI), Some(None));
+        assert_eq!(delivery.answered(195, now + 2 * MILLI), Answer::Stale);
         assert_eq!((delivery.bandwidth(), delivery.round_trip()), known);
         delivery.marked(500, now + 2 * MILLI);
         assert!(!delivery.asks_anew());

@@ -3,7 +3,8 @@
 
 pub(in crate::proto) mod batch;
 pub(in crate::proto) mod coalesce;
-mod delivery;
+pub(in crate::proto) mod delivery;
 pub(in crate::proto) mod pacer;
+mod pauses;
 pub(in crate::proto) mod schedule;
 pub(in crate::proto) mod send_pool;

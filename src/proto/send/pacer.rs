@@ -8,7 +8,7 @@
 //! Measured on a path of 20 Mbit/s and 40 ms, beside 8 bulk streams: an urgent message takes 25 ms one way in place of 421,
 //! and bulk keeps 99 % (docs/performance.md). Uses no stream, and sends nothing itself.
 
-use super::delivery::{Delivery, Sample};
+use super::delivery::{Answer, Delivery, Sample};
 use super::schedule::Schedule;
 use crate::priority::Priority;
 use crate::proto::limits::{HELD_MOST, IN_USE};
@@ -23,8 +23,8 @@ const FIRST: u64 = 32 * 1024;
 const LEAST: u64 = 6 * 1024;
 
 /// Parts of what may be on its way that leave as one piece, with a marker behind each. Measured: with an eighth one stream kept
-/// 84 % of its bulk, with a twelfth 99 % (docs/performance.md).
-const PARTS: u64 = 12;
+/// 84 % of its bulk, with a twelfth 99 %, and with a sixteenth messages wait a little less (docs/performance.md).
+const PARTS: u64 = 16;
 
 /// The least piece, in bytes: a smaller one is mostly header and marker.
 const PIECE_LEAST: u64 = 1280;
@@ -34,15 +34,19 @@ const ROOM_LEAST: u64 = 16 * 1024;
 
 /// What may be on its way, in percent of the bandwidth-delay product: while the bandwidth is searched for, when it was
 /// found, while more is probed for, and while the queue drains so that the round trip shows. 250 lets the bandwidth more than
-/// double in a round trip; 115 is a queue of a seventh of the round trip. Measured: without probing, two Swarms kept half of a
+/// double in a round trip; 110 is a queue of a tenth of the round trip. Measured: without probing, two Swarms kept half of a
 /// link (docs/performance.md).
 const STARTUP: u64 = 250;
-const STEADY: u64 = 115;
+const STEADY: u64 = 110;
 const PROBE: u64 = 150;
 const DRAIN: u64 = 85;
 
 /// How many times longer the pause between markers is where as many as may be are unanswered and none comes.
 const MARKERS_PAUSE: u32 = 12;
+
+/// From so many percent of the least round trip on, an answer has waited in a queue that should not be there: `STEADY` and a piece
+/// make one of 17 %.
+const STANDING: u32 = 150;
 
 /// Answers in a row that have to bring less than a quarter more bandwidth until it counts as found.
 const FULL_AFTER: u8 = 12;
@@ -67,6 +71,7 @@ struct State {
     /// The largest bandwidth at the start of the last rounds without much growth, and their number.
     base: u64,
     flat: u8,
+    queue: Queue,
     /// Since when streams of lower buckets are held back without a pause, and without an answer.
     held_since: Option<Instant>,
     heard_at: Instant,
@@ -84,6 +89,17 @@ enum Phase {
     Drain(Instant),
     /// The peer has not answered for a while: nobody is held back until it does.
     Silent,
+}
+
+/// What answers say of a queue on the path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Queue {
+    /// An answer has come nearly as fast as the fastest.
+    None,
+    /// None since then.
+    Since(Instant),
+    /// The bandwidth was lowered for it.
+    Known,
 }
 
 /// What streams of lower buckets may send.
@@ -187,30 +203,29 @@ impl Pacer {
         }
     }
 
-    /// A pong has arrived. `None` if it answers no marker; otherwise when its marker left, if that still says something.
-    pub(in crate::proto) fn answered(&mut self, nonce: u32, now: Instant) -> Option<Option<Instant>> {
-        let state = self.state.as_deref_mut()?;
-        let sample = state.delivery.answered(nonce, now)?;
-        if let Some(sample) = sample {
+    /// A pong has arrived.
+    pub(in crate::proto) fn answered(&mut self, nonce: u32, now: Instant) -> Answer {
+        let Some(state) = self.state.as_deref_mut() else { return Answer::NoMarker };
+        let answer = state.delivery.answered(nonce, now);
+        if let Answer::Sample(sample) = answer {
             state.learn(sample, now);
         }
-        Some(sample.map(|sample| sample.sent_at))
+        answer
     }
 
     /// The limit of lower buckets, while they are paced.
-    pub(in crate::proto) fn limit(&self) -> Option<Limit> {
+    pub(in crate::proto) fn limit(&self, now: Instant) -> Option<Limit> {
         let state = self.state.as_deref()?;
         let top = state.top.filter(|_| state.phase != Phase::Silent)?;
-        let (room, piece) = (state.most().saturating_sub(state.delivery.on_the_way()), state.piece());
-        // Less would be mostly headers.
-        let room = if room < piece.min(ROOM_LEAST) { 0 } else { room };
+        let (room, piece) = (state.most().saturating_sub(state.delivery.likely_on_the_way(now)), state.piece());
+        let room = if room < state.room_least() { 0 } else { room };
         let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         Some(Limit { top, room: size(room), piece: size(piece) })
     }
 
     /// All that may leave has been encoded.
     pub(in crate::proto) fn encoded(&mut self, schedule: &Schedule, now: Instant) {
-        let limit = self.limit();
+        let limit = self.limit(now);
         let Some(state) = &mut self.state else { return };
         let Some(top) = state.top else { return };
         let waiting = schedule.waits_below(top);
@@ -233,15 +248,18 @@ impl Pacer {
 
     /// When streams that are held back go on without an answer.
     pub(in crate::proto) fn poll_timeout(&self) -> Option<Instant> {
-        let state = self.state.as_deref().filter(|state| state.top.is_some())?;
-        state.held_since.and(state.unanswered_at())
+        let state = self.state.as_deref().filter(|state| state.top.is_some() && state.held_since.is_some())?;
+        state.room_at().into_iter().chain(state.unanswered_at()).min()
     }
 
-    /// Returns whether streams are held back no longer.
+    /// Returns whether streams that are held back may go on.
     pub(in crate::proto) fn handle_timeout(&mut self, now: Instant) -> bool {
         let due = self.poll_timeout().is_some_and(|at| now >= at);
         if let Some(state) = self.state.as_deref_mut().filter(|_| due) {
-            state.phase = Phase::Silent;
+            if state.unanswered_at().is_some_and(|at| now >= at) {
+                state.phase = Phase::Silent;
+            }
+            // Until frames are encoded again: a full transport must not make this timer fire without end.
             self.release(now);
         }
         due
@@ -287,6 +305,7 @@ impl State {
             phase: Phase::Unknown,
             base: 0,
             flat: 0,
+            queue: Queue::None,
             held_since: None,
             heard_at: now,
         }
@@ -316,6 +335,16 @@ impl State {
         piece_of(self.most())
     }
 
+    /// The least room for which streams are asked. Less would be mostly headers.
+    fn room_least(&self) -> u64 {
+        self.piece().min(ROOM_LEAST)
+    }
+
+    /// When there is room again, as far as that can be assumed without an answer.
+    fn room_at(&self) -> Option<Instant> {
+        self.delivery.likely_at(self.most().saturating_sub(self.room_least()))
+    }
+
     fn learn(&mut self, sample: Sample, now: Instant) {
         self.heard_at = now;
         if matches!(self.phase, Phase::Unknown | Phase::Silent) {
@@ -336,12 +365,17 @@ impl State {
             }
             // Answers that always take a little longer than the least round trip hide that there is more.
             Phase::Steady if sample.new_period => self.probe(now),
+            Phase::Steady => {
+                if self.stands(sample, now) {
+                    self.delivery.lower_bandwidth();
+                }
+            }
             Phase::Probe(until, before) if now >= until => {
                 let found = bandwidth.saturating_mul(10) >= before.saturating_mul(11);
                 if found { self.probe(now) } else { self.drain(now) }
             }
             Phase::Drain(until) if now >= until => self.phase = Phase::Steady,
-            Phase::Unknown | Phase::Silent | Phase::Steady | Phase::Probe(..) | Phase::Drain(_) => {}
+            Phase::Unknown | Phase::Silent | Phase::Probe(..) | Phase::Drain(_) => {}
         }
     }
 
@@ -349,6 +383,25 @@ impl State {
     fn queues(&self, sample: Sample) -> bool {
         let least = self.delivery.round_trip().unwrap_or_default();
         sample.round_trip.saturating_mul(4) > least.saturating_mul(5)
+    }
+
+    /// Whether all answers of a round trip have waited in a queue, for the first time since one has not: the path was
+    /// never idle, so it has no more bandwidth than what was delivered. Where the queue stays, it is not of our making.
+    fn stands(&mut self, sample: Sample, now: Instant) -> bool {
+        let least = self.delivery.round_trip().unwrap_or_default();
+        if sample.round_trip.saturating_mul(100) < least.saturating_mul(STANDING) {
+            self.queue = Queue::None;
+            return false;
+        }
+        match self.queue {
+            Queue::None => self.queue = Queue::Since(now),
+            Queue::Since(since) if now.saturating_duration_since(since) >= sample.round_trip => {
+                self.queue = Queue::Known;
+                return true;
+            }
+            Queue::Since(_) | Queue::Known => {}
+        }
+        false
     }
 
     fn probe(&mut self, now: Instant) {

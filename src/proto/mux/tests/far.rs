@@ -52,10 +52,12 @@ pub(super) struct Line {
     pub(super) path: Path,
     pub(super) busy_until: Instant,
     pub(super) flying: VecDeque<(Instant, Bytes)>,
+    /// Nothing arrives before: a lost packet is on its way again.
+    held_until: Instant,
 }
 
 impl Line {
-    fn is_writable(&self, now: Instant) -> bool {
+    pub(super) fn is_writable(&self, now: Instant) -> bool {
         self.busy_until.saturating_duration_since(now) < self.path.queue
     }
 
@@ -65,13 +67,21 @@ impl Line {
         self.flying.iter_mut().for_each(|(at, _)| *at = (*at).max(until));
     }
 
+    /// A packet is lost: what is sent meanwhile arrives together with it, once it was sent again.
+    pub(super) fn lose(&mut self, now: Instant) {
+        self.held_until = self.held_until.max(now + self.path.round_trip * 3 / 2);
+        let until = self.held_until;
+        self.flying.iter_mut().for_each(|(at, _)| *at = (*at).max(until));
+    }
+
     fn send(&mut self, mut bytes: Bytes, now: Instant) {
         while !bytes.is_empty() {
             // No more than arrives in an eighth of a millisecond, or a packet.
             let most = PIECE.min((self.path.rate / 8000).max(1500) as usize);
             let piece = bytes.split_to(bytes.len().min(most));
             self.busy_until = self.busy_until.max(now) + self.path.time(piece.len() as u64);
-            self.flying.push_back((self.busy_until + self.path.round_trip / 2, piece));
+            let at = self.busy_until + self.path.round_trip / 2;
+            self.flying.push_back((at.max(self.held_until), piece));
         }
     }
 }
@@ -95,7 +105,7 @@ impl End {
             parser: Parser::default(),
             unparsed: Vec::new(),
             batch: Batch::default(),
-            line: Line { path, busy_until: now, flying: VecDeque::new() },
+            line: Line { path, busy_until: now, flying: VecDeque::new(), held_until: now },
         }
     }
 

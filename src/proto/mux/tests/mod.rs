@@ -13,6 +13,7 @@ mod starving;
 mod stream_ends;
 mod transport;
 mod urgent;
+mod urgent_seeds;
 mod windows;
 
 use crate::config::{Config, ConfigBuilder};

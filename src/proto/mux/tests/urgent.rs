@@ -19,7 +19,7 @@ const MEASURE: Duration = Duration::from_secs(5);
 
 /// Which ends pace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Paces {
+pub(super) enum Paces {
     Both,
     /// The receiver of bulk alone.
     Receiver,
@@ -27,36 +27,46 @@ enum Paces {
 }
 
 #[derive(Debug)]
-struct Line {
-    ends: [End; 2],
-    now: Instant,
+pub(super) struct Line {
+    pub(super) ends: [End; 2],
+    pub(super) now: Instant,
     /// How often the receiver of bulk has a turn.
-    turn: Duration,
+    pub(super) turn: Duration,
     turn_at: Instant,
+    /// What happens to the path, and is asked of it, at each step.
+    pub(super) each_step: Option<Box<dyn Step>>,
+}
+
+/// What happens at each step of a run.
+pub(super) trait Step: std::fmt::Debug {
+    /// Before anything arrives or is sent.
+    fn before(&mut self, ends: &mut [End; 2], now: Instant);
+    /// Once the sender has sent all that it may. `settled` says whether the beginning of bulk is over.
+    fn sent(&mut self, end: &mut End, urgent: Key, settled: bool, now: Instant);
 }
 
 /// What came of it: sorted one-way times of messages, and the bulk that arrived.
 #[derive(Debug)]
-struct Outcome {
-    messages: Vec<Duration>,
-    bulk: u64,
+pub(super) struct Outcome {
+    pub(super) messages: Vec<Duration>,
+    pub(super) bulk: u64,
 }
 
 impl Outcome {
-    fn at(&self, percent: usize) -> Duration {
+    pub(super) fn at(&self, percent: usize) -> Duration {
         self.messages[self.messages.len() * percent / 100]
     }
 }
 
 impl Line {
-    fn new(path: Path, paces: Paces) -> Self {
+    pub(super) fn new(path: Path, paces: Paces) -> Self {
         let now = Instant::now();
         let end = |side: usize| {
             let on = paces == Paces::Both || (paces == Paces::Receiver && side == 1);
             let config = Config::builder().pacing(on).max_stream_window(64 << 20).build().expect("valid");
             End::new([Mode::Client, Mode::Server][side], path, config, now)
         };
-        let mut line = Self { ends: [end(0), end(1)], now, turn: Duration::ZERO, turn_at: now };
+        let mut line = Self { ends: [end(0), end(1)], now, turn: Duration::ZERO, turn_at: now, each_step: None };
         while line.ends.iter().any(|end| end.mux.pinger.rtt.minimum().is_none()) {
             line.pass();
         }
@@ -83,6 +93,9 @@ impl Line {
         let later = arrivals.filter(|at| *at > self.now).min();
         let next = later.map_or(self.now + MILLI, |at| at.min(self.now + MILLI));
         self.now = next.max(self.now);
+        if let Some(step) = &mut self.each_step {
+            step.before(&mut self.ends, self.now);
+        }
         let busy = self.now < self.turn_at;
         if !busy {
             self.turn_at = self.now + self.turn;
@@ -110,7 +123,7 @@ impl Line {
         read
     }
 
-    fn run(mut self, streams: usize) -> Outcome {
+    pub(super) fn run(mut self, streams: usize) -> Outcome {
         let urgent = self.stream(Priority::HIGH);
         let bulk: Vec<_> = (0..streams).map(|_| self.stream(Priority::LOW)).collect();
         let (mut sent, mut arrived, mut messages, mut of_bulk) = (Vec::new(), 0, Vec::new(), 0);
@@ -125,6 +138,9 @@ impl Line {
                 sent.push(self.now);
             }
             self.ends[0].send(self.now, self.now);
+            if let Some(step) = &mut self.each_step {
+                step.sent(&mut self.ends[0], urgent[0], self.now >= measured, self.now);
+            }
             self.pass();
             for [_, key] in &bulk {
                 let read = self.read(*key);
