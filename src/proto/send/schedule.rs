@@ -101,7 +101,10 @@ impl Schedule {
     /// Gives waiting buckets below `top` their turn, where they have waited for too long; returns whether any has.
     pub(in crate::proto) fn handle_timeout(&mut self, top: usize, now: Instant) -> bool {
         let mut any = false;
-        for index in (0..top).filter(|index| self.is_overdue(*index, now)).collect::<Vec<_>>() {
+        for index in 0..top {
+            if !self.is_overdue(index, now) {
+                continue;
+            }
             if let (Some(bucket), Some(all)) = (self.buckets.get_mut(index), &mut self.since) {
                 bucket.waited = STARVATION_BYTES;
                 all.get_mut(index).into_iter().for_each(|since| *since = None);
