@@ -10,7 +10,7 @@ use crate::error::Side;
 use crate::priority::Priority;
 
 /// The longest message that is read, in bytes: one from each side, and what is around them, is less than the 1 KiB that a
-/// stream reserves for itself (`STREAM_BOOKS`). Stops: a peer that announces a long name from making this end keep it.
+/// stream reserves for itself (`STREAM_STATE`). Stops: a peer that announces a long name from making this end keep it.
 const LONGEST: usize = 448;
 
 /// Multistream-select 1.0 fixes them: the first message of each side, and the refusal of a proposal.

@@ -45,7 +45,7 @@ pub(crate) const WRITES_AHEAD: u8 = 8;
 /// peer has not been told yet, and is all that is reserved for a new stream where memory is charged as it is used. Stops: a
 /// peer that reads nothing from making streams that cost no memory.
 /// An idle stream takes 189 bytes an end (docs/scaling.md, `cargo test --test idle`); the rest covers its active state.
-pub(crate) const STREAM_BOOKS: usize = 1024;
+pub(crate) const STREAM_STATE: usize = 1024;
 
 /// Credit that a stream without any gets at any priority, in bytes. With it every stream that is read makes progress, however
 /// full the budget is: this much in each round trip.

@@ -1,8 +1,8 @@
 //! Owns [`FreeList`]: values that are kept to be used again, since they come and go with every message and each would be
 //! an allocation.
 //!
-//! It bounds how many values are kept. How much storage one of them may hold is for its owner to say, who knows what it
-//! is charged to. Never clears a value, and never creates one.
+//! It bounds how many values are kept. Their owner bounds the storage of each one, which is charged to a reservation of
+//! that owner. Never clears a value, and never creates one.
 
 /// The free list of one kind of value.
 #[derive(Debug)]

@@ -1,8 +1,7 @@
 //! Owns [`Stall`]: the cause and the start of a writer's wait; and [`Clocks`], the sums of waits over all streams.
 //!
-//! Each sum can be read at any moment without a look at the streams: it holds the total of finished waits, and of the
-//! present ones their number and the sum of their starts. Verbs look at the cause of a present wait only to end that
-//! wait: it decides nothing about what is sent.
+//! A sum is the total of finished waits, and the number and the sum of the start times of those that still last, so that
+//! it can be read at any time without visiting the streams. No decision about what is sent depends on it.
 
 use crate::counting::{count_down, count_up};
 use crate::stats::Stalled;

@@ -1,7 +1,8 @@
 //! Owns [`Events`]: events recorded under the lock of a connection, which the shell acts on after it has released the
 //! lock.
 //!
-//! The core only records them; it calls no waker, no memory manager and no subscriber.
+//! The core only records them; it calls no waker and no subscriber. Requests to the memory manager are in `flow/requests`,
+//! and the shell puts them to it.
 
 pub(in crate::proto) mod notes;
 

@@ -11,7 +11,7 @@ use crate::memory::{MemoryManager, Reservation};
 use crate::priority::Priority;
 use crate::proto::buffer::chunk_pool::CHUNK;
 use crate::proto::key::Key;
-use crate::proto::limits::{INITIAL_WINDOW, STREAM_BOOKS};
+use crate::proto::limits::{INITIAL_WINDOW, STREAM_STATE};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::iter::successors;
@@ -92,7 +92,7 @@ impl Charge {
 
     /// Bytes that are reserved when a stream is opened or accepted.
     pub(crate) fn first_reservation(self) -> usize {
-        if self.is_as_used() { STREAM_BOOKS } else { self.initial_window as usize }
+        if self.is_as_used() { STREAM_STATE } else { self.initial_window as usize }
     }
 
     /// The window of a stream for which `reserved` bytes were reserved then.
@@ -102,7 +102,7 @@ impl Charge {
 
     /// Bytes of the `reserved` ones that a stream does not need while `held` bytes are unread.
     pub(in crate::proto) fn excess(self, reserved: usize, held: usize) -> usize {
-        let unused = if self.is_as_used() { reserved.saturating_sub(STREAM_BOOKS) } else { 0 };
+        let unused = if self.is_as_used() { reserved.saturating_sub(STREAM_STATE) } else { 0 };
         unused.saturating_sub(needed_for(held))
     }
 

@@ -1,9 +1,9 @@
 //! Owns [`SendWindow`] and [`ReceiveWindow`]: how much each side of a stream may still send, and how large a receive
 //! window should be.
 //!
-//! Pure arithmetic over `(bytes, now, rtt)`; no frame, no queue. Credit that is owed is always the difference between
-//! the window and the credit that the peer knows of, never a message that could be lost (Y-FLOW-5). The bandwidth
-//! estimate is in `rate`.
+//! Pure arithmetic over `(bytes, now, rtt)`; no frame, no queue. A window update is never queued: its value is computed
+//! when it is sent, as the window less outstanding credit and unread bytes (Y-FLOW-5). The bandwidth estimate is in
+//! `rate`.
 
 use super::rate::{Rate, per_round_trip};
 use crate::counting::{count_down, count_up};

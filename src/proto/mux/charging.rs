@@ -1,4 +1,5 @@
-//! Verbs of [`Mux`] for the memory of received bytes where it is charged as it is used (`ReceiveCharge::Buffered`).
+//! Verbs of [`Mux`] for the memory of received bytes where bytes are reserved as they arrive, and not with the window
+//! (`ReceiveCharge::Buffered`).
 //!
 //! Memory is reserved ahead of the bytes of one read, so that the memory manager is asked once a read and not once a
 //! frame. Each buffered chunk is charged to its stream, and is given back as the application reads. No buffer ever
@@ -75,7 +76,7 @@ impl Mux {
         let Some(mut view) = self.view(key) else { return };
         view.stream.receive.state = view.stream.receive.state.on(ReceiveEvent::RemoteReset);
         view.stream.owed = Owed { syn: false, reset: true };
-        view.take_stock();
+        view.release_window_memory();
         self.end_halves(key, ResetCause { by: ResetBy::OutOfMemory, code }, now);
     }
 }

@@ -4,6 +4,7 @@
 //! acts once its body is complete. `open` handles SYNs, `late` handles frames of streams that have ended.
 
 use super::Mux;
+use crate::counting::count_down;
 use crate::error::{ConnectionError, Violation};
 use crate::priority::Priority;
 use crate::proto::counters::count_frame;
@@ -187,7 +188,7 @@ impl Mux {
         let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         add(&mut self.counters.received.data_bytes, len.into());
         self.last_data = now;
-        body.left = body.left.saturating_sub(len);
+        body.left = count_down(body.left, len);
         if let Target::Stream(key) = body.target {
             if !self.charge(key, bytes.len()) {
                 self.end_out_of_memory(key, now);
@@ -275,7 +276,7 @@ impl Mux {
             return Progress::Useless;
         }
         view.leave_credit_queue();
-        view.take_stock();
+        view.release_window_memory();
         view.notify(Readiness::READ);
         self.sync(key, now);
         Progress::Useful

@@ -1,5 +1,5 @@
-//! Verbs of [`Mux`] for streams that have left the wire here: their records, their late frames, and the reset that
-//! tells a peer that no application reads.
+//! Verbs of [`Mux`] for frames of streams that have ended at this end, and for the reset that is sent when the peer goes
+//! on sending and no application reads.
 //!
 //! `peer::half_open` and `peer::tombstones` own the records.
 

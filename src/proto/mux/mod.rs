@@ -273,7 +273,7 @@ impl Mux {
         }
         self.events.released.extend(self.send_pool.handle_timeout(now));
         self.look_at_windows(now);
-        self.call_in_debts(now);
+        self.end_if_control_overdue(now);
         self.events.attention |= self.pacer.handle_timeout(now);
         if let Some(top) = self.pacer.holds_below() {
             self.events.attention |= self.schedule.handle_timeout(top, now);
@@ -294,7 +294,7 @@ impl Mux {
             return None;
         }
         let memory = sooner(self.send_pool.poll_timeout(), self.grown.poll_timeout());
-        let data = sooner(sooner(self.coalesce_until, self.pacer_timeout()), self.debts_due());
+        let data = sooner(sooner(self.coalesce_until, self.pacer_timeout()), self.control_overdue_at());
         let life = sooner(self.pinger.poll_timeout(), self.ends.overdue_at());
         let streams = sooner(self.half_open.poll_timeout(), self.idle_at());
         sooner(sooner(memory, data), sooner(life, streams))

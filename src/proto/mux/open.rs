@@ -1,7 +1,7 @@
 //! Verbs of [`Mux`] that begin streams: open, accept, the SYN of either end, and refusal.
 //!
-//! An open that waits for the backlog announces streams that the peer has not heard of, since the peer could not
-//! acknowledge them otherwise (Y-OPEN-14). `teardown` ends streams.
+//! An open that waits because too many streams are unacknowledged sends the SYNs that were held back until the first
+//! write, since the peer cannot acknowledge a stream that it has not heard of (Y-OPEN-14). `teardown` ends streams.
 
 use super::inbound::Progress;
 use super::{Lifecycle, Mux};
@@ -102,8 +102,8 @@ impl Mux {
         let window = self.charge_policy().first_window(reservation.bytes());
         let stream = Stream::new(id, handshake, priority, window, reservation);
         match handshake.is_unacknowledged() {
-            true => self.unacknowledged = self.unacknowledged.saturating_add(1),
-            false => self.inbound = self.inbound.saturating_add(1),
+            true => self.unacknowledged = count_up(self.unacknowledged, 1),
+            false => self.inbound = count_up(self.inbound, 1),
         }
         self.store.insert(stream)
     }

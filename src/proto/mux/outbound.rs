@@ -1,11 +1,12 @@
 //! Verbs of [`Mux`] that encode frames. Frames are encoded when the transport has room, and their content is decided
 //! then.
 //!
-//! These verbs also decide when writing goes before reading, when a batch waits to be coalesced with more, and when a
-//! peer has read nothing for too long (Y-LIMIT-4). The schedule decides the order of streams. Never does IO.
+//! These verbs also decide when the driver writes before it reads, when it waits for more small writes to coalesce, and
+//! when a peer has read nothing for too long (Y-LIMIT-4). The schedule decides the order of streams. Never does IO.
 
 use super::view::View;
 use super::{Lifecycle, Mux};
+use crate::counting::count_down;
 use crate::proto::events::notes::Notes;
 use crate::proto::flow::requests::CreditState;
 use crate::proto::key::Key;
@@ -139,21 +140,21 @@ impl Mux {
         self.control.transport_is_full(now);
     }
 
-    /// The transport has failed for writing: owed control frames are forgotten.
-    pub(crate) fn forget_debts(&mut self) {
+    /// The transport has failed for writing: owed control frames are dropped.
+    pub(crate) fn drop_owed_control(&mut self) {
         self.control.mute();
     }
 
     /// Ends the connection of a peer that made this end owe more control frames than it may, and has read nothing for
     /// too long.
-    pub(super) fn call_in_debts(&mut self, now: Instant) {
+    pub(super) fn end_if_control_overdue(&mut self, now: Instant) {
         if let Some(violation) = self.control.overdue(self.config.connection_write_timeout(), now) {
             self.violated(violation, now);
         }
     }
 
     /// When that is due.
-    pub(super) fn debts_due(&self) -> Option<Instant> {
+    pub(super) fn control_overdue_at(&self) -> Option<Instant> {
         self.control.overdue_at(self.config.connection_write_timeout())
     }
 
@@ -284,7 +285,7 @@ impl Mux {
             stream.sent.body(left);
             while left > 0 {
                 let Some(piece) = stream.active.as_mut().and_then(|active| active.unsent.pop(left)) else { break };
-                left = left.saturating_sub(piece.len());
+                left = count_down(left, piece.len());
                 batch.body(piece);
             }
             self.schedule.sent(priority, len);

@@ -1,6 +1,7 @@
 //! Verbs of [`Mux`] that count, and that assemble the figures of a connection and of a stream.
 //!
-//! `counters` owns the counts, and only this file reads them. Never changes what a stream or the connection does.
+//! `counters` owns the counts, and only this file reads them. Changes nothing but figures, and the time at which the
+//! transport last took bytes.
 
 use super::Mux;
 use crate::memory::Reservation;

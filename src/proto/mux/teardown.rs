@@ -1,9 +1,9 @@
 //! Verbs of [`Mux`] that end a stream: its halves, its presence on the wire, and its place in the store.
 //!
-//! Every end of a stream goes through here, so that queues, ids, places in the backlog and memory are given up exactly
-//! once. A stream is dropped once. The frame that then leaves is decided in that moment, by what the application has
-//! done with the stream so far (Y-DROP-1, Y-DROP-6 to Y-DROP-8). `spec.md` draws the states of a dropped stream under
-//! DROP, and `tests/stream_ends` tries them row by row.
+//! Every end of a stream goes through here, so that queues, ids, places in the backlog and memory are released exactly
+//! once. When the application drops a stream, its state at that moment decides whether a FIN or a reset is sent
+//! (Y-DROP-1, Y-DROP-6 to Y-DROP-8). `spec.md` draws the states of a dropped stream under DROP, and the tests in
+//! `proto/mux/tests/stream_ends` try them row by row.
 
 use super::view::{Trace, View};
 use super::write::FlushError;
@@ -227,7 +227,7 @@ impl Mux {
             // It gives up its place among the unacknowledged streams.
             view.set_handshake(Handshake::Done);
             // Y-MEM-4: no more bytes can arrive.
-            view.take_stock();
+            view.release_window_memory();
         }
         self.close_if_drained();
     }

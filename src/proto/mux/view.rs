@@ -1,5 +1,5 @@
-//! Owns [`View`]: a stream that a verb has resolved, together with the parts that change with it; and the verbs that
-//! derive what follows from a stream's state.
+//! Owns [`View`]: one stream, with the parts of [`Mux`] that change with it, borrowed together. A verb is a method of
+//! `Mux` for one operation.
 //!
 //! A verb resolves its key once, changes the stream through the view, and ends with [`Mux::sync`]. Queues, presence on
 //! the wire and the place in the store are derived there, and nowhere else.
@@ -13,7 +13,7 @@ use crate::proto::events::Events;
 use crate::proto::flow::levels::Levels;
 use crate::proto::flow::requests::{Charge, CreditQueue, CreditState};
 use crate::proto::key::Key;
-use crate::proto::limits::STREAM_BOOKS;
+use crate::proto::limits::STREAM_STATE;
 use crate::proto::peer::ends::Ends;
 use crate::proto::send::coalesce::PendingReaders;
 use crate::proto::send::send_pool::SendPool;
@@ -197,10 +197,10 @@ impl View<'_> {
     }
 
     /// No more bytes can arrive on the stream: memory beyond that of its unread bytes is given back (Y-MEM-13).
-    pub(super) fn take_stock(&mut self) {
+    pub(super) fn release_window_memory(&mut self) {
         if self.stream.receive.lent > 0 {
             self.ends.stream_ended_with_held();
-            // The news travels with released memory, so an empty reservation carries it.
+            // The shell learns of it from released memory, so an empty reservation is released.
             self.events.released.extend(self.stream.reservation.as_mut().map(|own| own.split(0)));
         }
         self.give_back();
@@ -211,7 +211,7 @@ impl View<'_> {
     pub(super) fn give_back(&mut self) {
         let stream = &mut *self.stream;
         let unread = stream.active().unread.capacity().saturating_add(stream.receive.lent as usize);
-        let kept = if stream.linked { unread.saturating_add(STREAM_BOOKS) } else { unread };
+        let kept = if stream.linked { unread.saturating_add(STREAM_STATE) } else { unread };
         let released = match &mut stream.reservation {
             Some(reservation) if kept > 0 => {
                 let excess = reservation.bytes().saturating_sub(kept);

@@ -1,9 +1,9 @@
 //! Owns [`Control`]: control frames owed to the peer for the connection as a whole, in bounded rings and single bits
 //! (Y-SEND-4).
 //!
-//! Each ring has three marks. From half of its size on, writing goes first. Beyond its size, the connection ends if the
-//! transport then takes nothing for the write timeout. At its hard limit, a few times the size, reading waits
-//! (Y-LIMIT-4).
+//! Each ring has three thresholds. From half of its size on, the driver writes before it reads. Beyond its size, the
+//! connection ends when the transport takes nothing for the write timeout. At its hard limit, a few times its size, the
+//! driver reads nothing (Y-LIMIT-4).
 
 use crate::error::Violation;
 use crate::proto::limits::{PONGS_MOST, REFUSALS_MOST, REFUSALS_OWED};

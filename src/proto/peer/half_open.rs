@@ -1,5 +1,5 @@
-//! Owns [`HalfOpen`]: half-open streams, which have ended here and not at the peer, until the peer ends its half or is
-//! owed a reset because no application reads.
+//! Owns [`HalfOpen`]: streams that the application has finished and dropped while the peer may still send, like orphaned
+//! TCP sockets in FIN_WAIT_2. They stay until the peer ends its half, or is owed a reset because no application reads.
 //!
 //! Frames of the peer on such a stream are discarded without an answer. The peer may be answering a request that was
 //! sent before this end finished, and a reset would destroy data that the peer has not read yet. But a peer that has

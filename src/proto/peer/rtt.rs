@@ -1,13 +1,13 @@
 //! Owns [`Rtt`]: the round-trip time as pings measure it, and its recent minimum.
 //!
-//! A ping that waits behind bulk data, here or at the peer, takes longer than the link. The minimum over the last two
-//! periods is the link's own round trip, and follows a change of path (Y-FLOW-9). A minimum that is too short would
-//! keep windows small for minutes. Arriving data reveals it: if the peer has waited for credit for longer than the
-//! minimum, a few pings probe the path, and if none of them is as short as the minimum, the minimum is replaced
-//! (Y-FLOW-12).
+//! A ping that waits behind bulk data, here or at the peer, takes longer than the path does. The minimum of the last two
+//! periods is taken as the round trip of the path without queues, and follows a change of path (Y-FLOW-9).
 //!
-//! A coarse clock, with steps of 16 or 100 ms, measures zero where the link takes less. So the step that it may have
-//! missed is added (Y-FLOW-13).
+//! A minimum that is too short would keep windows small for minutes. It shows when the peer has used all its credit, and
+//! its next bytes come later than the minimum after more was granted. Then a few pings are sent; if all of them take longer,
+//! the least of them replaces the minimum (Y-FLOW-12).
+//!
+//! A clock with steps of 16 or 100 ms may measure zero, so a step is added to what it measures (Y-FLOW-13).
 
 use crate::proto::limits::{DOUBT_LEAST, DOUBT_PAUSE, NEAR_ROUND_TRIP, TICK_LEAST, TICK_MOST};
 use std::time::Duration;

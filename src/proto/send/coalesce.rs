@@ -1,9 +1,9 @@
 //! Owns [`PendingReaders`]: how many readers have new data and may be about to write, for the coalescing of small
 //! writes.
 //!
-//! The driver's turn comes right behind the first task that writes. Tasks of other streams that have new data to read
-//! may be about to write as well: if the driver waits for them, one batch holds the frames of all. `mux/outbound`
-//! decides when it waits.
+//! The executor runs the driver right after the first task that writes. Tasks of other streams that were woken to read
+//! may be about to write as well: if the driver waits for them, one write to the transport carries the frames of all.
+//! `mux/outbound` decides when it waits.
 //!
 //! Measured on loopback: `rr100` 205,000 to 316,000 requests a second, `rr1000` 225,000 to 270,000 (docs/performance.md).
 //! Not measured off loopback.

@@ -1,11 +1,11 @@
 //! Owns [`SendPool`]: the memory of a connection's send buffers, how much of it each bucket may use, and the writers
 //! that wait for room.
 //!
-//! Bytes in the pool are covered by the peer's credit (Y-SEND-1), so only a full transport keeps them there. A small
-//! base needs no reservation, so that a connection makes progress however full the budget is (Y-MEM-5). As in the
-//! budget, each bucket may fill a share of the pool, so low buckets never block a high one. A part of the pool is
-//! reserved for each bucket, so high buckets never block a low one either (Y-MEM-6). Capacity that is not used holds
-//! the free list of chunks. Never asks the memory manager itself.
+//! Bytes in the pool are covered by the peer's credit (Y-SEND-1), so they wait for the transport or the pacer only. The
+//! first 64 KiB need no reservation, so that a connection makes progress however full the budget is (Y-MEM-5). Each
+//! bucket may fill a share of the pool, as of the budget, so that low buckets never block a high one; and a part is set
+//! aside for each bucket, so that high buckets never block a low one (Y-MEM-6). Unused capacity holds the free list of
+//! chunks. Never asks the memory manager itself.
 
 use crate::counting::{count_down, count_up};
 use crate::memory::Reservation;

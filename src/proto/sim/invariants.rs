@@ -48,9 +48,9 @@ impl End {
                 let needed = match mux.config.receive_charge() {
                     ReceiveCharge::Window => window.size() as usize,
                     ReceiveCharge::Buffered => {
-                        assert!(own.bytes() >= limits::STREAM_BOOKS);
-                        assert!(window.held() > arriving(key) || own.bytes() == limits::STREAM_BOOKS, "{stream:?}");
-                        limits::STREAM_BOOKS + stream.active().unread.capacity()
+                        assert!(own.bytes() >= limits::STREAM_STATE);
+                        assert!(window.held() > arriving(key) || own.bytes() == limits::STREAM_STATE, "{stream:?}");
+                        limits::STREAM_STATE + stream.active().unread.capacity()
                     }
                 };
                 let exact = mux.config.receive_charge() == ReceiveCharge::Window;
@@ -59,7 +59,7 @@ impl End {
             let own = stream.reservation.as_ref().map_or(0, |reservation| reservation.bytes());
             if stream.is_receive_over() {
                 let unread = stream.active().unread.capacity() + stream.receive.lent as usize;
-                let kept = if stream.linked { unread + limits::STREAM_BOOKS } else { unread };
+                let kept = if stream.linked { unread + limits::STREAM_STATE } else { unread };
                 // A window of small pieces takes a little more than was promised for it.
                 let whole =
                     mux.config.receive_charge() == ReceiveCharge::Window && own >= window.size() as usize && own < kept;
@@ -67,7 +67,7 @@ impl End {
             }
             assert_eq!(stream.queues(), stream.wanted_queues(), "each verb has ended with `sync`: {stream:?}");
             if linked(&key, stream) {
-                assert!(own >= limits::STREAM_BOOKS, "it takes that itself: {stream:?}");
+                assert!(own >= limits::STREAM_STATE, "it takes that itself: {stream:?}");
                 assert!(!stream.is_wire_over(), "a stream that is over leaves the wire: {stream:?}");
             } else {
                 assert_eq!(stream.handle, Handle::Held, "a stream that nobody holds is gone");

@@ -16,7 +16,7 @@ const KEPT: usize = 16;
 /// A state whose buffers have room for more chunks than this is not kept at all.
 const MANY: usize = 64;
 
-/// Chunks that the buffers of the other states have room for at most: `STREAM_BOOKS`, the charge of a stream itself,
+/// Chunks that the buffers of the other states have room for at most: `STREAM_STATE`, the charge of a stream itself,
 /// covers them.
 const FEW: usize = 4;
 
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
     use crate::proto::buffer::chunk_pool::ChunkPool;
     use crate::proto::flow::window::ReceiveWindow;
-    use crate::proto::limits::STREAM_BOOKS;
+    use crate::proto::limits::STREAM_STATE;
     use crate::proto::stream::Stream;
     use bytes::BytesMut;
 
@@ -126,6 +126,6 @@ mod tests {
     #[test]
     fn a_light_state_is_covered_by_the_streams_own_charge() {
         let light = size_of::<ActiveState>() + 2 * FEW * size_of::<BytesMut>() + ReceiveWindow::MEASURING;
-        assert!(size_of::<Stream>() + light <= STREAM_BOOKS, "{} and {light}", size_of::<Stream>());
+        assert!(size_of::<Stream>() + light <= STREAM_STATE, "{} and {light}", size_of::<Stream>());
     }
 }

@@ -54,7 +54,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         // What was written before the failure counts as sent.
         self.report(now);
         // Nothing that is owed can be written, so reading does not wait for that.
-        self.shared.with(|inner| inner.mux.forget_debts());
+        self.shared.with(|inner| inner.mux.drop_owed_control());
         self.phase = Phase::FinalRead(FinalRead::new(error, now));
     }
 

@@ -5,7 +5,7 @@ use crate::config::{Config, ReceiveCharge};
 use crate::error::StreamError;
 use crate::memory::Reservation;
 use crate::priority::Priority;
-use crate::proto::limits::{CREDIT_LEAST, INITIAL_WINDOW, STREAM_BOOKS};
+use crate::proto::limits::{CREDIT_LEAST, INITIAL_WINDOW, STREAM_STATE};
 use crate::proto::{Chunks, ReadError, Taken};
 use crate::wire::{Flags, Header, StreamId};
 
@@ -24,16 +24,16 @@ fn update(id: StreamId, flags: Flags, value: u32) -> Header {
 fn a_stream_costs_itself_and_what_is_unread() {
     let mut bench = bench(1 << 20);
     let (key, id) = bench.stream(Priority::MEDIUM);
-    assert_eq!(bench.limit.reserved(), STREAM_BOOKS);
+    assert_eq!(bench.limit.reserved(), STREAM_STATE);
     bench.receive_data(id, 1);
     // The first chunk is the smallest there is.
-    assert_eq!(bench.mux.stream_stats(key, bench.now).expect("it lives").reserved, STREAM_BOOKS + 512);
-    assert_eq!(bench.limit.reserved(), STREAM_BOOKS + 512);
+    assert_eq!(bench.mux.stream_stats(key, bench.now).expect("it lives").reserved, STREAM_STATE + 512);
+    assert_eq!(bench.limit.reserved(), STREAM_STATE + 512);
     bench.receive_data(id, 100 * KIB);
     let reserved = bench.mux.stream_stats(key, bench.now).expect("it lives").reserved;
-    assert!((100 * KIB..=110 * KIB).contains(&(reserved - STREAM_BOOKS)), "{reserved}");
+    assert!((100 * KIB..=110 * KIB).contains(&(reserved - STREAM_STATE)), "{reserved}");
     bench.read(key);
-    assert_eq!((bench.limit.reserved(), bench.mux.stats(bench.now).reserved.medium), (STREAM_BOOKS, STREAM_BOOKS));
+    assert_eq!((bench.limit.reserved(), bench.mux.stats(bench.now).reserved.medium), (STREAM_STATE, STREAM_STATE));
     bench.release(key);
     bench.send();
     bench.receive(Header::Data { id, flags: Flags::FIN, len: 0 });
@@ -135,7 +135,7 @@ fn what_arrives_without_memory_ends_its_stream_and_no_other() {
     assert_eq!(bench.read(first.0), 200 * KIB);
     assert!(bench.mux.closed().is_none());
     bench.release(second.0);
-    assert_eq!(bench.limit.reserved(), STREAM_BOOKS);
+    assert_eq!(bench.limit.reserved(), STREAM_STATE);
 }
 
 #[test]
@@ -160,14 +160,14 @@ fn windows_that_are_expected_or_not_used_change_no_reservation() {
     let growth = bench.mux.shortfall(key, 2 * INITIAL_WINDOW).expect("it is smaller");
     bench.mux.widen(growth, growth.put_to(&bench.manager));
     bench.settle();
-    assert_eq!(bench.limit.reserved(), STREAM_BOOKS);
+    assert_eq!(bench.limit.reserved(), STREAM_STATE);
     bench.ask();
     assert_eq!(bench.send(), [update(id, Flags::NONE, INITIAL_WINDOW)]);
     bench.receive_data(id, WINDOW / 2);
     bench.read(key);
     bench.wait(std::time::Duration::from_secs(20));
     let stats = bench.mux.stream_stats(key, bench.now).expect("it lives");
-    assert_eq!((stats.receive_window as usize, stats.reserved), (WINDOW / 2 * 3, STREAM_BOOKS));
+    assert_eq!((stats.receive_window as usize, stats.reserved), (WINDOW / 2 * 3, STREAM_STATE));
 }
 
 // Its share of the budget is less than half a window.

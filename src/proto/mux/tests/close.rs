@@ -4,7 +4,7 @@ use super::{Bench, id};
 use crate::config::{Config, ConfigBuilder, ReceiveCharge};
 use crate::error::{ConnectionError, OpenError, Side, StreamError, Violation};
 use crate::priority::Priority;
-use crate::proto::limits::STREAM_BOOKS;
+use crate::proto::limits::STREAM_STATE;
 use crate::proto::{Admission, Batch, Chunks, Confirmation, FlushError, Key, Leave, OpenBlocked, ReadError, Taken};
 use crate::wire::{Flags, Frame, Header, PingKind, StreamId};
 use std::io;
@@ -421,7 +421,7 @@ fn y_mem_13_all_but_unread_bytes_is_given_back() {
                 Over::Finished => bench.receive(Header::Data { id: stream, flags: Flags::FIN, len: 0 }),
             }
             // What the stream itself takes, while it is on the wire.
-            let books = if over == Over::Finished { STREAM_BOOKS } else { 0 };
+            let books = if over == Over::Finished { STREAM_STATE } else { 0 };
             assert_eq!(bench.reserved(), books + 512 + 1024, "{charging:?} {over:?}");
             let mut chunks = Chunks::default();
             assert!(matches!(bench.mux.read(key, &mut chunks), Ok(Taken::Bytes { due: 0 })));
