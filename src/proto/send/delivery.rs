@@ -185,6 +185,7 @@ impl Delivery {
 
     /// A pong has arrived. It stands for all markers before the one that it answers.
     pub(in crate::proto) fn answered(&mut self, nonce: u32, now: Instant) -> Answer {
+        let before = self.before();
         let index = self.markers.iter().position(|marker| marker.nonce == nonce);
         let Some((index, marker)) = index.and_then(|index| Some((index, self.markers.remove(index)?))) else {
             return Answer::NoMarker;
@@ -196,8 +197,8 @@ impl Delivery {
         if marker.sent_at < self.restarted_at {
             return Answer::Stale;
         }
-        if let Some(before) = self.before() {
-            self.pauses.answered(&before, now);
+        if let Some(percent) = before.and_then(|before| self.pauses.answered(&before, now)) {
+            self.lower_to(percent);
         }
         let new = marker.sent.saturating_sub(marker.delivered);
         let elapsed = now.saturating_duration_since(marker.delivered_at);
@@ -221,6 +222,12 @@ impl Delivery {
         Answer::Sample(Sample { round_trip, limited: marker.limited, sent_at: marker.sent_at, new_period })
     }
 
+    /// Whether the last round trips had less than four fifths of the bandwidth.
+    pub(in crate::proto) fn falls_short(&self) -> bool {
+        let both = self.recent.largest().zip(self.bandwidth());
+        both.is_some_and(|(recent, bandwidth)| recent.saturating_mul(5) < bandwidth.saturating_mul(4))
+    }
+
     /// Believes that the path has no more bandwidth than in the last round trips, but lowers it by 30 % at most.
     pub(in crate::proto) fn lower_bandwidth(&mut self) {
         if let Some((recent, bandwidth)) = self.recent.largest().zip(self.bandwidth()) {
@@ -229,10 +236,20 @@ impl Delivery {
         }
     }
 
+    /// Lowers the bandwidth to so many percent: a congestion controller has taken its rate back.
+    fn lower_to(&mut self, percent: u64) {
+        if let Some(bandwidth) = self.bandwidth() {
+            self.bandwidth = Filter::new();
+            self.bandwidth.most(bandwidth.saturating_mul(percent) / 100);
+        }
+    }
+
     /// What is known of the path since the last answer.
     fn before(&self) -> Option<Before> {
         let (bandwidth, round_trip) = self.bandwidth().zip(self.round_trip())?;
-        Some(Before { since: self.delivered_at, delivered: self.delivered, bandwidth, round_trip })
+        let due_at = self.waiting_since()?.checked_add(round_trip)?;
+        let (since, answered_at) = (self.delivered_at.max(due_at), self.delivered_at);
+        Some(Before { since, answered_at, delivered: self.delivered, bandwidth, round_trip })
     }
 
     /// Bytes a second.

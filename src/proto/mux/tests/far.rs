@@ -120,12 +120,15 @@ impl End {
         events.released.clear();
     }
 
-    pub(super) fn receive(&mut self, bytes: &[u8], now: Instant) {
+    /// Returns how many frames it was, bodies included.
+    pub(super) fn receive(&mut self, bytes: &[u8], now: Instant) -> u32 {
+        let mut frames = 0;
         self.mux.heard(now);
         self.unparsed.extend_from_slice(bytes);
         let unparsed = std::mem::take(&mut self.unparsed);
         let mut input = unparsed.as_slice();
         while let Some(frame) = self.parser.next(&mut input).expect("our own frames are legal") {
+            frames += 1;
             if self.mux.handle_frame(frame, now) == Admission::Reserve {
                 let granted = self.reserve();
                 self.mux.admit(Some(granted), now);
@@ -134,6 +137,7 @@ impl End {
         self.unparsed = input.to_vec();
         self.mux.handle_applied();
         self.settle();
+        frames
     }
 
     /// Sends at `now` what there is, which is `clock` by its own clock.

@@ -33,6 +33,9 @@ pub(super) struct Line {
     /// How often the receiver of bulk has a turn.
     pub(super) turn: Duration,
     turn_at: Instant,
+    /// How long it takes for each frame.
+    cost: Duration,
+    busy_until: Instant,
     /// What happens to the path, and is asked of it, at each step.
     pub(super) each_step: Option<Box<dyn Step>>,
 }
@@ -66,7 +69,15 @@ impl Line {
             let config = Config::builder().pacing(on).max_stream_window(64 << 20).build().expect("valid");
             End::new([Mode::Client, Mode::Server][side], path, config, now)
         };
-        let mut line = Self { ends: [end(0), end(1)], now, turn: Duration::ZERO, turn_at: now, each_step: None };
+        let mut line = Self {
+            ends: [end(0), end(1)],
+            now,
+            turn: Duration::ZERO,
+            turn_at: now,
+            cost: Duration::ZERO,
+            busy_until: now,
+            each_step: None,
+        };
         while line.ends.iter().any(|end| end.mux.pinger.rtt.minimum().is_none()) {
             line.pass();
         }
@@ -90,7 +101,8 @@ impl Line {
 
     fn pass(&mut self) {
         let arrivals = self.ends.iter().filter_map(|end| end.line.flying.front().map(|(at, _)| *at));
-        let later = arrivals.filter(|at| *at > self.now).min();
+        let busy_until = Some(self.busy_until);
+        let later = arrivals.chain(busy_until).filter(|at| *at > self.now).min();
         let next = later.map_or(self.now + MILLI, |at| at.min(self.now + MILLI));
         self.now = next.max(self.now);
         if let Some(step) = &mut self.each_step {
@@ -101,9 +113,14 @@ impl Line {
             self.turn_at = self.now + self.turn;
         }
         for side in (0..2).filter(|side| *side == 1 || !busy) {
-            while self.ends[side].line.flying.front().is_some_and(|(at, _)| *at <= self.now) {
+            while self.ends[side].line.flying.front().is_some_and(|(at, _)| *at <= self.now)
+                && (side == 1 || self.busy_until <= self.now)
+            {
                 let (_, bytes) = self.ends[side].line.flying.pop_front().expect("there is one");
-                self.ends[1 - side].receive(&bytes, self.now);
+                let frames = self.ends[1 - side].receive(&bytes, self.now);
+                if side == 0 {
+                    self.busy_until = self.now + self.cost * frames;
+                }
             }
         }
         for end in self.ends.iter_mut().take(if busy { 1 } else { 2 }) {
@@ -202,6 +219,24 @@ fn y_prio_5_a_peer_whose_turns_are_rare_does_not_starve_bulk() {
         let told = format!("a turn every {millis} ms: {:?}, {:?}, {kept:.3} of bulk", with.at(50), with.at(99));
         println!("{told}; unpaced {:?}", without.at(50));
         assert!(kept >= least && with.at(50) <= path.round_trip + Duration::from_millis(2 * millis), "{told}");
+    }
+}
+
+#[test]
+fn y_prio_5_a_peer_that_is_slow_for_each_frame_does_not_starve_bulk() {
+    // The smaller the pieces, the fewer bytes a second such a peer reads.
+    for (micros, least) in [(50, 0.6), (200, 0.5), (1000, 0.5)] {
+        let path = path(1000, 1);
+        let outcome = |paces| {
+            let mut line = Line::new(path, paces);
+            line.cost = Duration::from_micros(micros);
+            line.run(1)
+        };
+        let (with, without) = (outcome(Paces::Both), outcome(Paces::Neither));
+        let kept = with.bulk as f64 / without.bulk as f64;
+        let told = format!("{micros} us for each frame: {:?}, {:?}, {kept:.3} of bulk", with.at(50), with.at(99));
+        println!("{told}; unpaced {:?}", without.at(50));
+        assert!(kept >= least, "{told}");
     }
 }
 

@@ -112,7 +112,7 @@ fn y_prio_5_bulk_and_urgent_streams_share_any_path() {
             without.at(50)
         );
         let told = format!("SLUICEGATE_SEED={seed}: {kept:.3} of bulk, {:?}; {case:?}", with.at(50));
-        assert!(kept >= 0.85, "{told}");
+        assert!(kept >= 0.8, "{told}");
         // A message takes half a round trip alone, and the peer may only then have a turn.
         let slow = case.path.time(100 * 8 * 1500 / case.left);
         assert!(with.at(50) <= case.path.round_trip + 2 * case.turn + slow, "{told}");
