@@ -12,8 +12,8 @@
 //! Each run has a path of its own: two network namespaces, a TUN device in each, and a relay in this process that passes the
 //! packets from one to the other at a rate, late, behind a drop-tail queue, and loses some. Connections cross the whole TCP/IP
 //! stack of the kernel on both sides. The namespaces have no names and are reached by nothing else; they end with the process,
-//! however that ends. `netem` and `ip` are not needed; Linux, `/dev/net/tun` and root are. Where one is missing, the bench says so and
-//! does not run.
+//! however that ends. `netem` is not needed; Linux, root, `/dev/net/tun` and `ip` (iproute2) are. Where one is missing, the bench
+//! says so and does not run.
 //!
 //! Before a row is run, its path is measured: the round trip with small messages, the rate with a transfer over plain TCP. A row whose
 //! path is not what it should be, such as on a machine that is too slow, is reported and left out. While it runs, the relay notes how
