@@ -115,8 +115,9 @@ fn every_link_leads_somewhere() {
             }
             let target = if file.is_empty() { path.clone() } else { path.with_file_name(file) };
             let text = std::fs::read_to_string(&target).unwrap_or_else(|_| panic!("{page} links to {file}"));
-            let mut headings = text.lines().filter_map(|line| line.strip_prefix("## "));
-            let found = headings.any(|title| title.to_lowercase().replace(' ', "-") == heading);
+            let mut headings = text.lines().filter_map(|line| line.strip_prefix("##"));
+            let found = headings
+                .any(|title| title.trim_start_matches('#').trim_start().to_lowercase().replace(' ', "-") == heading);
             assert!(heading.is_empty() || found, "{page} links to {heading} of {file}");
         }
     }
